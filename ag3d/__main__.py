@@ -1,0 +1,3 @@
+from ag3d.cli import main
+
+main()

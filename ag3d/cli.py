@@ -1,0 +1,70 @@
+"""The command `ag3d`: one verb for each thing that a person does; `ag3d VERB --help` tells more."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import ag3d
+from ag3d import console
+from ag3d.errors import UserError
+
+VERBS = {
+    "body": ("ag3d.preprocessing.body", "build the open body from CC0 data"),
+    "models": ("ag3d.preprocessing.models", "fetch the landmark and segmentation models"),
+    "synthetic": (
+        "ag3d.preprocessing.synthetic.__main__",
+        "render open photographs of clothed people, with their truth",
+    ),
+    "photos": ("ag3d.preprocessing.photos", "read a folder of photographs into a manifest"),
+    "people": ("ag3d.preprocessing.people", "find the person in each photograph, with landmarks"),
+    "matting": ("ag3d.preprocessing.matting", "separate people from the background"),
+    "fitting": ("ag3d.preprocessing.fitting", "fit the body to landmarks and mattes"),
+    "alignment": ("ag3d.preprocessing.alignment", "cut aligned, labelled crops"),
+    "normals": ("ag3d.preprocessing.normals", "estimate normal maps"),
+    "normals-data": ("ag3d.preprocessing.normal_data", "pack synthetic people for the training of the normal network"),
+    "normals-train": ("ag3d.preprocessing.normal_training", "train the network that estimates normals"),
+    "dataset": ("ag3d.preprocessing.dataset", "pack a shard of the training data"),
+    "train": ("ag3d.model.training.run", "train the network, or go on with it"),
+    "generate": ("ag3d.model.inference.generate", "make images and videos of avatars"),
+    "import-checkpoint": ("ag3d.model.released.import_checkpoint", "read a checkpoint that AG3D released (.pkl)"),
+    "export": ("ag3d.model.export.__main__", "export meshes and rigged, animated avatars (.glb, .obj, .ply)"),
+    "evaluate": ("ag3d.evaluation.metrics", "measure a trained network"),
+    "tables": ("ag3d.evaluation.tables", "make tables from measurements"),
+    "view": ("ag3d.evaluation.viewer.view", "look at avatars in 3D in a browser"),
+    "report": ("ag3d.evaluation.report.__main__", "write the report of a run as one HTML page"),
+}
+
+
+def usage() -> str:
+    lines = [f"  {verb:<17} {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        [
+            f"ag3d {ag3d.__version__}: from a folder of photographs to a 3D generative model of clothed people",
+            "",
+            "usage: ag3d VERB [options]        ag3d VERB --help tells the options",
+            "",
+            *lines,
+            "",
+            "The whole chain at once, by a configuration file: snakemake --cores all [--configfile FILE]",
+        ]
+    )
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    if arguments[0] in ("-V", "--version"):
+        print(ag3d.__version__)
+        return
+    verb = arguments[0]
+    if verb not in VERBS:
+        console.run(lambda: _unknown(verb))
+    sys.argv = [f"ag3d {verb}", *arguments[1:]]
+    console.run(importlib.import_module(VERBS[verb][0]).main)
+
+
+def _unknown(verb: str) -> None:
+    raise UserError(f"ag3d has no verb '{verb}'; there are: {', '.join(VERBS)}")

@@ -1,0 +1,161 @@
+"""Settings of the stages from photographs to the data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ag3d.config.settings import option
+
+
+@dataclass
+class Photos:
+    """Where the photographs come from."""
+
+    source: str = option(
+        "synthetic",
+        "synthetic: the open demo people, rendered here; folder: your own photographs",
+        choices=("synthetic", "folder"),
+    )
+    path: str = option("", "folder of photographs, searched with its sub-folders (source: folder)")
+    shards: int = option(
+        2, "into how many shards the photographs are divided; fixed for the life of a data set", low=1, high=100_000
+    )
+    max_pixels: int = option(16_000_000, "photographs larger than this are read at a reduced size", low=65_536)
+    min_side: int = option(128, "photographs whose shorter side is smaller (pixels) are rejected", low=1)
+    frames_per_second: float = option(2.0, "videos: how many frames of a second are taken", low=0.001, high=1000)
+    every: int = option(0, "videos: take each so many frames instead; 0: by frames_per_second", low=0)
+    seed: int = option(0, "synthetic: seed of the people", low=0)
+    count: int = option(160, "synthetic: how many photographs", low=1)
+
+
+@dataclass
+class BodyModel:
+    """The parametric body."""
+
+    file: str = option("open", "open: the CC0 body, built here; or a path to a licensed SMPL .pkl or .npz")
+
+
+@dataclass
+class People:
+    """Finding people and their landmarks."""
+
+    min_score: float = option(0.5, "detections below this score are ignored", low=0, high=1)
+    min_height: int = option(96, "people shorter than this (pixels) are rejected", low=1)
+    min_visibility: float = option(0.5, "a landmark counts as visible from this value on", low=0, high=1)
+    max_overlap: float = option(
+        0.2,
+        "rejected as several people: more of another's landmarks (share) lie within the main person's box",
+        low=0,
+        high=1,
+    )
+
+
+@dataclass
+class OnnxInput:
+    """A network of your own: an .onnx file that takes one picture, and how the picture is put into it."""
+
+    file: str = option("", "the .onnx file")
+    layout: str = option(
+        "nchw", "order of the input's dimensions: channels before rows and columns, or after", choices=("nchw", "nhwc")
+    )
+    size: int = option(0, "side of the input (pixels), where the file leaves it open; 0: as the file says", low=0)
+    colours: str = option("rgb", "order of the colours", choices=("rgb", "bgr"))
+    range: list[float] = option([0.0, 1.0], "what black and white become")
+    mean: list[float] = option([0.0], "subtracted after that: one number, or one a colour")
+    std: list[float] = option([1.0], "divided by after that: one number, or one a colour")
+    input: str = option("", "name of the input; may be left out where there is one")
+    output: str = option("", "name of the output; may be left out where there is one")
+
+
+@dataclass
+class OnnxMatting(OnnxInput):
+    """A matting network of your own (method: onnx). It sees the upright square around the person."""
+
+    channel: int = option(-1, "which channel of the output is the person; -1: the last", low=-1)
+    activation: str = option(
+        "none",
+        "what turns the output into shares of the person: none where it is one already",
+        choices=("none", "sigmoid", "softmax"),
+    )
+    refine: bool = option(False, "draw the edges after those of the photograph; for coarse masks, not for mattes")
+
+
+@dataclass
+class OnnxNormals(OnnxInput):
+    """A normal network of your own (method: onnx). It sees the aligned crop."""
+
+    background: str = option("white", "what the person stands before", choices=("white", "grey", "black"))
+    body: bool = option(
+        False, "the fitted body's normals (-1 to 1, zero outside; x right, y up, z to the viewer) follow the colours"
+    )
+    output_range: list[float] = option([-1.0, 1.0], "values of the output that mean -1 and 1")
+    axes: str = option(
+        "x y z", "what the output's channels are, with x right, y up, z to the viewer; x -y -z: y down, z away"
+    )
+
+
+@dataclass
+class Matting:
+    """Separating the person from the background."""
+
+    method: str = option(
+        "blazepose",
+        "blazepose: the mask of the landmark network, refined; onnx: your own",
+        choices=("blazepose", "onnx"),
+    )
+    threshold: float = option(0.5, "alpha above this counts as the person", low=0, high=1)
+    min_area: float = option(
+        0.02, "mattes that cover less of the square around the person (share) are rejected", low=0, high=1
+    )
+    min_joints: float = option(
+        0.75, "mattes that hold fewer of the person's visible joints (share) are rejected", low=0, high=1
+    )
+    onnx: OnnxMatting = option(OnnxMatting, "")
+
+
+@dataclass
+class Fitting:
+    """Fitting the body to landmarks and matte."""
+
+    iterations: int = option(120, "optimiser steps with landmarks and matte, after 100 with landmarks only", low=1)
+    batch: int = option(64, "people fitted at once", low=1)
+    device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda, cuda:1 …")
+    max_reprojection: float = option(
+        0.05, "fits with a larger mean landmark error (fraction of the body's height) are rejected", low=0
+    )
+    max_cut: float = option(
+        0.1, "people with a larger share of the body's surface outside the photograph are rejected", low=0, high=1
+    )
+    min_silhouette_iou: float = option(0.5, "fits whose silhouette overlaps the matte less are rejected", low=0, high=1)
+
+
+@dataclass
+class Alignment:
+    """Crops in the network's frame."""
+
+    resolution: int = option(256, "side of the aligned crops (pixels)", low=16, high=4096)
+
+
+@dataclass
+class Normals:
+    """Normal maps of the aligned crops."""
+
+    method: str = option(
+        "body",
+        "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours",
+        choices=("body", "network", "onnx"),
+    )
+    network: str = option("", "weights of our network (.safetensors); empty: those that come with the project")
+    onnx: OnnxNormals = option(OnnxNormals, "")
+
+
+@dataclass
+class Dataset:
+    """The data set that the network is trained on."""
+
+    resolution: int = option(256, "side of the data set's images (pixels)", low=16, high=4096)
+    version: int = option(
+        1,
+        "raise it to train anew on changed data; training does not restart by itself when photographs are added",
+        low=0,
+    )

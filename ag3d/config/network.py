@@ -1,0 +1,96 @@
+"""Settings of the generator and the discriminators. Names and defaults follow AG3D; docs/method.md tells the differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ag3d.config.settings import option
+from ag3d.errors import UserError
+
+
+@dataclass
+class Departures:
+    """Where the network leaves the reference, each with its reason. All are off under `compatibility: reference`."""
+
+    scaled_transforms: bool = option(
+        True, "scale the bones' translations too: otherwise bodies of scale other than 1 come apart from their bones"
+    )
+    body_bounds: bool = option(
+        True,
+        "sample each camera's own depth range of the body: otherwise cameras must look along z, and arms before 0.3 are cut",
+    )
+    solid_body: bool = option(
+        True, "keep the body's signed distance everywhere: otherwise its core is hollow and values end abruptly at 0.1"
+    )
+    metric_gradients: bool = option(True, "residual gradients in metres: otherwise normals mix two units")
+    total_eikonal: bool = option(
+        True,
+        "ask for unit gradients of the whole field where there is body: otherwise of the residual alone, and empty samples count",
+    )
+    surface_starts: bool = option(
+        True,
+        "search from the nearest vertex of each part of the body: otherwise from eleven bones, which is slow, loses limbs and keeps near copies of roots",
+    )
+    covariant_normals: bool = option(
+        True,
+        "carry normals by the inverse transpose of the blended transform: otherwise they tilt where skin stretches",
+    )
+    small_residual: bool = option(
+        True, "start with a small residual: otherwise a new network hides the body under noise"
+    )
+
+
+@dataclass
+class Network:
+    """Sizes and behaviour of generator and discriminators."""
+
+    image_resolution: int = option(512, "side of the generated images (pixels)", low=16)
+    neural_resolution: int = option(0, "side of the volume rendering; 0: half of image_resolution", low=0)
+    plane_resolution: int = option(256, "side of the tri-planes", low=8)
+    plane_channels: int = option(32, "channels of each plane", low=4)
+    z_dim: int = option(512, "length of the latent code", low=1)
+    w_dim: int = option(512, "length of the style code", low=1)
+    mapping_layers: int = option(2, "layers of the generator's mapping network", low=1)
+    channel_base: int = option(32768, "channels of a layer are channel_base / resolution …", low=64)
+    channel_max: int = option(512, "… and never more than this", low=4)
+    sr_channels: int = option(128, "channels of the first super-resolution block; the second has half", low=4)
+    decoder_hidden: int = option(64, "width of the decoder's hidden layer", low=1)
+    clamp: float = option(
+        256.0, "activations of super-resolution and discriminators are clamped to ± this; 0: not at all", low=0
+    )
+    samples: int = option(36, "samples per ray in the first pass", low=4)
+    samples_fine: int = option(36, "samples per ray in the importance pass", low=1)
+    ray_start: float = option(-0.3, "where the rays' samples begin (world z; without departures.body_bounds)")
+    ray_end: float = option(0.3, "where they end")
+    box_warp: float = option(1.9, "side of the cube that the tri-planes cover (world units)", low=0.1)
+    beta_init: float = option(0.1, "initial width of the density's sigmoid (world units)", low=0.0001)
+    gate: float = option(0.12, "samples farther than this from the posed body are empty (world units)", low=0)
+    skinning: str = option(
+        "search",
+        "how posed points find their canonical places: by search, or by the nearest vertex's transform, which tears near "
+        "joints (an ablation)",
+        choices=("search", "nearest"),
+    )
+    normal_head: bool = option(True, "render normals, and judge them with a discriminator")
+    face_head: bool = option(True, "judge face crops with discriminators of their own")
+    face_fraction: int = option(8, "face crops have the image's side divided by this", low=2)
+    discriminator_mapping_layers: int = option(8, "layers of the discriminators' mapping networks", low=1)
+    minibatch_std_group: int = option(4, "group size of the discriminators' minibatch standard deviation", low=1)
+    compatibility: str = option(
+        "ours", "reference: compute what the reference computes, with its known faults", choices=("ours", "reference")
+    )
+    departures: Departures = option(Departures, "")
+
+    def __post_init__(self) -> None:
+        for name in ("image_resolution", "plane_resolution"):
+            side = getattr(self, name)
+            if side & (side - 1):
+                raise UserError(f"configuration: 'network.{name}' is {side}; it must be a power of two")
+        smallest = (self.neural_resolution or self.image_resolution // 2) // self.face_fraction
+        if self.face_head and smallest < 4:
+            raise UserError(
+                f"configuration: 'network.face_fraction' is {self.face_fraction}, which makes face crops of {smallest} pixels; "
+                "at least 4 are needed: lower it, or set 'network.face_head' to false"
+            )
+        if self.compatibility == "reference":
+            self.departures = Departures(**{field.name: False for field in fields(Departures)})

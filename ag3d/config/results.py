@@ -1,0 +1,97 @@
+"""Settings of what is made from a trained network."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from ag3d.config.settings import option
+from ag3d.errors import UserError
+
+
+@dataclass
+class Avatars:
+    """Pictures and videos of generated people."""
+
+    number: int = option(8, "how many people", low=1)
+    seed: int = option(0, "seed of the first; person i has seed + i", low=0)
+    truncation: float = option(0.7, "1: the full variety; towards 0: the average person", low=0, high=1)
+    frames: int = option(24, "frames of each video", low=2)
+    side: int = option(192, "side of each picture (pixels); smaller renderings are enlarged", low=16)
+    fps: int = option(12, "frames per second of the videos", low=1)
+    batch: int = option(4, "images rendered at once", low=1)
+
+
+@dataclass
+class Export:
+    """Meshes and rigged avatars of the first of these people."""
+
+    number: int = option(3, "how many people get a rigged avatar", low=1)
+    resolution: int = option(
+        256, "voxels along the body's longest side when the surface is extracted", low=16, high=1024
+    )
+    level: float = option(
+        0.0,
+        "signed value of the surface (metres); a little below 0 lies outside: nearer to the images' outlines, fuller hands",
+        low=-0.05,
+        high=0.05,
+    )
+    faces: int = option(20000, "triangles of a mesh, at most", low=100)
+    texture: int = option(1024, "side of the texture (pixels); 0: colours at the vertices instead", low=0, high=8192)
+    motions: list[str] = option(["walk", "wave"], "animations: walk, wave, or motion files of AMASS's kind (.npz)")
+    fps: int = option(30, "frames per second of the animations", low=1, high=240)
+    travel: bool = option(False, "whether an animation moves the avatar from its place")
+
+
+# What `evaluation.metrics` may name; docs/metrics.md explains each.
+INCEPTION_METRICS = ("fid5k_full", "fid50k_full", "clean_fid5k_full", "clean_fid50k_full")
+METRICS = (
+    *("frechet", *INCEPTION_METRICS, "kid", "precision_recall", "sliced", "neighbours"),
+    *("pose", "surface", "turning", "flicker"),
+)
+
+
+@dataclass
+class Evaluation:
+    """Metrics."""
+
+    metrics: list[str] = option(
+        ["frechet", "kid", "precision_recall", "neighbours", "pose"],
+        "what is measured: frechet (embedded features), fid5k_full, fid50k_full, clean_fid5k_full, clean_fid50k_full, kid, "
+        "precision_recall, sliced, neighbours (nearest training images), pose, surface, turning, flicker",
+    )
+    inception: str = option("", "for the FIDs: the file inception-2015-12-05.pt (docs/metrics.md tells where it is)")
+    samples: int = option(5000, "generated images that the distances on embedded features are computed on", low=8)
+    people: int = option(32, "generated people whose pose, surface, turning and flicker are measured", low=1)
+    voxels: int = option(128, "surface: voxels along the body's longest side when it is extracted", low=16, high=1024)
+    batch: int = option(8, "images rendered at once", low=1)
+    seed: int = option(0, "seed of the generated images", low=0)
+    bootstrap: int = option(50, "resamples from which the distances' spread and bias are estimated", low=2)
+    device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda")
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            if name not in METRICS:
+                near = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(METRICS)}"
+                raise UserError(f"configuration: 'evaluation.metrics' names {name!r}; {hint}")
+        asked = [name for name in self.metrics if name in INCEPTION_METRICS]
+        if asked and not self.inception:
+            raise UserError(
+                f"configuration: 'evaluation.inception' is missing; {asked[0]} needs the file inception-2015-12-05.pt, and "
+                "docs/metrics.md tells where to get it (without it, frechet compares runs on embedded features)"
+            )
+
+
+@dataclass
+class Ablations:
+    """Variants of the network and its training, side by side over seeds: snakemake --cores all ablations."""
+
+    folder: str = option("config/ablations", "folder of YAML files; each says what a variant of that name changes")
+    seeds: list[int] = option([0, 1, 2], "seeds of the trainings; every variant is trained and measured with each")
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise UserError(
+                f"configuration: 'ablations.seeds' is {self.seeds}; give one or more different numbers of 0 and more"
+            )

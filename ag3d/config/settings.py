@@ -1,0 +1,253 @@
+"""Settings as dataclasses: one place for a key's type, default and explanation.
+
+A field is declared with `option(default, "explanation")`. From the same declaration come the check of a configuration
+file, the command-line options of the stage and the JSON schema in `workflow/schemas`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+from ag3d.errors import UserError
+
+S = TypeVar("S")
+_SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[Any, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A dataclass field with an explanation and, if given, the values or the closed range that it may take."""
+    metadata = {"help": help, "choices": choices, "low": low, "high": high}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    if isinstance(default, type) and dataclasses.is_dataclass(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def from_mapping(cls: type[S], mapping: Mapping[str, Any] | None, where: str = "") -> S:
+    """Build the dataclass `cls` from a plain mapping, checking every key, type and range.
+
+    `where` is the dotted place of the mapping, for error messages. Raises UserError naming the key.
+    """
+    place = f"{where}." if where else ""
+    if mapping is None:
+        mapping = {}
+    if not isinstance(mapping, Mapping):
+        raise UserError(f"configuration: {where or 'the file'} must be a mapping of keys, not {_describe(mapping)}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean '{place}{near[0]}'?" if near else f"known keys here: {', '.join(fields)}"
+            raise UserError(f"configuration: unknown key '{place}{key}'; {hint}")
+    values = {key: _convert(hints[key], value, f"{place}{key}", fields[key]) for key, value in mapping.items()}
+    return cls(**values)
+
+
+def to_mapping(settings: Any) -> dict[str, Any]:
+    """The settings as plain values, in the order of declaration."""
+    return dataclasses.asdict(settings)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping without constructing objects. Raises UserError naming the file and the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of keys, not {_describe(content)}")
+    return content
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Give `parser` an option for every field of `cls`, and `--settings` for all of them at once (JSON/YAML text or file)."""
+    group = parser.add_argument_group("settings", f"as under the configuration's section; {cls.__doc__ or ''}".strip())
+    group.add_argument(
+        "--settings",
+        default="",
+        metavar="TEXT|FILE",
+        help="all settings at once, as JSON or YAML; options given beside it win",
+    )
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        default = default_of(field)
+        if dataclasses.is_dataclass(default):
+            default = to_mapping(default)
+        allowed = f"; one of {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
+        help = f"{field.metadata.get('help', '')}{allowed} (default: {json.dumps(default)})".replace("%", "%%")
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=f"setting_{field.name}",
+            default=None,
+            metavar=_type_name(hints[field.name]).upper(),
+            help=help,
+        )
+
+
+def from_options(cls: type[S], arguments: argparse.Namespace) -> S:
+    """The settings that the options made by `add_options` describe. Raises UserError."""
+    mapping: dict[str, Any] = {}
+    if arguments.settings:
+        text = arguments.settings
+        if text.lstrip().startswith(("{", "[")) or (":" in text and not Path(text).exists()):
+            loaded = _parse(text, "--settings")
+        else:
+            loaded = read_yaml(Path(text))
+        if not isinstance(loaded, dict):
+            raise UserError(f"--settings: expected a mapping, got {_describe(loaded)}")
+        mapping.update(loaded)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        text = getattr(arguments, f"setting_{field.name}")
+        if text is not None:
+            mapping[field.name] = _parse(text, f"--{field.name.replace('_', '-')}")
+    return from_mapping(cls, mapping)
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: {text!r} is not valid YAML: {error}") from error
+
+
+def default_of(field: dataclasses.Field) -> Any:
+    """A field's default value, made anew where it is mutable."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def schema(cls: type) -> dict[str, Any]:
+    """JSON schema (2020-12) of the dataclass, with explanations and defaults."""
+    hints = typing.get_type_hints(cls)
+    properties = {}
+    for field in dataclasses.fields(cls):
+        entry = _type_schema(hints[field.name])
+        meta = field.metadata
+        entry["description"] = meta.get("help", "")
+        if meta.get("choices"):
+            entry["enum"] = list(meta["choices"])
+        if meta.get("low") is not None:
+            entry["minimum"] = meta["low"]
+        if meta.get("high") is not None:
+            entry["maximum"] = meta["high"]
+        if "properties" not in entry:
+            entry["default"] = default_of(field)
+        properties[field.name] = entry
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").strip(),
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _describe(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) in (Union, types.UnionType):
+        return "|".join(_type_name(k) for k in get_args(kind) if k is not type(None))
+    return {"str": "text", "float": "number", "int": "number", "bool": "true|false"}.get(
+        getattr(kind, "__name__", ""), "yaml"
+    )
+
+
+def _type_schema(kind: Any) -> dict[str, Any]:
+    origin = get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return schema(typing.cast(type, kind))
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_type_schema(k) for k in get_args(kind)]}
+    if origin is list:
+        return {"type": "array", "items": _type_schema(get_args(kind)[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _type_schema(get_args(kind)[1])}
+    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
+    return {"type": names[kind]} if kind in names else {}
+
+
+def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field | None = None) -> Any:
+    """`value` as the declared type, or a UserError that names the key."""
+    origin = get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return from_mapping(typing.cast(type, kind), value, place)
+    if origin in (Union, types.UnionType):
+        for member in get_args(kind):
+            try:
+                result = _convert(member, value, place)
+                break
+            except UserError:
+                continue
+        else:
+            raise UserError(f"configuration: '{place}' must be {_type_name(kind)}, not {_describe(value)}")
+    elif origin is list:
+        if not isinstance(value, list):
+            raise UserError(f"configuration: '{place}' must be a list, not {_describe(value)}")
+        return [_convert(get_args(kind)[0], v, f"{place}[{i}]") for i, v in enumerate(value)]
+    elif origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"configuration: '{place}' must be a mapping, not {_describe(value)}")
+        return {str(k): _convert(get_args(kind)[1], v, f"{place}.{k}") for k, v in value.items()}
+    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        result = float(value)
+    elif kind is float and isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        result = float(value)  # YAML 1.1 takes 1e-4 for text
+    elif kind in (int, str, bool, type(None)) and type(value) is kind:
+        result = value
+    elif kind is Any:
+        return value
+    else:
+        expected = {
+            int: "a whole number",
+            float: "a number",
+            str: "text",
+            bool: "true or false",
+            type(None): "null",
+        }.get(kind, str(kind))
+        raise UserError(f"configuration: '{place}' must be {expected}, not {_describe(value)}")
+    if field is not None:
+        meta = field.metadata
+        if meta.get("choices") and result not in meta["choices"]:
+            raise UserError(
+                f"configuration: '{place}' is {result!r}; it must be one of {', '.join(map(repr, meta['choices']))}"
+            )
+        if isinstance(result, (int, float)) and not isinstance(result, bool):
+            low, high = meta.get("low"), meta.get("high")
+            if (low is not None and result < low) or (high is not None and result > high) or result != result:
+                bounds = (
+                    f"at least {low}"
+                    if high is None
+                    else f"at most {high}"
+                    if low is None
+                    else f"between {low} and {high}"
+                )
+                raise UserError(f"configuration: '{place}' is {result}; it must be {bounds}")
+    return result

@@ -1,0 +1,52 @@
+"""A configuration file with every key, its explanation and its value: `python -m ag3d.config --template [FILE]`."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from typing import Any
+
+import yaml
+
+from ag3d.config import Config
+
+
+def template(config: Config) -> str:
+    """The configuration as YAML text, each key under a comment that explains it."""
+    return "\n".join(_lines(config, 0)) + "\n"
+
+
+def _lines(settings: Any, depth: int) -> list[str]:
+    lines: list[str] = []
+    indent = "  " * depth
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            lines += [
+                "",
+                *_comment((value.__doc__ or "").strip(), indent),
+                f"{indent}{field.name}:",
+                *_lines(value, depth + 1),
+            ]
+            continue
+        if isinstance(value, list):
+            value = [_plain(item) for item in value]
+        choices = field.metadata.get("choices")
+        allowed = f" ({' | '.join(map(str, choices))})" if choices else ""
+        lines += _comment(field.metadata["help"] + allowed, indent)
+        lines += [
+            f"{indent}{line}"
+            for line in yaml.safe_dump({field.name: value}, allow_unicode=True, sort_keys=False).rstrip().splitlines()
+        ]
+    return lines
+
+
+def _plain(item: Any) -> Any:
+    """An entry of a list; of settings, those that are given."""
+    if not dataclasses.is_dataclass(item):
+        return item
+    return {name: value for name, value in vars(item).items() if value is not None}
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return [f"{indent}# {line}" for line in textwrap.wrap(text, 110 - len(indent))]

@@ -1,0 +1,17 @@
+"""Where tensors live."""
+
+from __future__ import annotations
+
+import torch
+
+from ag3d.errors import UserError
+
+
+def choose_device(name: str, key: str) -> torch.device:
+    """The device of the setting or option `key`: 'auto' is CUDA where there is one. Raises UserError naming `key`."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"{key} is '{name}', which is not here ({error}); use auto or cpu") from error

@@ -1,0 +1,140 @@
+"""Uncompressed zip files of images: written once, read at random with the standard library."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ag3d.errors import UserError
+from ag3d.files import atomic
+
+RECORD = "record.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date makes equal content equal bytes
+
+
+def shard_files(folder: Path, suffix: str, number: int | None = None) -> list[Path]:
+    """The first `number` shards in `folder` that are there; without `number`, all of them."""
+    if number is None:
+        return sorted(folder.glob(f"[0-9]*{suffix}"))
+    names = (folder / f"{index:05d}{suffix}" for index in range(number))
+    return [path for path in names if path.exists()]
+
+
+class ShardWriter:
+    """Adds entries to a zip; use it through `write_shard`."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, name: str, data: bytes) -> None:
+        self._archive.writestr(zipfile.ZipInfo(name, date_time=_EPOCH), data)
+
+    def add_image(self, name: str, image: np.ndarray) -> None:
+        """`image`: uint8, [H,W] grey, [H,W,3] RGB or [H,W,4] RGBA; stored as PNG."""
+        self.add(name, encode_png(image))
+
+    def add_json(self, name: str, content: Any) -> None:
+        self.add(name, json.dumps(content, sort_keys=True).encode())
+
+
+@contextmanager
+def write_shard(path: str | os.PathLike[str], record: dict[str, Any]) -> Iterator[ShardWriter]:
+    """Write a shard atomically. `record` (see ag3d.provenance) is stored as the entry `record.json`."""
+    with atomic(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        writer = ShardWriter(archive)
+        yield writer
+        writer.add_json(RECORD, record)
+
+
+class ShardReader:
+    """Random access to a shard. Safe to share between forked workers: every process opens its own handle."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._archive: zipfile.ZipFile | None = None
+        self._process = -1
+        self.names: list[str] = sorted(self._open().namelist())
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._archive is None or self._process != os.getpid():
+            try:
+                self._archive = zipfile.ZipFile(self.path)
+            except FileNotFoundError as error:
+                raise UserError(f"{self.path} does not exist") from error
+            except IsADirectoryError as error:
+                raise UserError(
+                    f"{self.path} is a folder; pack it: cd {self.path} && zip -0 -r ../data.zip ."
+                ) from error
+            except zipfile.BadZipFile as error:
+                raise UserError(f"{self.path} is not a whole zip file ({error}); delete it and run again") from error
+            self._process = os.getpid()
+        return self._archive
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._open().NameToInfo
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._open().read(name)
+        except KeyError as error:
+            raise UserError(f"{self.path} has no entry '{name}'") from error
+        except (NotImplementedError, RuntimeError) as error:  # unknown compression, a password
+            raise UserError(f"{self.path}: entry '{name}' cannot be read ({error}); pack the files anew") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise UserError(
+                f"{self.path}: entry '{name}' is damaged ({error}); delete the file and run again"
+            ) from error
+
+    def image(self, name: str) -> np.ndarray:
+        """uint8 [H,W], [H,W,3] RGB or [H,W,4] RGBA."""
+        return decode_image(self.read(name), f"{self.path}:{name}")
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def record(self) -> dict[str, Any]:
+        return self.json(RECORD) if RECORD in self else {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_archive": None, "_process": -1}
+
+    def close(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """uint8 grey, RGB or RGBA to PNG bytes."""
+    assert image.dtype == np.uint8, image.dtype
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 4])
+    assert ok
+    return data.tobytes()
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """Bytes of an 8-bit image to uint8 grey, RGB or RGBA. Raises UserError naming `name`."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if image is None:
+        raise UserError(f"{name} is not a readable image")
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    return image
+
+
+def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Write an image file atomically."""
+    with atomic(path) as beside, io.FileIO(beside, "wb") as handle:
+        handle.write(encode_png(image))

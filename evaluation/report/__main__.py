@@ -1,0 +1,93 @@
+"""Write the report of a run: one self-contained HTML page that works offline.
+
+It shows pictures of every stage, who was left out and why, accuracy against the truth where there is one, the pose
+distribution, training curves and previews, avatars and videos, measurements, times, versions and the configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ag3d import console
+from ag3d.config import load
+from ag3d.errors import UserError
+from ag3d.evaluation.data_folder import DataFolder
+from ag3d.evaluation.report.page import Card, Page
+from ag3d.evaluation.report.preprocessing import add_preprocessing
+from ag3d.evaluation.report.results import add_measurements, add_origin, add_run, add_times
+from ag3d.files import read_json, write_text
+from ag3d.model.body.body import Body
+
+log = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+
+
+def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], partial: bool = False) -> Page:
+    """The page of a data set and a run. Raises UserError where results are missing, unless `partial`."""
+    page = Page(f"Run {run.name}", f"data set {dataset.name}")
+    page.missing = [str(path) for path in expected(dataset, run) if not path.exists()]
+    if page.missing and not partial:
+        raise UserError(f"{page.missing[0]} does not exist; finish the run first, or give --partial")
+    settings = load(configuration) if configuration else None
+    data = DataFolder(dataset, settings.photos.shards if settings else None)
+    milestones = (
+        settings.training.milestone_names() if settings else sorted(p.name for p in (run / "ckpt").glob("[0-9]*"))
+    )
+    photographs = len(data.table("photos"))
+    if photographs:
+        page.cards.append(Card(f"{len(data.people())} of {photographs}", "photographs in the data set"))
+    checkpoints = [path for name in milestones if (path := run / "ckpt" / name / "checkpoint.json").exists()]
+    if checkpoints:
+        last = read_json(checkpoints[-1])
+        page.cards.append(Card(f"{last['kimg']:g} kimg", "trained", f"{last['network']['image_resolution']} pixels"))
+    add_measurements(page, run, milestones)
+    add_preprocessing(page, data, body)
+    add_run(page, run)
+    results = run.parent
+    add_times(page, [results / "body", results / "models", dataset, run])
+    add_origin(page, configuration)
+    return page
+
+
+def expected(dataset: Path, run: Path) -> list[Path]:
+    """What a finished run has."""
+    return [
+        *(dataset / name for name in ("index.json", "rejected.parquet", "poses.npy", "photos", "fits", "dataset")),
+        *(
+            run / name
+            for name in ("ckpt", "avatars/avatars.json", "export/export.json", "metrics", "tables/comparison.html")
+        ),
+    ]
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page.style = (HERE / "style.css").read_text(encoding="utf-8")
+    return environment.get_template("template.html").render(page=page)
+
+
+def main() -> None:
+    parser = console.parser("ag3d.evaluation.report", __doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="folder of the data set (results/<dataset>)")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run (results/<run>)")
+    parser.add_argument("--body", type=Path, required=True, help="the body model")
+    parser.add_argument("--configuration", default="", metavar="JSON", help="the configuration, to be shown")
+    parser.add_argument("--partial", action="store_true", help="also report on a run that is not finished")
+    parser.add_argument("--output", type=Path, required=True, help="page to write (.html)")
+    args = parser.parse_args()
+    configuration = json.loads(args.configuration) if args.configuration else {}
+    page = build(args.dataset, args.run, Body.load(args.body), configuration, args.partial)
+    write_text(args.output, render(page))
+    log.info("%s, %.1f MB", args.output, args.output.stat().st_size / 1e6)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,130 @@
+"""Plots of the pose distribution: viewing angles, heights, joint angles, shapes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from matplotlib.projections.polar import PolarAxes
+
+from ag3d.evaluation.report.figures import COLORS, plot
+from ag3d.evaluation.report.page import Figure
+from ag3d.model.body import label as labels
+from ag3d.model.body.body import JOINTS, Body
+from ag3d.model.body.rotation import axis_angle_to_matrix
+
+MOST = 4000  # labels that are looked at
+
+
+def pose_figures(poses: np.ndarray, body: Body) -> list[Figure]:
+    """Figures of labels [N,111]."""
+    if len(poses) > MOST:
+        poses = poses[np.linspace(0, len(poses) - 1, MOST).round().astype(int)]
+    parts = labels.split(torch.from_numpy(np.asarray(poses, np.float32)))
+    return [
+        Figure(
+            viewing(parts.global_orient),
+            "Viewing angle: seen from the front (0°), from the person's sides (±90°), from behind (180°).",
+            True,
+        ),
+        Figure(
+            heights(parts.betas, parts.global_orient, body),
+            "Height of the shapes (standing, metres) and lean of the trunk out of the vertical.",
+        ),
+        Figure(
+            joints(parts.body_pose),
+            "How far each joint is bent or turned out of the T-pose. Boxes hold the middle half, lines 95 %.",
+        ),
+        Figure(shapes(parts.betas), "Shape coefficients (betas). Boxes hold the middle half, lines 95 %.", True),
+    ]
+
+
+def yaw(global_orient: torch.Tensor) -> np.ndarray:
+    """Degrees [N]: 0 facing the camera, +90 facing the image's right, 180 from behind. World: y down, z away."""
+    front = axis_angle_to_matrix(global_orient)[..., 2]
+    return np.degrees(np.arctan2(front[:, 0].numpy(), -front[:, 2].numpy()))
+
+
+def lean(global_orient: torch.Tensor) -> np.ndarray:
+    """Degrees [N] between the body's axis and the vertical."""
+    up = axis_angle_to_matrix(global_orient)[..., 1]
+    return np.degrees(np.arccos(np.clip(-up[:, 1].numpy(), -1, 1)))
+
+
+def viewing(global_orient: torch.Tensor) -> str:
+    angles = np.radians(yaw(global_orient))
+    with plot(3.6, 3.4, polar=True) as drawn:
+        axes = cast(PolarAxes, drawn.axes[0])
+        counts, edges = np.histogram(angles, bins=36, range=(-np.pi, np.pi))
+        axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=COLORS[0], alpha=0.85)
+        axes.set_theta_zero_location("S")
+        axes.set_xticks(np.radians([0, 45, 90, 135, 180, 225, 270, 315]))
+        axes.set_xticklabels(["front", "", "90°", "", "back", "", "−90°", ""])
+        axes.set_rlabel_position(22)
+        axes.yaxis.set_major_locator(_few_integers())
+    return drawn.uri
+
+
+def heights(betas: torch.Tensor, global_orient: torch.Tensor, body: Body) -> str:
+    with plot(7.4, 2.6, columns=2) as drawn:
+        for axes, values, name in zip(
+            drawn.axes, (standing(betas, body), lean(global_orient)), ("height (m)", "lean (degrees)"), strict=True
+        ):
+            axes.hist(values, bins=24, color=COLORS[0], alpha=0.85)
+            axes.set_xlabel(name)
+            axes.yaxis.set_major_locator(_few_integers())
+    return drawn.uri
+
+
+def standing(betas: torch.Tensor, body: Body) -> np.ndarray:
+    """Heights (metres) of shapes [N,10] in the zero pose."""
+    up, rest = body.shapedirs[:, 1], body.v_template[:, 1]
+    found = []
+    for part in betas.split(64):
+        y = rest + part @ up.T  # [n,V]
+        found.append((y.amax(1) - y.amin(1)).numpy())
+    return np.concatenate(found)
+
+
+def joints(body_pose: torch.Tensor) -> str:
+    angles = np.degrees(body_pose.view(len(body_pose), 23, 3).norm(dim=-1).numpy())
+    with plot(7.4, 3.0) as drawn:
+        axes = drawn.axes[0]
+        _boxes(axes, angles)
+        axes.set_xticks(
+            range(1, 24),
+            [name.replace("_", " ") for name in JOINTS[1:]],
+            rotation=60,
+            ha="right",
+            rotation_mode="anchor",
+        )
+        axes.set_ylabel("degrees")
+    return drawn.uri
+
+
+def shapes(betas: torch.Tensor) -> str:
+    with plot(3.6, 2.6) as drawn:
+        _boxes(drawn.axes[0], betas.numpy())
+        drawn.axes[0].set_xticks(range(1, betas.shape[1] + 1), [str(k) for k in range(betas.shape[1])])
+        drawn.axes[0].set_xlabel("coefficient")
+    return drawn.uri
+
+
+def _boxes(axes, values: np.ndarray) -> None:
+    axes.boxplot(
+        values,
+        whis=(2.5, 97.5),
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": COLORS[0], "alpha": 0.7, "linewidth": 0},
+        medianprops={"color": COLORS[1], "linewidth": 1.5},
+        whiskerprops={"color": COLORS[0]},
+        capprops={"color": COLORS[0]},
+    )
+
+
+def _few_integers():
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4, integer=True)

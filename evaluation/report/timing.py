@@ -1,0 +1,66 @@
+"""Time and memory of the rules, from the benchmark files that the workflow leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ag3d.evaluation.report.figures import COLORS, plot
+
+
+@dataclass
+class RuleTime:
+    """All jobs of a rule."""
+
+    rule: str
+    jobs: int
+    seconds: float  # summed over the jobs
+    longest: float
+    memory: float  # MiB, the largest of the jobs
+
+
+def rule_times(folders: Iterable[Path]) -> list[RuleTime]:
+    """Read <folder>/benchmarks/<rule>.tsv and <folder>/benchmarks/<rule>/<job>.tsv, the longest rule first."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for folder in dict.fromkeys(folders):
+        base = folder / "benchmarks"
+        for path in sorted(base.rglob("*.tsv")):
+            rule = path.relative_to(base).parts[0].removesuffix(".tsv")
+            try:
+                table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+                seconds = float(table["s"].iloc[-1])
+                memory = float(pd.to_numeric(table["max_rss"], errors="coerce").fillna(0).max())
+            except (ValueError, KeyError, IndexError, OSError):
+                continue  # a job that is being written
+            found.setdefault(rule, []).append((seconds, memory))
+    times = [
+        RuleTime(rule, len(jobs), sum(s for s, _ in jobs), max(s for s, _ in jobs), max(m for _, m in jobs))
+        for rule, jobs in found.items()
+    ]
+    return sorted(times, key=lambda time: -time.seconds)
+
+
+def bars(times: list[RuleTime]) -> str:
+    """Seconds of each rule as horizontal bars."""
+    with plot(7.4, 0.6 + 0.24 * len(times)) as drawn:
+        axes = drawn.axes[0]
+        names = [time.rule for time in reversed(times)]
+        axes.barh(names, [time.seconds for time in reversed(times)], color=COLORS[0], alpha=0.85)
+        for place, time in enumerate(reversed(times)):
+            axes.text(time.seconds, place, f" {duration(time.seconds)}", va="center", fontsize=8)
+        axes.margins(x=0.12)
+        axes.set_xlabel("seconds, all jobs together")
+        axes.grid(axis="y", visible=False)
+    return drawn.uri
+
+
+def duration(seconds: float) -> str:
+    """12.3 s, 4 min 05 s, 2 h 03 min"""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

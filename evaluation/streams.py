@@ -1,0 +1,56 @@
+"""Features of streams of pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+
+from ag3d.config import Evaluation
+from ag3d.evaluation.features import EMBEDDINGS, EmbeddedFeatures
+from ag3d.evaluation.inception import MODES, Inception
+from ag3d.evaluation.pictures import Pictures
+from ag3d.evaluation.protocols import Protocol
+from ag3d.evaluation.sliced import Patches
+
+Features = dict[str, np.ndarray]  # "stream/extractor" to [n,…]
+PATCHES = 1 << 15  # about as many from all images of a set and a level
+
+
+class Extractor(Interface):
+    """Something that turns pictures into numbers; `sha256` changes whenever the numbers would."""
+
+    name: str
+    sha256: str
+
+    def __call__(self, images: list[np.ndarray]) -> np.ndarray: ...
+
+
+def extractors(
+    protocols: Sequence[Protocol], models: Path, settings: Evaluation, device: torch.device
+) -> dict[str, list[Extractor]]:
+    """What each kind of protocol (its `network`) looks through. Raises UserError where a file is missing."""
+    found: dict[str, list[Extractor]] = {}
+    for network in {protocol.network for protocol in protocols}:
+        if network == "embedded":
+            found[network] = [EmbeddedFeatures(embedding, models) for embedding in EMBEDDINGS]
+        elif network == "patches":
+            found[network] = [Patches(min(128, max(8, PATCHES // settings.samples)))]
+        else:
+            assert network in MODES, network
+            found[network] = [Inception(settings.inception, network, device)]
+    return found
+
+
+def measure(batches: Iterable[Pictures], networks: Sequence[Extractor]) -> Features:
+    """Features of every picture of every stream by every network. Pictures are dropped batch by batch."""
+    collected = defaultdict(list)
+    for pictures in batches:
+        for stream, images in pictures.streams().items():
+            for network in networks:
+                collected[f"{stream}/{network.name}"].append(network(images))
+    return {name: np.concatenate(parts) for name, parts in collected.items()}

@@ -1,0 +1,41 @@
+"""Make tables from measurements: comparison.csv, .md, .tex (booktabs) and .html.
+
+A row is a run at a milestone. Values of different protocols never share a column: each protocol has a table of its own.
+A file of measurements that does not exist gives a row that says so. Published values (--published) stand in tables of
+their own, marked as quoted, with their source.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ag3d import console
+from ag3d.errors import UserError
+from ag3d.evaluation.comparison import comparison, read_measurements
+from ag3d.evaluation.published import read_published
+from ag3d.evaluation.table_formats import FORMATS
+from ag3d.files import write_text
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = console.parser("ag3d.evaluation.tables", __doc__)
+    parser.add_argument("--metrics", type=Path, nargs="+", required=True, help="JSON files of ag3d.evaluation.metrics")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--name", default="comparison", help="name of the files (default: comparison)")
+    parser.add_argument("--published", type=Path, help="YAML file of published values, as evaluation/published.yaml")
+    args = parser.parse_args()
+    tables = comparison(read_measurements(args.metrics))
+    if args.published:
+        tables += read_published(args.published)
+    if not tables:
+        raise UserError("there is nothing to make a table of: no file of measurements was given")
+    for suffix, render in FORMATS.items():
+        write_text(args.output / f"{args.name}.{suffix}", render(tables))
+    log.info("%d rows in %s", sum(len(table.rows) for table in tables), args.output)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,236 @@
+"""A body of SMPL's kind: shape blend, joints, linear blend skinning (Loper et al. 2015)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ag3d.errors import UserError
+from ag3d.model.body import label as labels
+from ag3d.model.body.rotation import axis_angle_to_matrix
+
+PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+JOINTS = [
+    "pelvis",
+    "left_hip",
+    "right_hip",
+    "spine1",
+    "left_knee",
+    "right_knee",
+    "spine2",
+    "left_ankle",
+    "right_ankle",
+    "spine3",
+    "left_foot",
+    "right_foot",
+    "neck",
+    "left_collar",
+    "right_collar",
+    "head",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hand",
+    "right_hand",
+]
+# nose, right eye, left eye, right ear, left ear on SMPL's own mesh of 6,890 vertices
+SMPL_LANDMARKS = (332, 6260, 2800, 4071, 583)
+
+
+class BodyOutput(NamedTuple):
+    """Posed bodies, in metres of the label's world."""
+
+    vertices: torch.Tensor  # [B,V,3]
+    joints: torch.Tensor  # [B,24,3]
+    landmarks: torch.Tensor  # [B,5,3] nose, right eye, left eye, right ear, left ear
+    transforms: torch.Tensor  # [B,24,4,4] from the zero pose (of the same betas) to the posed body
+
+
+@dataclass(eq=False)
+class Body:
+    """The model's tensors. The zero pose is a T: y up, front +z, the subject's left +x, metres. V is never assumed."""
+
+    v_template: torch.Tensor  # [V,3]
+    shapedirs: torch.Tensor  # [V,3,10]
+    posedirs: torch.Tensor | None  # [207,V*3]; None where there is no pose correction
+    J_regressor: torch.Tensor  # [24,V]
+    weights: torch.Tensor  # [V,24]
+    faces: torch.Tensor  # [F,3] int64
+    landmark_vertices: torch.Tensor  # [5] int64
+    parents: tuple[int, ...] = PARENTS
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        # Joints are linear in betas: with this, no vertex need be shaped to know them.
+        self._joint_template = self.J_regressor @ self.v_template
+        self._joint_shapedirs = torch.einsum("jv,vcs->jcs", self.J_regressor, self.shapedirs)
+
+    @staticmethod
+    def load(path: str | Path, device: torch.device | str = "cpu") -> Body:
+        """Read the open body (.npz), or an SMPL file (.npz, or .pkl without executing it). Raises UserError."""
+        from ag3d.model.body.smpl_file import read_body_file
+
+        return Body.from_arrays(read_body_file(Path(path)), Path(path).name).to(device)
+
+    @staticmethod
+    def from_arrays(data: Mapping[str, np.ndarray], name: str) -> Body:
+        """A body from the checked arrays of a body file: posedirs [V,3,207] and landmarks [5] may be missing."""
+        vertices = len(data["v_template"])
+        landmarks = data["landmarks"].tolist() if "landmarks" in data else None
+        if landmarks is None:
+            # Other topologies than SMPL's own give no face points by number; the head's foremost vertex serves all five.
+            head = np.flatnonzero(data["weights"][:, 15] > 0.5)
+            foremost = int(head[data["v_template"][head, 2].argmax()]) if len(head) else 0
+            landmarks = list(SMPL_LANDMARKS) if vertices == 6890 else [foremost] * 5
+        posedirs = None
+        if np.any(data.get("posedirs", 0)):
+            posedirs = torch.as_tensor(data["posedirs"].reshape(vertices * 3, -1).T.copy()).float()
+        return Body(
+            v_template=torch.as_tensor(data["v_template"]).float(),
+            shapedirs=torch.as_tensor(data["shapedirs"][:, :, :10]).float(),
+            posedirs=posedirs,
+            J_regressor=torch.as_tensor(data["J_regressor"]).float(),
+            weights=torch.as_tensor(data["weights"]).float(),
+            faces=torch.as_tensor(data["faces"].astype(np.int64)),
+            landmark_vertices=torch.as_tensor(np.asarray(landmarks).astype(np.int64)),
+            name=name,
+        )
+
+    def to(self, device: torch.device | str) -> Body:
+        """The same body on another device."""
+        move: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for name, value in self._fields().items()
+        }
+        return Body(**move)
+
+    def subset(self, vertices: torch.Tensor) -> Body:
+        """The same body with only `vertices` [n] (int64), without faces: cheap skinning of a few points."""
+        kept = self._fields()
+        posedirs = None if self.posedirs is None else self.posedirs.view(207, -1, 3)[:, vertices].flatten(1)
+        kept |= {
+            "v_template": self.v_template[vertices],
+            "shapedirs": self.shapedirs[vertices],
+            "posedirs": posedirs,
+            "weights": self.weights[vertices],
+        }
+        kept |= {
+            "J_regressor": self.J_regressor[:, vertices],
+            "faces": self.faces[:0],
+            "landmark_vertices": self.landmark_vertices[:0],
+        }
+        small = Body(**kept)
+        small._joint_template, small._joint_shapedirs = self._joint_template, self._joint_shapedirs
+        return small
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @property
+    def device(self) -> torch.device:
+        return self.v_template.device
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model's tensors, whatever file they came from."""
+        digest = hashlib.sha256()
+        tensors = [self.v_template, self.shapedirs, self.J_regressor, self.weights, self.faces, self.landmark_vertices]
+        for tensor in tensors if self.posedirs is None else [*tensors, self.posedirs]:
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+        return digest.hexdigest()
+
+    def rest_joints(self, betas: torch.Tensor) -> torch.Tensor:
+        """Joints of the zero pose: betas [B,10] to [B,24,3]."""
+        return self._joint_template + torch.einsum("bs,jcs->bjc", betas, self._joint_shapedirs)
+
+    def __call__(
+        self,
+        betas: torch.Tensor,  # [B,10]
+        body_pose: torch.Tensor,  # [B,69] axis-angle
+        global_orient: torch.Tensor,  # [B,3] axis-angle
+        transl: torch.Tensor,  # [B,3]
+        scale: torch.Tensor | None = None,  # [B]
+        *,
+        reference_scale: bool = False,
+    ) -> BodyOutput:
+        """Pose the body. `scale` multiplies everything about the world's origin.
+
+        With `reference_scale` the transforms' translations stay unscaled, as in AG3D's released code; vertices and
+        transforms then disagree unless scale is 1.
+        """
+        batch = len(betas)
+        rotations = axis_angle_to_matrix(torch.cat([global_orient, body_pose], dim=1).view(batch, 24, 3))
+        shaped = self.v_template + torch.einsum("bs,vcs->bvc", betas, self.shapedirs)
+        transforms, joints = self.chain(rotations, self.rest_joints(betas), transl)
+        if self.posedirs is not None:
+            feature = (rotations[:, 1:] - torch.eye(3, device=rotations.device)).reshape(batch, 207)
+            shaped = shaped + (feature @ self.posedirs).view(batch, -1, 3)
+        blended = torch.einsum("vj,bjrc->bvrc", self.weights, transforms[:, :, :3])
+        vertices = torch.einsum("bvrc,bvc->bvr", blended[..., :3], shaped) + blended[..., 3]
+        if scale is not None:
+            vertices, joints = vertices * scale[:, None, None], joints * scale[:, None, None]
+            factor = torch.ones(batch, 1, 4, 4, device=vertices.device)
+            factor[:, :, :3, : 3 if reference_scale else 4] = scale[:, None, None, None]
+            transforms = transforms * factor
+        return BodyOutput(vertices, joints, vertices[:, self.landmark_vertices], transforms)
+
+    def chain(
+        self, rotations: torch.Tensor, rest: torch.Tensor, transl: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forward kinematics: rotations [B,24,3,3], rest joints [B,24,3], transl [B,3] to transforms [B,24,4,4], joints [B,24,3]."""
+        turned, placed = [rotations[:, 0]], [rest[:, 0]]
+        for joint in range(1, 24):
+            parent = self.parents[joint]
+            offset = rest[:, joint] - rest[:, parent]
+            turned.append(turned[parent] @ rotations[:, joint])
+            placed.append(placed[parent] + (turned[parent] @ offset[:, :, None]).squeeze(-1))
+        rotation = torch.stack(turned, dim=1)
+        joints = torch.stack(placed, dim=1)
+        shift = joints - (rotation @ rest[..., None]).squeeze(-1) + transl[:, None]
+        last = rotations.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(rest), 24, 1, 4)
+        return torch.cat([torch.cat([rotation, shift[..., None]], dim=-1), last], dim=-2), joints + transl[:, None]
+
+    def from_label(self, label: torch.Tensor, reference_scale: bool = False) -> BodyOutput:
+        """The bodies of labels [B,111]."""
+        parts = labels.split(label)
+        return self(
+            parts.betas,
+            parts.body_pose,
+            parts.global_orient,
+            parts.transl,
+            parts.scale,
+            reference_scale=reference_scale,
+        )
+
+
+def check_body(data: dict[str, np.ndarray], path: Path) -> None:
+    """Raises UserError where `data` is not a body with 24 joints and at least 10 betas."""
+    for key in ("v_template", "shapedirs", "J_regressor", "weights", "faces"):
+        if key not in data:
+            raise UserError(f"{path} is not a body model: '{key}' is missing")
+    vertices = len(data["v_template"])
+    expected = {"v_template": (vertices, 3), "J_regressor": (24, vertices), "weights": (vertices, 24)}
+    for key, shape in expected.items():
+        if data[key].shape != shape:
+            raise UserError(
+                f"{path}: '{key}' is {data[key].shape}, expected {shape}; models with 24 joints (SMPL) are supported"
+            )
+    if data["shapedirs"].ndim != 3 or data["shapedirs"].shape[:2] != (vertices, 3) or data["shapedirs"].shape[2] < 10:
+        raise UserError(f"{path}: 'shapedirs' is {data['shapedirs'].shape}, expected ({vertices}, 3, 10 or more)")
+    if (
+        data["faces"].ndim != 2
+        or data["faces"].shape[1] != 3
+        or not 0 <= data["faces"].min() <= data["faces"].max() < vertices
+    ):
+        raise UserError(f"{path}: 'faces' must be triangles [F,3] of vertices 0 to {vertices - 1}")
+    if not all(np.isfinite(data[key]).all() for key in ("v_template", "shapedirs", "J_regressor", "weights")):
+        raise UserError(f"{path} holds numbers that are not finite; it is damaged")

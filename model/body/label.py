@@ -1,0 +1,78 @@
+"""The 111 numbers that label an image: camera and body (AG3D's layout)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+LENGTH = 111
+CAMERA_DISTANCE = 100.0
+FOCAL = 50.0
+_SIZES = {"cam2world": 16, "intrinsics": 9, "scale": 1, "transl": 3, "global_orient": 3, "body_pose": 69, "betas": 10}
+
+
+@dataclass
+class Label:
+    """Parts of labels [B,111]. World: x right, y down, z away from the camera; the image shows x, y in [-1,1]."""
+
+    cam2world: torch.Tensor  # [B,4,4], OpenCV axes
+    intrinsics: torch.Tensor  # [B,3,3], in units of the image's size
+    scale: torch.Tensor  # [B]
+    transl: torch.Tensor  # [B,3] metres
+    global_orient: torch.Tensor  # [B,3] axis-angle
+    body_pose: torch.Tensor  # [B,69] axis-angle of 23 joints
+    betas: torch.Tensor  # [B,10]
+
+    def pack(self) -> torch.Tensor:
+        """[B,111]"""
+        batch = len(self.transl)
+        return torch.cat([getattr(self, name).reshape(batch, size) for name, size in _SIZES.items()], dim=1)
+
+
+def split(label: torch.Tensor) -> Label:
+    """Labels [B,111] into their parts (views of the same memory)."""
+    if label.ndim != 2 or label.shape[1] != LENGTH:
+        raise ValueError(f"a label has {LENGTH} numbers: expected [B,{LENGTH}], got {list(label.shape)}")
+    cam2world, intrinsics, scale, *rest = label.split(list(_SIZES.values()), dim=1)
+    return Label(cam2world.reshape(-1, 4, 4), intrinsics.reshape(-1, 3, 3), scale[:, 0], *rest)
+
+
+def camera(batch: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """The data's camera: cam2world [B,4,4] at z = -100 looking along +z, and intrinsics [B,3,3] that show x, y in [-1,1]."""
+    cam2world = torch.eye(4, device=device).repeat(batch, 1, 1)
+    cam2world[:, 2, 3] = -CAMERA_DISTANCE
+    intrinsics = torch.tensor([[FOCAL, 0, 0.5], [0, FOCAL, 0.5], [0, 0, 1]], device=device).repeat(batch, 1, 1)
+    return cam2world, intrinsics
+
+
+def pack(
+    transl: torch.Tensor, global_orient: torch.Tensor, body_pose: torch.Tensor, betas: torch.Tensor
+) -> torch.Tensor:
+    """Labels [B,111] of bodies of scale 1 seen by the data's camera."""
+    batch = len(transl)
+    cam2world, intrinsics = camera(batch, transl.device)
+    return Label(cam2world, intrinsics, transl.new_ones(batch), transl, global_orient, body_pose, betas).pack().float()
+
+
+def canonical_label(batch: int = 1, betas: torch.Tensor | None = None) -> torch.Tensor:
+    """The body in its zero pose (arms out), upright, facing the camera: [B,111]."""
+    orient = torch.tensor([[math.pi, 0, 0]]).repeat(batch, 1)
+    transl = torch.tensor([[0, 0.15, 0]]).repeat(batch, 1)
+    return pack(transl, orient, torch.zeros(batch, 69), torch.zeros(batch, 10) if betas is None else betas)
+
+
+# Left and right joints of body_pose's 23, exchanged by a reflection.
+_MIRRORED_JOINTS = [j - 1 for j in (2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)]
+
+
+def mirror(label: torch.Tensor) -> torch.Tensor:
+    """The labels [B,111] of the images flipped left to right (cameras that look along z only)."""
+    parts = split(label)
+    flip = label.new_tensor([1.0, -1.0, -1.0])
+    pose = parts.body_pose.view(-1, 23, 3)[:, _MIRRORED_JOINTS] * flip
+    transl = parts.transl * label.new_tensor([-1.0, 1.0, 1.0])
+    return Label(
+        parts.cam2world, parts.intrinsics, parts.scale, transl, parts.global_orient * flip, pose.flatten(1), parts.betas
+    ).pack()

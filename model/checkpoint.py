@@ -1,0 +1,95 @@
+"""Checkpoints of networks: weights as safetensors, everything else as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ag3d.config import Network, to_mapping
+from ag3d.config.settings import from_mapping
+from ag3d.errors import UserError
+from ag3d.files import atomic, read_json
+from ag3d.model.body.body import Body
+from ag3d.model.generator import Generator
+
+DESCRIPTION = "checkpoint.json"
+EMA = "generator_ema.safetensors"
+
+
+def save_weights(module: nn.Module, path: Path, half: bool = False) -> None:
+    """Write a module's parameters and persistent buffers atomically, optionally in half precision."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    with atomic(path) as beside:
+        save_file(state, beside)
+
+
+def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """Raises UserError where the file is missing or damaged."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist; is {path.parent} the folder of a checkpoint?")
+    try:
+        return load_file(path, device=str(device))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); use another checkpoint, or train again from the one before"
+        ) from error
+
+
+def load_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Copy `state` into `module`; every name and shape must agree. Raises UserError naming the first that does not."""
+    own = module.state_dict()
+    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or surplus:
+        raise UserError(
+            f"{source} is of another network: missing {missing[:3]}, not expected {surplus[:3]} (first three of each)"
+        )
+    for name, value in state.items():
+        if value.shape != own[name].shape:
+            raise UserError(
+                f"{source} is of another network: {name} is {list(value.shape)}, expected {list(own[name].shape)}; compare the network settings"
+            )
+    module.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    )
+
+
+def describe(settings: Network, body: Body | None, **more: Any) -> dict[str, Any]:
+    """The content of checkpoint.json; `body` is None where it is not known."""
+    named = {} if body is None else {"name": body.name, "sha256": body.sha256}
+    return {"format": 1, "network": to_mapping(settings), "body": named, **more}
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """checkpoint.json of a checkpoint's folder. Raises UserError."""
+    file = Path(folder) / DESCRIPTION
+    if not file.exists():
+        raise UserError(f"{folder} is not a checkpoint: {DESCRIPTION} is missing")
+    content = read_json(file)
+    if not isinstance(content, dict) or "network" not in content:
+        raise UserError(f"{file} does not describe a network")
+    return content
+
+
+def load_generator(folder: str | Path, body: Body, device: torch.device | str = "cpu", weights: str = EMA) -> Generator:
+    """The averaged generator of a checkpoint, for inference. Raises UserError; warns of another body by UserWarning."""
+    import warnings
+
+    description = read_description(folder)
+    settings = from_mapping(Network, description["network"], "network")
+    trained_with = description.get("body", {}).get("sha256")
+    if trained_with and trained_with != body.sha256:
+        warnings.warn(
+            f"{folder} was trained with the body '{description['body'].get('name')}', not with '{body.name}'; shapes may differ",
+            stacklevel=2,
+        )
+    generator = Generator(settings, body)
+    path = Path(folder) / weights
+    load_weights(generator, read_weights(path), str(path))
+    return generator.to(device).eval().requires_grad_(False)

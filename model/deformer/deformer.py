@@ -1,0 +1,144 @@
+"""The deformer: which samples lie near a posed body, and where they come from in canonical space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ag3d.config import Network
+from ag3d.model.body.body import Body, BodyOutput
+from ag3d.model.deformer import canonical
+from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
+from ag3d.model.deformer.search import Search
+from ag3d.model.deformer.starts import Candidates, from_bones, from_nearest, from_surface, parts_of
+
+START_VERTICES = 2000  # how many of the body's vertices the search starts from, about
+
+
+@dataclass
+class Posed:
+    """A batch of posed bodies, prepared once and used by every pass."""
+
+    output: BodyOutput
+    transforms: torch.Tensor  # [B,24,4,4], canonical to posed
+    search: Search
+
+
+class Deformer(nn.Module):
+    """Holds the canonical body's grids (none of them is part of a checkpoint)."""
+
+    vertices: torch.Tensor  # [V,3]
+    center: torch.Tensor  # [3]
+    half_side: torch.Tensor  # []
+    inverse: torch.Tensor  # [24,4,4]
+    weights: torch.Tensor  # [voxels,24]
+    distance: torch.Tensor  # [voxels,1]
+    start_vertices: torch.Tensor  # [S]
+    start_weights: torch.Tensor  # [S,24]
+    start_parts: torch.Tensor  # [S]
+
+    def __init__(self, settings: Network, body: Body, signed_distance: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.body = body
+        built = canonical.build(body, signed_distance)
+        distance = built.signed_distance if settings.departures.solid_body else canonical.band(built.signed_distance)
+        self.distance_shape: tuple[int, int, int] = (distance.shape[0], distance.shape[1], distance.shape[2])
+        self.weights_shape: tuple[int, int, int] = (
+            built.weights.shape[1],
+            built.weights.shape[2],
+            built.weights.shape[3],
+        )
+        chosen = torch.arange(0, len(built.vertices), max(1, len(built.vertices) // START_VERTICES))
+        for name, value in {
+            "vertices": built.vertices,
+            "center": built.box.center,
+            "half_side": built.box.half,
+            "inverse": built.inverse,
+            "weights": built.weights.flatten(1).t().contiguous(),  # [voxels,24]
+            "distance": distance.reshape(-1, 1).contiguous(),
+            "start_vertices": chosen,
+            "start_weights": body.weights[chosen].cpu(),
+            "start_parts": parts_of(body.weights[chosen].cpu()),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self.body = self.body.to(self.vertices.device)
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Deformer:
+        return self  # constant: a network's copies share it
+
+    @property
+    def box(self) -> Box:
+        return Box(self.center, self.half_side)
+
+    @torch.no_grad()
+    def pose(self, label: torch.Tensor) -> Posed:
+        """Prepare the bodies of labels [B,111]."""
+        departures = self.settings.departures
+        output = self.body.from_label(label, reference_scale=not departures.scaled_transforms)
+        transforms = output.transforms @ self.inverse
+        flat = transforms[:, :, :3].flatten(2)
+        tables = torch.einsum("vj,bjk->bvk", self.weights, flat)
+        search = Search(tables, self.weights_shape, self.box, guarded=departures.surface_starts)
+        return Posed(output, transforms, search)
+
+    @torch.no_grad()
+    def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
+        """Canonical roots of the posed points [B,N,3] that lie near their bodies."""
+        distance = self.settings.gate
+        if self.settings.skinning == "nearest":
+            every = _blend(self.body.weights, posed.transforms)
+            return from_nearest(points, posed.output.vertices, every, self.box, distance)
+        if not self.settings.departures.surface_starts:
+            return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
+        blended = _blend(self.start_weights, posed.transforms)
+        return from_surface(
+            points, posed.output.vertices[:, self.start_vertices], self.start_parts, blended, posed.search, distance
+        )
+
+    def skinning(self, points: torch.Tensor) -> torch.Tensor:
+        """Skinning weights [n,24] at canonical points [n,3]."""
+        index, weight = corners(self.box.normalize(points), self.weights_shape, border=True)
+        return lookup(self.weights, index, weight)
+
+    @torch.no_grad()
+    def body_distance(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The canonical body's signed distance [n] (positive inside) and its gradient [n,3] at canonical points [n,3]."""
+        return value_and_gradient(self.distance, self.box.normalize(points), self.distance_shape, self.box.scale)
+
+    def carry_gradient(
+        self, gradient: torch.Tensor, points: torch.Tensor, posed: Posed, image: torch.Tensor
+    ) -> torch.Tensor:
+        """Gradients [n,3] at canonical points [n,3] to the posed space of the bodies `image` [n]."""
+        weights = self.skinning(points)
+        linear = torch.zeros(len(points), 9, device=points.device)
+        for index in range(len(posed.transforms)):
+            mine = image == index
+            linear[mine] = weights[mine] @ posed.transforms[index, :, :3, :3].flatten(1)
+        linear = linear.view(-1, 3, 3)
+        if self.settings.departures.covariant_normals:
+            linear = cofactor(linear)
+        return torch.einsum("nrc,nc->nr", linear, gradient)
+
+
+def _blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
+    """Skinning weights [V,24] and transforms [B,24,4,4] to the vertices' own transforms [B,V,3,4]."""
+    return torch.einsum("vj,bjk->bvk", weights, transforms[:, :, :3].flatten(2)).unflatten(2, (3, 4))
+
+
+def cofactor(matrix: torch.Tensor) -> torch.Tensor:
+    """[n,3,3] to det(M) M⁻ᵀ, which carries normals and never divides."""
+    a, b, c = matrix.unbind(-2)
+    return torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
+
+
+def depth_bounds(vertices: torch.Tensor, cam2world: torch.Tensor, margin: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nearest and farthest depth along the camera's axis of bodies [B,V,3], widened by `margin`: [B], [B]."""
+    depth = torch.einsum("bvc,bc->bv", vertices - cam2world[:, None, :3, 3], cam2world[:, :3, 2])
+    return depth.amin(1) - margin, depth.amax(1) + margin

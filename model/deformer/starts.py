@@ -1,0 +1,139 @@
+"""Where the search starts, and which posed points are searched for at all."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from scipy.spatial import cKDTree
+
+from ag3d.model.deformer.grid import Box
+from ag3d.model.deformer.search import Search
+
+# The reference starts from eleven bones: root, hips, knees, neck, head, shoulders, elbows.
+BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
+REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
+_CUDA_PAIRS = 1 << 29  # distances at once
+# Trunk and head, left arm, right arm, left leg, right leg: a point may belong to several that touch.
+_PARTS = {0: (0, 3, 6, 9, 12, 13, 14, 15), 1: (16, 18, 20, 22), 2: (17, 19, 21, 23), 3: (1, 4, 7, 10), 4: (2, 5, 8, 11)}
+
+
+class Candidates(NamedTuple):
+    """Canonical roots of posed points; a point may have several or none."""
+
+    flat: torch.Tensor  # [m] place of the posed point among all [B·N], ascending
+    roots: torch.Tensor  # [m,3]
+
+
+def gate(points: torch.Tensor, surface: torch.Tensor, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which points [N,3] lie within `distance` of the surface's points [V,3], and the nearest: indices [n], [n]."""
+    low, high = surface.amin(0) - distance, surface.amax(0) + distance
+    close = torch.nonzero(((points > low) & (points < high)).all(1)).squeeze(1)
+    if points.is_cuda:
+        parts = [
+            torch.cdist(part, surface, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+            for part in points[close].split(max(1, _CUDA_PAIRS // len(surface)))
+        ]
+        found = torch.cat([part.values for part in parts]) if parts else points.new_zeros(0)
+        nearest = torch.cat([part.indices for part in parts]) if parts else close
+    else:
+        values, indices = cKDTree(surface.numpy()).query(points[close].numpy(), distance_upper_bound=distance)
+        found, nearest = torch.from_numpy(values), torch.from_numpy(indices)
+    inside = found < distance
+    return close[inside], nearest[inside]
+
+
+def parts_of(weights: torch.Tensor) -> torch.Tensor:
+    """The part of the body that each vertex belongs to, by its strongest bone: weights [V,24] to [V]."""
+    of_joint = torch.zeros(24, dtype=torch.long, device=weights.device)
+    for part, joints in _PARTS.items():
+        of_joint[list(joints)] = part
+    return of_joint[weights.argmax(1)]
+
+
+def from_bones(
+    points: torch.Tensor, vertices: torch.Tensor, transforms: torch.Tensor, search: Search, distance: float
+) -> Candidates:
+    """As the reference: every bone of BONES is a start; the transpose stands for its inverse; near copies stay.
+
+    points: [B,N,3]; vertices: [B,V,3]; transforms: [B,24,4,4].
+    """
+    count, starts = points.shape[1], len(BONES)
+    near = [
+        gate(cloud, surface, distance)[0] + index * count
+        for index, (cloud, surface) in enumerate(zip(points, vertices[:, ::REFERENCE_STRIDE]))
+    ]
+    flat = torch.cat(near)
+    image = flat // count
+    target = points.reshape(-1, 3)[flat]
+    bones = transforms[:, list(BONES)][image]  # [n,I,4,4]
+    guess = torch.einsum("nirc,nir->nic", bones[..., :3, :3], target[:, None] - bones[..., :3, 3])
+    solved, valid = search.solve(
+        target.repeat_interleave(starts, 0), image.repeat_interleave(starts), guess.reshape(-1, 3)
+    )
+    roots, valid = solved.view(-1, starts, 3), distinct(solved.view(-1, starts, 3), valid.view(-1, starts))
+    which, start = torch.nonzero(valid, as_tuple=True)
+    return Candidates(flat[which], roots[which, start])
+
+
+def distinct(roots: torch.Tensor, valid: torch.Tensor, radius: float = 1e-4) -> torch.Tensor:
+    """Of valid roots [n,I,3] closer than `radius`, the last survives: [n,I]."""
+    keep = valid.clone()
+    for start in range(roots.shape[1] - 1):
+        later = (roots[:, start + 1 :] - roots[:, start, None]).square().sum(-1) < radius**2
+        keep[:, start] &= ~(later & valid[:, start + 1 :]).any(1)
+    return keep
+
+
+def from_surface(
+    points: torch.Tensor,
+    vertices: torch.Tensor,
+    parts: torch.Tensor,
+    blended: torch.Tensor,
+    search: Search,
+    distance: float,
+) -> Candidates:
+    """One start for each part of the body that is near: the nearest vertex, carried back by its own blended transform.
+
+    points: [B,N,3]; vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4]. The guess is so near that two or three steps
+    converge, and a point between two parts gets a root from each.
+    """
+    count = points.shape[1]
+    backward = torch.linalg.inv(blended[..., :3])
+    flat, guess, inverse = [], [], []
+    for index in range(len(points)):
+        for part in range(len(_PARTS)):
+            own = torch.nonzero(parts == part).squeeze(1)
+            if len(own) == 0:
+                continue
+            place, nearest = gate(points[index], vertices[index, own], distance)
+            vertex = own[nearest]
+            back = backward[index, vertex]
+            flat.append(place + index * count)
+            guess.append((back * (points[index, place] - blended[index, vertex, :, 3])[:, None, :]).sum(2))
+            inverse.append(back)
+    order = torch.argsort(torch.cat(flat), stable=True)
+    places, start, back = torch.cat(flat)[order], torch.cat(guess)[order], torch.cat(inverse)[order]
+    roots, valid = search.solve(points.reshape(-1, 3)[places], places // count, start, back)
+    kept = torch.nonzero(valid).squeeze(1)
+    return Candidates(places[kept], roots[kept])
+
+
+def from_nearest(
+    points: torch.Tensor, vertices: torch.Tensor, blended: torch.Tensor, box: Box, distance: float
+) -> Candidates:
+    """Without a search: each point goes back by the transform of its nearest vertex, as many methods before AG3D did.
+
+    points: [B,N,3]; vertices: [B,V,3]; blended: [B,V,3,4]. One root a point; neighbours part where their vertices do.
+    """
+    count = points.shape[1]
+    backward = torch.linalg.inv(blended[..., :3])
+    flat, roots = [], []
+    for index in range(len(points)):
+        place, vertex = gate(points[index], vertices[index], distance)
+        away = points[index, place] - blended[index, vertex, :, 3]
+        flat.append(place + index * count)
+        roots.append((backward[index, vertex] * away[:, None, :]).sum(2))
+    places, found = torch.cat(flat), torch.cat(roots)
+    inside = (box.normalize(found).abs() <= 1).all(1)
+    return Candidates(places[inside], found[inside])

@@ -1,0 +1,101 @@
+"""The surface of a generated person as triangles: extracted from the field, thinned out, coloured, posed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import trimesh
+from skimage.measure import marching_cubes
+from trimesh.visual import ColorVisuals
+
+from ag3d.errors import UserError
+from ag3d.model.generator import Generator
+from ag3d.model.rendering.planes import features
+
+_CHUNK = 100_000
+_REACH = 0.15  # metres from the body within which a surface is looked for
+_CARE = 3  # of 10, how hastily triangles are merged: from 4 on the surface moves more, below it none may be found
+
+
+@torch.no_grad()
+def canonical_mesh(
+    generator: Generator, planes: torch.Tensor, resolution: int, faces: int | None = None, level: float = 0.0
+) -> trimesh.Trimesh:
+    """A level of the field of planes [1,3,C,P,P], with vertex colours; `resolution` voxels along its longest side.
+
+    The largest piece, of at most `faces` triangles (None: as many as come out), in the canonical space: metres, y up,
+    facing +z, right-handed. Raises UserError where the field has no surface.
+    """
+    volume, low, step = field_values(generator, planes, resolution)
+    if volume.max() <= level:
+        raise UserError("this person's field has no surface: has the network been trained?")
+    # "ascent" winds the triangles counter-clockwise seen from where the values are low: outside.
+    points, corners, _, _ = marching_cubes(volume, level, spacing=(step, step, step), gradient_direction="ascent")
+    mesh = largest_piece(trimesh.Trimesh(points + low, corners, process=False))
+    if faces is not None and len(mesh.faces) > faces:
+        mesh = mesh.simplify_quadric_decimation(face_count=faces, aggression=_CARE)
+    device = generator.deformer.vertices.device
+    places = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
+    mesh.visual = ColorVisuals(mesh, vertex_colors=colors_at(generator, planes, places))
+    return mesh
+
+
+def field_values(generator: Generator, planes: torch.Tensor, resolution: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The signed value on a lattice around the body [X,Y,Z] (-1 far away), the place of its first point [3], its step."""
+    surface = generator.deformer.vertices
+    low, high = surface.amin(0) - _REACH, surface.amax(0) + _REACH
+    step = float((high - low).max()) / resolution
+    counts = [int(n) for n in ((high - low) / step).ceil().long() + 1]
+    axes = [low[axis] + step * torch.arange(counts[axis], device=low.device) for axis in range(3)]
+    lattice = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
+    values = torch.full((len(lattice),), -1.0, device=low.device)
+    for part in torch.arange(len(lattice), device=low.device).split(_CHUNK):
+        near = part[generator.deformer.body_distance(lattice[part])[0] > -_REACH]
+        if len(near):
+            image = torch.zeros(len(near), dtype=torch.long, device=low.device)
+            values[near] = generator.renderer.sdf(lattice[near], image, planes, generator.decoder, generator.deformer)
+    return values.view(counts).cpu().numpy(), low.cpu().numpy(), step
+
+
+def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The connected piece with the largest area."""
+    piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
+    kept = mesh.faces[piece == np.bincount(piece, weights=mesh.area_faces).argmax()]
+    used, renamed = np.unique(kept, return_inverse=True)
+    return trimesh.Trimesh(mesh.vertices[used], renamed.reshape(kept.shape), process=False)
+
+
+def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) -> np.ndarray:
+    """The field's colours at canonical points [n,3]: uint8 [n,3]."""
+    out = [np.zeros((0, 3), np.uint8)]
+    for part in points.split(_CHUNK):
+        image = torch.zeros(len(part), dtype=torch.long, device=part.device)
+        found, _ = features(planes, part / (generator.settings.box_warp / 2), image, derivative=False)
+        color = generator.decoder(found)[1][:, :3]
+        out.append((color * 255).round().clamp(0, 255).byte().cpu().numpy())
+    return np.concatenate(out)
+
+
+@torch.no_grad()
+def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor) -> trimesh.Trimesh:
+    """The canonical mesh skinned by the deformer's weights, in the world of the label [1,111] turned upright (y up)."""
+    device = label.device
+    points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
+    transforms = generator.deformer.pose(label).transforms[0]
+    blended = (generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4)
+    moved = torch.einsum("nrc,nc->nr", blended[:, :, :3], points) + blended[:, :, 3]
+    posed = mesh.copy()
+    posed.vertices = (moved * moved.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
+    return posed
+
+
+def smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Unit normals [V,3] averaged by area, alike at vertices in the same place: no seam shows where a texture is cut."""
+    _, first, same = np.unique(np.asarray(mesh.vertices), axis=0, return_index=True, return_inverse=True)
+    same = same.reshape(-1)
+    summed = np.zeros((len(first), 3))
+    by_area = np.asarray(mesh.face_normals) * np.asarray(mesh.area_faces)[:, None]
+    for corner in range(3):
+        np.add.at(summed, same[mesh.faces[:, corner]], by_area)
+    length = np.linalg.norm(summed, axis=1, keepdims=True)
+    return np.where(length > 1e-12, summed / np.maximum(length, 1e-12), [0.0, 1.0, 0.0])[same]

@@ -1,0 +1,96 @@
+"""Make the avatars of a run: pictures and videos of a few generated people.
+
+Writes samples.png (image, normals, raw rendering, depth of each), canonical.png, normals.png, raw.png, depth.png,
+novel_view.mp4 (a sweep of 40°), turn.mp4 (all around), animation.mp4 (walking), interpolation.mp4 and .png (from person
+to person), walk.npz (the walk in AMASS's layout), people/<seed>.png, latents.npz, avatars.json.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ag3d import console, provenance
+from ag3d.config import Avatars, to_mapping
+from ag3d.config.settings import add_options, from_options
+from ag3d.device import choose_device
+from ag3d.files import atomic, write_json
+from ag3d.model.body.body import Body
+from ag3d.model.checkpoint import load_generator
+from ag3d.model.inference.generate import animation, interpolation, novel_view, sample_pictures
+from ag3d.model.inference.people import People, canonical, read_poses
+from ag3d.model.inference.pictures import KINDS, grid, write_video
+from ag3d.model.inference.walking import built_in, walking
+from ag3d.shards import save_png
+
+FILMED = 4  # people shown side by side in videos
+
+
+def make_avatars(people: People, settings: Avatars, output: Path) -> None:
+    """Write all the files."""
+    posed = sample_pictures(people, people.label, settings.side)
+    resting = sample_pictures(people, canonical(people), settings.side)
+    everyone = range(len(people))
+    save_png(
+        output / "samples.png",
+        grid([[posed[kind][index] for index in everyone] for kind in ("image", "normal", "raw", "depth")]),
+    )
+    save_png(
+        output / "canonical.png", grid([[resting[kind][index] for index in everyone] for kind in ("image", "normal")])
+    )
+    for kind, name in (("normal", "normals"), ("raw", "raw"), ("depth", "depth")):
+        save_png(
+            output / f"{name}.png",
+            grid([[posed[kind][index] for index in everyone], [resting[kind][index] for index in everyone]]),
+        )
+    for index, seed in enumerate(people.seeds):
+        save_png(output / "people" / f"{seed:06d}.png", grid([[posed[kind][index] for kind in KINDS]]))
+    filmed = torch.arange(min(FILMED, len(people)))
+    sweep = 0.5 * np.radians(40) * np.sin(2 * np.pi * np.arange(settings.frames) / settings.frames)
+    write_video(output / "novel_view.mp4", novel_view(people, filmed, sweep, settings.side), settings.fps)
+    round_trip = 2 * np.pi * np.arange(settings.frames) / settings.frames
+    write_video(output / "turn.mp4", novel_view(people, filmed, round_trip, settings.side), settings.fps)
+    with atomic(output / "walk.npz") as beside:
+        np.savez(beside, allow_pickle=False, **walking())
+    motion = built_in("walk")
+    motion = motion.resampled(settings.frames / len(motion) * motion.fps)
+    write_video(output / "animation.mp4", animation(people, filmed, motion, settings.side), max(1, round(motion.fps)))
+    strip = interpolation(people, settings.frames, settings.side)
+    wide = [np.concatenate(np.split(frame, 2), axis=1) for frame in strip]  # image and normals side by side
+    write_video(output / "interpolation.mp4", wide, settings.fps)
+    shown = np.linspace(0, len(strip) - 1, min(8, len(strip))).round().astype(int)
+    save_png(output / "interpolation.png", grid([[strip[index] for index in shown]]))
+
+
+def main() -> None:
+    parser = console.parser("ag3d.model.inference.avatars", __doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
+    parser.add_argument("--body", type=Path, required=True, help="body file")
+    parser.add_argument("--poses", type=Path, required=True, help="pose distribution (.npy)")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
+    add_options(parser, Avatars)
+    arguments = parser.parse_args()
+    settings = from_options(Avatars, arguments)
+    device = choose_device(arguments.device, "--device")
+    generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)
+    people = People(
+        generator, read_poses(arguments.poses), settings.number, settings.seed, settings.truncation, settings.batch
+    )
+    make_avatars(people, settings, arguments.output)
+    with atomic(arguments.output / "latents.npz") as beside:
+        np.savez(
+            beside, ws=people.ws[:, 0].cpu().numpy(), label=people.label.cpu().numpy(), seed=np.array(people.seeds)
+        )
+    inputs = [arguments.checkpoint / "generator_ema.safetensors", arguments.poses, arguments.body]
+    record = provenance.record("avatars", to_mapping(settings), inputs)
+    write_json(
+        arguments.output / "avatars.json",
+        {"seeds": people.seeds, "filmed": people.seeds[: min(FILMED, len(people))], **record},
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

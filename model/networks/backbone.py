@@ -1,0 +1,78 @@
+"""The StyleGAN2-type backbone that draws the tri-planes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ag3d.config import Network
+from ag3d.model.networks.filters import upsample
+from ag3d.model.networks.layers import NoiseMode, SynthesisLayer, ToRGB
+from ag3d.model.networks.mapping import Mapping
+
+
+def channels_at(resolution: int, settings: Network) -> int:
+    return min(settings.channel_base // resolution, settings.channel_max)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution of the 'skip' architecture."""
+
+    def __init__(self, in_channels: int, out_channels: int, image_channels: int, w_dim: int, resolution: int) -> None:
+        super().__init__()
+        if in_channels == 0:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, up=True)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution)
+        self.torgb = ToRGB(out_channels, image_channels, w_dim)
+        self.first = in_channels == 0
+
+    def forward(
+        self, x: torch.Tensor | None, image: torch.Tensor | None, ws: torch.Tensor, noise_mode: NoiseMode
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`ws`: [B,2 or 3,w_dim], the codes of conv0 (not in the first block), conv1 and torgb."""
+        codes = iter(ws.unbind(dim=1))
+        if self.first:
+            x = self.const[None].expand(len(ws), -1, -1, -1)
+        else:
+            assert x is not None
+            x = self.conv0(x, next(codes), noise_mode)
+        x = self.conv1(x, next(codes), noise_mode)
+        drawn = self.torgb(x, next(codes))
+        return x, drawn if image is None else upsample(image) + drawn
+
+
+class Synthesis(nn.Module):
+    """ws [B,num_ws,w_dim] to an image of `image_channels` at `resolution`. Neighbouring blocks share a code."""
+
+    def __init__(self, settings: Network, resolution: int, image_channels: int) -> None:
+        super().__init__()
+        self.resolutions = [2**power for power in range(2, int(math.log2(resolution)) + 1)]
+        self.num_ws = 2 * len(self.resolutions)
+        below = 0
+        for side in self.resolutions:
+            width = channels_at(side, settings)
+            setattr(self, f"b{side}", SynthesisBlock(below, width, image_channels, settings.w_dim, side))
+            below = width
+
+    def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+        x = image = None
+        start = 0
+        for side in self.resolutions:
+            count = 2 if side == 4 else 3
+            x, image = getattr(self, f"b{side}")(x, image, ws[:, start : start + count], noise_mode)
+            start += count - 1
+        assert image is not None
+        return image
+
+
+class Backbone(nn.Module):
+    """Mapping and synthesis."""
+
+    def __init__(self, settings: Network, c_dim: int = 111) -> None:
+        super().__init__()
+        self.synthesis = Synthesis(settings, settings.plane_resolution, 3 * settings.plane_channels)
+        self.mapping = Mapping(settings.z_dim, c_dim, settings.w_dim, settings.mapping_layers, self.synthesis.num_ws)

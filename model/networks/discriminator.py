@@ -1,0 +1,122 @@
+"""The four conditional discriminators: image pair, normal map, face, face normals (StyleGAN2, residual)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ag3d.config import Network
+from ag3d.model.networks.backbone import channels_at
+from ag3d.model.networks.filters import resize
+from ag3d.model.networks.layers import Convolution, FullyConnected
+from ag3d.model.networks.mapping import Mapping
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, in_channels: int, channels: int, out_channels: int, clamp: float) -> None:
+        super().__init__()
+        if in_channels:
+            self.fromrgb = Convolution(in_channels, channels, 1, clamp=clamp)
+        self.conv0 = Convolution(channels, channels, 3, clamp=clamp)
+        self.conv1 = Convolution(channels, out_channels, 3, down=True, clamp=clamp)
+        self.skip = Convolution(channels, out_channels, 1, "linear", bias=False, down=True)
+        self.first = in_channels > 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.first:
+            x = self.fromrgb(x)
+        return self.skip(x, gain=math.sqrt(0.5)) + self.conv1(self.conv0(x), gain=math.sqrt(0.5))
+
+
+class Epilogue(nn.Module):
+    """4×4 features to a vector; one channel tells how much the samples of a group differ."""
+
+    def __init__(self, in_channels: int, channels: int, out_features: int, group: int, clamp: float) -> None:
+        super().__init__()
+        if in_channels:
+            self.fromrgb = Convolution(in_channels, channels, 1, clamp=clamp)
+        self.conv = Convolution(channels + 1, channels, 3, clamp=clamp)
+        self.fc = FullyConnected(channels * 16, channels, "lrelu")
+        self.out = FullyConnected(channels, out_features)
+        self.first = in_channels > 0
+        self.group = group
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.first:
+            x = self.fromrgb(x)
+        x = self.conv(torch.cat([x, minibatch_deviation(x, self.group)], dim=1))
+        return self.out(self.fc(x.flatten(1)))
+
+
+def minibatch_deviation(x: torch.Tensor, group: int) -> torch.Tensor:
+    """[B,C,H,W] to [B,1,H,W]: the mean standard deviation over groups of samples n, n + B/group, …"""
+    size = min(group, len(x))
+    while len(x) % size:
+        size -= 1
+    grouped = x.reshape(size, -1, *x.shape[1:])
+    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))  # [B/size]
+    return deviation.repeat(size).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+
+
+class Discriminator(nn.Module):
+    """images [B,C,R,R] and label [B,111] to a logit [B,1]."""
+
+    def __init__(self, settings: Network, in_channels: int, resolution: int, c_dim: int = 111) -> None:
+        super().__init__()
+        features = channels_at(4, settings)
+        self.sides = [2**power for power in range(int(math.log2(resolution)), 2, -1)]
+        for side in self.sides:
+            width, below = channels_at(side, settings), channels_at(side // 2, settings)
+            setattr(
+                self, f"b{side}", ResidualBlock(in_channels if side == resolution else 0, width, below, settings.clamp)
+            )
+        self.mapping = Mapping(0, c_dim, features, settings.discriminator_mapping_layers)
+        self.b4 = Epilogue(
+            0 if self.sides else in_channels, features, features, settings.minibatch_std_group, settings.clamp
+        )
+
+    def forward(self, images: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        x = images
+        for side in self.sides:
+            x = getattr(self, f"b{side}")(x)
+        x = self.b4(x)
+        condition = self.mapping(None, label)
+        return (x * condition).sum(dim=1, keepdim=True) / math.sqrt(condition.shape[1])
+
+
+class Discriminators(nn.Module):
+    """The heads that the settings ask for. Logits are keyed full, normal, face, normal_face."""
+
+    def __init__(self, settings: Network) -> None:
+        super().__init__()
+        self.resolution = settings.image_resolution
+        self.neural_resolution = settings.neural_resolution or settings.image_resolution // 2
+        face, face_normal = face_sizes(settings)
+        self.D_image = Discriminator(settings, 6, self.resolution)
+        if settings.normal_head:
+            self.D_normal = Discriminator(settings, 3, self.neural_resolution)
+        if settings.face_head:
+            self.D_face_image = Discriminator(settings, 3, face)
+        if settings.face_head and settings.normal_head:
+            self.D_face_normal = Discriminator(settings, 3, face_normal)
+        self.heads = {"full": "D_image", "normal": "D_normal", "face": "D_face_image", "normal_face": "D_face_normal"}
+        self.heads = {key: name for key, name in self.heads.items() if hasattr(self, name)}
+
+    def forward(self, images: dict[str, torch.Tensor], label: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`images`: image [B,3,R,R], image_raw [B,3,r,r], image_normal [B,3,r,r], face, face_normal. Logits [B,1]."""
+        pair = torch.cat([images["image"], resize(images["image_raw"], self.resolution)], dim=1)
+        inputs = {
+            "full": pair,
+            "normal": images.get("image_normal"),
+            "face": images.get("face"),
+            "normal_face": images.get("face_normal"),
+        }
+        return {key: getattr(self, name)(inputs[key], label) for key, name in self.heads.items()}
+
+
+def face_sizes(settings: Network) -> tuple[int, int]:
+    """Sides of the crops of image and normal map."""
+    neural = settings.neural_resolution or settings.image_resolution // 2
+    return settings.image_resolution // settings.face_fraction, neural // settings.face_fraction

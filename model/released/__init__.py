@@ -1,0 +1,1 @@
+"""Reads the checkpoints that AG3D's authors released, without executing anything in them."""

@@ -1,0 +1,211 @@
+"""Volume rendering of the canonical field through the deformer: two passes over packed samples.
+
+Only samples near the posed body exist. A sample's canonical root is chosen by the signed value alone; features, colour
+and gradients are computed for the chosen roots only and summed straight into their rays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ag3d.config import Network
+from ag3d.model.body import label as labels
+from ag3d.model.deformer.deformer import Deformer, Posed, depth_bounds
+from ag3d.model.networks.decoder import Decoder
+from ag3d.model.rendering import marcher, planes
+from ag3d.model.rendering.rays import importance, rays, stratified
+
+EMPTY = -100.0  # the signed value of samples without a root
+
+
+@dataclass
+class Samples:
+    """Packed samples: those with a canonical root."""
+
+    flat: torch.Tensor  # [n] place among all samples [B·M·S]
+    points: torch.Tensor  # [n,3] canonical roots
+
+
+@dataclass
+class Values:
+    """The field at packed canonical points."""
+
+    sdf: torch.Tensor  # [n], positive inside
+    color: torch.Tensor  # [n,C]
+    residual_gradient: torch.Tensor  # [n,3], of the residual, by the planes' normalised coordinates
+    gradient: torch.Tensor  # [n,3], of the signed value
+
+
+class Renderer(nn.Module):
+    """Renders features, normals and depth. `sigmoid_beta` is the learned width of the density's sigmoid."""
+
+    def __init__(self, settings: Network) -> None:
+        super().__init__()
+        self.settings = settings
+        self.sigmoid_beta = nn.Parameter(torch.full((1,), settings.beta_init))
+
+    def density(self, sdf: torch.Tensor) -> torch.Tensor:
+        """σ = sigmoid(s/β)/β"""
+        alpha = 1 / (self.sigmoid_beta.abs() + 1e-4)
+        return alpha * torch.sigmoid(alpha * sdf)
+
+    def field(
+        self, points: torch.Tensor, image: torch.Tensor, tri: torch.Tensor, decoder: Decoder, deformer: Deformer
+    ) -> Values:
+        """The canonical field at points [n,3] of the images [n], whose planes are tri [B,3,C,P,P]."""
+        half = self.settings.box_warp / 2
+        features, jacobian = planes.features(tri, points / half, image)
+        residual, color, slope = decoder(features, jacobian)
+        assert slope is not None
+        distance, distance_gradient = deformer.body_distance(points)
+        by_world = slope / half if self.settings.departures.metric_gradients else slope
+        return Values(residual + distance, color, slope, distance_gradient + by_world)
+
+    @torch.no_grad()
+    def sdf(
+        self, points: torch.Tensor, image: torch.Tensor, tri: torch.Tensor, decoder: Decoder, deformer: Deformer
+    ) -> torch.Tensor:
+        """The signed value alone, without gradient: [n]."""
+        features, _ = planes.features(tri, points / (self.settings.box_warp / 2), image, derivative=False)
+        return decoder.residual(features) + deformer.body_distance(points)[0]
+
+    @torch.no_grad()
+    def find(
+        self, points: torch.Tensor, posed: Posed, tri: torch.Tensor, decoder: Decoder, deformer: Deformer
+    ) -> tuple[Samples, torch.Tensor]:
+        """The samples among posed points [B,N,3] that have a root, each with its best root and its signed value [n]."""
+        count = points.shape[1]
+        candidates = deformer.candidates(points, posed)
+        values = self.sdf(candidates.roots, candidates.flat // count, tri, decoder, deformer)
+        best = torch.full((points.shape[0] * count,), EMPTY, device=points.device)
+        best.scatter_reduce_(0, candidates.flat, values, "amax")
+        # Of equal values the first counts; candidates are in the order of their points.
+        winner = torch.nonzero((values == best[candidates.flat]) & (values > EMPTY)).squeeze(1)
+        flat = candidates.flat[winner]
+        first = torch.ones(len(flat), dtype=torch.bool, device=flat.device)
+        first[1:] = flat[1:] != flat[:-1]
+        winner = winner[first]
+        return Samples(candidates.flat[winner], candidates.roots[winner]), values[winner]
+
+    def forward(
+        self,
+        tri: torch.Tensor,
+        label: torch.Tensor,
+        decoder: Decoder,
+        deformer: Deformer,
+        resolution: int,
+        deterministic: bool,
+        canonical: bool = False,
+    ) -> dict[str, torch.Tensor]:
+        """tri: [B,3,C,P,P]; label: [B,111]; with `canonical`, the undeformed field is rendered by the label's camera.
+
+        Returns features [B,C,r,r] and image_normal [B,3,r,r] over white, both with background +1; image_depth [B,1,r,r] (distance along the ray); `gradient` [n,3]
+        of the field as the eikonal loss wants it, and `empty`, how many further samples had none.
+        """
+        parts = labels.split(label)
+        posed = None if canonical else deformer.pose(label)
+        origins, directions = rays(parts.cam2world, parts.intrinsics, resolution)
+        batch, per_image = directions.shape[:2]
+
+        def place(depths: torch.Tensor) -> torch.Tensor:
+            return (origins[:, :, None] + depths[..., None] * directions[:, :, None]).reshape(batch, -1, 3)
+
+        def locate(points: torch.Tensor) -> tuple[Samples, torch.Tensor]:
+            if posed is not None:
+                return self.find(points, posed, tri, decoder, deformer)
+            every = torch.arange(points.shape[0] * points.shape[1], device=points.device)
+            cloud = points.reshape(-1, 3)
+            return Samples(every, cloud), self.sdf(cloud, every // points.shape[1], tri, decoder, deformer)
+
+        coarse = self._first_depths(parts, posed, origins, directions, deterministic)
+        count = coarse.shape[-1]
+        with torch.no_grad():
+            first, value = locate(place(coarse))
+            density = torch.zeros(batch * per_image * count, device=label.device)
+            density[first.flat] = self.density(value)
+            seen = marcher.weights(density.view(-1, count), coarse.reshape(-1, count))
+            fine = importance(coarse.reshape(-1, count), seen, self.settings.samples_fine, deterministic).view(
+                batch, per_image, -1
+            )
+            second, _ = locate(place(fine))
+
+            depths, order = torch.sort(torch.cat([coarse, fine], dim=-1).reshape(batch * per_image, -1), dim=-1)
+            rank = torch.empty_like(order).scatter_(
+                1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+            )
+            total = order.shape[1]
+            ray_a, ray_b = first.flat // count, second.flat // fine.shape[-1]
+            column = torch.cat([first.flat % count, second.flat % fine.shape[-1] + count])
+            ray = torch.cat([ray_a, ray_b])
+            slot = ray * total + rank.view(-1)[ray * total + column]  # place among the sorted samples
+            points = torch.cat([first.points, second.points])
+            image = ray // per_image
+
+        values = self.field(points, image, tri, decoder, deformer)
+        density = torch.zeros(batch * per_image * total, device=label.device).index_put(
+            (slot,), self.density(values.sdf)
+        )
+        intervals = marcher.weights(density.view(-1, total), depths)
+        share = marcher.sample_weights(intervals).view(-1)[slot]
+        background = 1 - intervals.sum(1, keepdim=True)
+        features = marcher.composite(values.color, ray, share, batch * per_image) + background
+        normals = (
+            marcher.composite(
+                self._normals(values.gradient, points, posed, image, deformer, parts), ray, share, batch * per_image
+            )
+            + background
+        )
+        middle = (depths[:, 1:] + depths[:, :-1]) / 2
+        depth = ((intervals * middle).sum(1, keepdim=True) / intervals.sum(1, keepdim=True)).nan_to_num(torch.inf)
+        depth = depth.clamp(depths.min(), depths.max())
+
+        def image_of(packed: torch.Tensor) -> torch.Tensor:
+            return packed.view(batch, resolution, resolution, -1).permute(0, 3, 1, 2)
+
+        total_eikonal = self.settings.departures.total_eikonal or canonical
+        return {
+            "features": image_of(features * 2 - 1),
+            "image_normal": image_of(normals),
+            "image_depth": image_of(depth),
+            "opacity": image_of(1 - background),
+            "gradient": values.gradient if total_eikonal else values.residual_gradient,
+            "empty": torch.tensor(0 if total_eikonal else batch * per_image * total - len(points)),
+        }
+
+    def _first_depths(
+        self,
+        parts: labels.Label,
+        posed: Posed | None,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        deterministic: bool,
+    ) -> torch.Tensor:
+        """Depths [B,M,S] of the first pass, along the rays."""
+        settings = self.settings
+        batch, per_image = directions.shape[:2]
+        if settings.departures.body_bounds and posed is not None:
+            near, far = depth_bounds(posed.output.vertices, parts.cam2world, settings.gate / 2)
+            return stratified(near, far, settings.samples, per_image, deterministic)
+        near = torch.full((batch,), settings.ray_start, device=origins.device)
+        far = torch.full((batch,), settings.ray_end, device=origins.device)
+        return stratified(near, far, settings.samples, per_image, deterministic) - origins[:, :, 2:]
+
+    def _normals(
+        self,
+        gradient: torch.Tensor,
+        points: torch.Tensor,
+        posed: Posed | None,
+        image: torch.Tensor,
+        deformer: Deformer,
+        parts: labels.Label,
+    ) -> torch.Tensor:
+        """Unit normals [n,3] as normal maps have them: x right, y up, z to the viewer. The gradient points inwards."""
+        if posed is not None:
+            gradient = deformer.carry_gradient(gradient, points, posed, image)
+            if self.settings.departures.body_bounds:  # cameras may look anywhere
+                gradient = torch.einsum("nrc,nr->nc", parts.cam2world[image, :3, :3], gradient)
+        return F.normalize(gradient * gradient.new_tensor([-1.0, 1.0, 1.0]), dim=1, eps=1e-12)

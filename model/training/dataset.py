@@ -1,0 +1,137 @@
+"""AG3D data sets: zips of `img_*.png`, `normal_*.png` and `dataset.json` with 111-number labels, read at random."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ag3d.errors import UserError
+from ag3d.model.body import label as body_label
+from ag3d.model.training import images
+from ag3d.shards import ShardReader, decode_image
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class Item(NamedTuple):
+    """One person: image and normal map uint8 [3,R,R], label float32 [111]."""
+
+    image: np.ndarray
+    normal: np.ndarray
+    label: np.ndarray
+
+
+class ZipDataset:
+    """Random access to the people in AG3D zips, in the order of their names whatever shard they are in.
+
+    With `mirror`, items N ... 2N-1 are the mirrored items 0 ... N-1, labels and normals included. As many
+    people as fit into `cache_bytes` stay decoded in memory. Safe to use from several threads. Raises UserError naming the zip and the entry.
+    """
+
+    def __init__(
+        self, paths: Iterable[str | Path], resolution: int, mirror: bool = False, cache_bytes: int = 512 << 20
+    ) -> None:
+        self.resolution = resolution
+        self._shards = [_Shard(Path(path)) for path in paths]
+        entries = sorted((name, number) for number, shard in enumerate(self._shards) for name in shard.labels)
+        if not entries:
+            raise UserError(f"no labelled images in {', '.join(str(shard.path) for shard in self._shards)}")
+        self.names = [name for name, _ in entries]
+        self._shard_of = [number for _, number in entries]
+        labels = np.array([self._shards[number].labels[name] for name, number in entries], dtype=np.float32)
+        if mirror:
+            labels = np.concatenate([labels, body_label.mirror(torch.from_numpy(labels)).numpy()])
+        self.labels = labels  # [N or 2N,111]
+        self._room = cache_bytes // (6 * resolution**2)
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Item:
+        pair = self._cache.get(index) or self._read(index)
+        if len(self._cache) < self._room:
+            self._cache[index] = pair
+        image, normal = (np.ascontiguousarray(part.transpose(2, 0, 1)) for part in pair)
+        return Item(image, normal, self.labels[index])
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        number = index % len(self.names)
+        shard, name = self._shards[self._shard_of[number]], self.names[number]
+        image, normal = shard.image(name), shard.image(normal_name(name))
+        if index >= len(self.names):
+            image, normal = images.mirror(image, normal)
+        return images.prepare(image, normal, self.resolution)
+
+
+class _Shard:
+    """A zip, its labels, and reading by several threads at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = ShardReader(path)
+        self._lock = threading.Lock()
+        self.labels = self._read_labels()
+
+    def image(self, name: str) -> np.ndarray:
+        with self._lock:
+            data = self._reader.read(name)
+        return decode_image(data, f"{self.path}:{name}")
+
+    def _read_labels(self) -> dict[str, np.ndarray]:
+        rows = label_rows(self._reader)
+        present = set(self._reader.names)
+        found = {}
+        for name in filter(is_image, self._reader.names):
+            if name not in rows:
+                raise UserError(f"{self.path}: dataset.json has no label for '{name}'")
+            if normal_name(name) not in present:
+                raise UserError(f"{self.path}: '{name}' has no normal map '{normal_name(name)}'")
+            found[name] = flat_label(rows[name], f"{self.path}: label of '{name}'")
+        return found
+
+
+def label_rows(shard: ShardReader) -> dict[str, Any]:
+    """What dataset.json says of each image, unchecked: a mapping, or a list of pairs. Raises UserError."""
+    if "dataset.json" not in shard:
+        raise UserError(f"{shard.path} has no dataset.json in its root; is it an AG3D data set?")
+    try:
+        return dict(json.loads(shard.read("dataset.json"))["labels"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{shard.path}: dataset.json is not {{'labels': mapping or list of pairs}} ({error}); every image needs a label"
+        ) from error
+
+
+def is_image(name: str) -> bool:
+    """As AG3D chooses them; what macOS adds to zips is passed over."""
+    hidden = name.startswith("__MACOSX/") or name.rsplit("/", maxsplit=1)[-1].startswith(".")
+    return name.lower().endswith(_SUFFIXES) and "img" in name and "_seg" not in name and not hidden
+
+
+def normal_name(name: str) -> str:
+    return name.replace("img", "normal")
+
+
+def flat_label(row: Any, where: str) -> np.ndarray:
+    """[camera 25, SMPL 86] or 111 numbers to float32 [111]."""
+    try:
+        with np.errstate(over="ignore"):
+            flat = np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in row])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{where} is not a list of numbers") from error
+    if flat.shape != (body_label.LENGTH,) or not np.isfinite(flat).all():
+        raise UserError(f"{where} has {flat.size} numbers; {body_label.LENGTH} finite ones are needed")
+    return flat
+
+
+def collate(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """images uint8 [B,3,R,R], normals uint8 [B,3,R,R], labels float32 [B,111]."""
+    image, normal, label = (torch.from_numpy(np.stack(parts)) for parts in zip(*items, strict=True))
+    return image, normal, label

@@ -1,0 +1,118 @@
+"""The losses, as pure functions (AG3D section 3.4; the reference's weights and its quirks are arguments)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ag3d.config import Network
+from ag3d.model.face import crop
+from ag3d.model.generator import Generator
+from ag3d.model.networks.discriminator import face_sizes
+from ag3d.model.networks.filters import resize
+from ag3d.model.training.augment import Changes
+
+
+def fake_inputs(
+    out: dict[str, torch.Tensor], centers: torch.Tensor, settings: Network, changes: Changes | None = None
+) -> dict[str, torch.Tensor]:
+    """What the discriminators see of generated images: `out` of Generator.synthesis, face centres [B,2].
+
+    `changes`: augmentation, which transforms all of it alike.
+    """
+    return _inputs(out["image"], out["image_raw"], out["image_normal"], centers, settings, changes)
+
+
+def real_inputs(
+    image: torch.Tensor,
+    normal: torch.Tensor,
+    centers: torch.Tensor,
+    settings: Network,
+    changes: Changes | None = None,
+) -> dict[str, torch.Tensor]:
+    """The same of photographs: image [B,3,R,R] and normal map [B,3,R,R] in [-1,1], the background +1."""
+    neural = settings.neural_resolution or settings.image_resolution // 2
+    return _inputs(image, resize(image, neural), resize(normal, neural), centers, settings, changes)
+
+
+def _inputs(
+    image: torch.Tensor,
+    raw: torch.Tensor,
+    normal: torch.Tensor,
+    centers: torch.Tensor,
+    settings: Network,
+    changes: Changes | None,
+) -> dict[str, torch.Tensor]:
+    if changes is not None:
+        image, raw, normal = changes.images(image), changes.images(raw), changes.normals(normal)
+        centers = changes.points(centers)
+    inputs = {"image": image, "image_raw": raw}
+    face, face_normal = face_sizes(settings)
+    if settings.normal_head:
+        inputs["image_normal"] = normal
+    if settings.face_head:
+        inputs["face"] = crop(image, centers, face)
+    if settings.face_head and settings.normal_head:
+        inputs["face_normal"] = crop(normal, centers, face_normal)
+    return inputs
+
+
+def total_logit(
+    logits: dict[str, torch.Tensor],
+    normal_weight: float = 1.0,
+    face_weight: float = 1.0,
+    face_normal_weight: float = -1.0,
+) -> torch.Tensor:
+    """The weighted sum [B,1] of the heads' logits: one loss is taken of the sum, not a sum of losses.
+
+    The faces' normals weigh as much as both others together, normal_weight · face_weight, where `face_normal_weight` < 0.
+    """
+    both = face_normal_weight if face_normal_weight >= 0 else normal_weight * face_weight
+    weights = {"full": 1.0, "normal": normal_weight, "face": face_weight, "normal_face": both}
+    return torch.stack([weights[key] * value for key, value in logits.items()]).sum(0)
+
+
+def generator_loss(fake: torch.Tensor) -> torch.Tensor:
+    """Non-saturating: softplus(-logit), [B,1]."""
+    return F.softplus(-fake)
+
+
+def discriminator_fake_loss(fake: torch.Tensor) -> torch.Tensor:
+    return F.softplus(fake)
+
+
+def discriminator_real_loss(real: torch.Tensor) -> torch.Tensor:
+    return F.softplus(-real)
+
+
+def r1_penalty(real: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Squared gradient norm [B] of the real logits by everything that the discriminators see; differentiable."""
+    gradients = torch.autograd.grad(real.sum(), list(inputs.values()), create_graph=True, allow_unused=True)
+    return torch.stack([g.square().flatten(1).sum(1) for g in gradients if g is not None]).sum(0)
+
+
+def eikonal(gradient: torch.Tensor, empty: torch.Tensor | int = 0) -> torch.Tensor:
+    """Mean of (|∇s| - 1)² over packed gradients [n,3] and `empty` further samples, whose gradient counts as zero."""
+    if len(gradient) == 0:
+        return gradient.sum()
+    # The norm's derivative at zero is not defined; a sample there pushes in no direction.
+    error = (torch.linalg.vector_norm(gradient, dim=1) - 1).square()
+    return (error.sum() + empty) / (len(gradient) + empty)
+
+
+def density_points(batch: int, points: int, jitter: float, device: torch.device) -> torch.Tensor:
+    """Random canonical points [B,2·points,3]: uniform in [-1,1]³, and each again beside itself."""
+    first = torch.rand(batch, points, 3, device=device) * 2 - 1
+    return torch.cat([first, first + torch.randn_like(first) * jitter], dim=1)
+
+
+def density_variation(generator: Generator, ws: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Mean difference of the density at neighbouring points, as `density_points` gives them."""
+    density = generator.field(points, ws)["density"]
+    first, second = density.chunk(2, dim=1)
+    return (first - second).abs().mean()
+
+
+def minimal_surface(sdf: torch.Tensor, sharpness: float = 100.0) -> torch.Tensor:
+    """Mean of exp(-sharpness·|s|): discourages zero crossings that no image asks for (StyleSDF)."""
+    return torch.exp(-sharpness * sdf.abs()).mean()

@@ -1,0 +1,81 @@
+"""One process or several: a global batch is cut into chunks, and every chunk is the same whoever works on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's `rank` among `world`, as torchrun tells; (0, 1) when started alone."""
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+
+    @staticmethod
+    def start(device: str) -> Processes:
+        """Join the group that torchrun describes in the environment, if any."""
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        if world == 1:
+            return Processes(device=device)
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        return Processes(dist.get_rank(), world, device)
+
+    def share(self, batch: int) -> range:
+        """This process's places in the global batch."""
+        size, more = divmod(batch, self.world)
+        start = self.rank * size + min(self.rank, more)
+        return range(start, start + size + (self.rank < more))
+
+    def chunks(self, batch: int, micro_batch: int = 0) -> list[range]:
+        """This process's chunks: ranges of places in the global batch. They are contiguous over the processes."""
+        mine = self.share(batch)
+        size = micro_batch or max(1, len(mine))
+        return [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)]
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Add up the gradients of all processes, and make them finite: NaN 0, infinities ±1e5."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:
+            return
+        if self.world == 1:
+            for gradient in gradients:
+                torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
+            return
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        torch.nan_to_num(flat, nan=0.0, posinf=1e5, neginf=-1e5, out=flat)
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def sum_numbers(self, numbers: list[float]) -> list[float]:
+        if self.world == 1:
+            return numbers
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def agree(self, number: int) -> int:
+        """The largest of all processes' numbers, so that they stop or save together."""
+        if self.world == 1:
+            return number
+        shared = torch.tensor(number, device=self.device)
+        dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+        return int(shared)
+
+    def same(self, number: int) -> bool:
+        """Whether all processes have the same number."""
+        return self.agree(number) == -self.agree(-number)
+
+    def leave(self) -> None:
+        """End the group, once all processes have come here."""
+        if dist.is_initialized():
+            dist.barrier()
+            dist.destroy_process_group()

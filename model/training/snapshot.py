@@ -1,0 +1,146 @@
+"""The state of a training as files: tensors in safetensors, everything else in JSON; whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ag3d.errors import UserError
+from ag3d.files import atomic, sha256, write_json
+
+log = logging.getLogger(__name__)
+TENSORS, VALUES = "state.safetensors", "state.json"
+
+
+@dataclass
+class Snapshot:
+    """`key` names the science that made it; `images` is how many the training had seen."""
+
+    key: str
+    images: int
+    tensors: dict[str, torch.Tensor]
+    values: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write both files into `folder`, the tensors first. Raises UserError when the disk is full."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / TENSORS
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        with disk_errors(target), atomic(target) as beside:
+            save_file(tensors, beside)
+        values = {"key": self.key, "images": self.images, "sha256": sha256(target), "values": self.values}
+        write_json(folder / VALUES, values)
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """The JSON part: key, images, sha256, values. Raises ValueError if it is damaged."""
+    try:
+        header = json.loads((folder / VALUES).read_text(encoding="utf-8"))
+        return {name: header[name] for name in ("key", "images", "sha256", "values")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / VALUES}: {error!r}") from error
+
+
+def read(folder: Path) -> Snapshot:
+    """Read and check a snapshot. Raises ValueError if it is damaged."""
+    header = read_header(folder)
+    path = folder / TENSORS
+    if not path.exists():
+        raise ValueError(f"{path} is missing")
+    if sha256(path) != header["sha256"]:
+        raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {VALUES}")
+    try:
+        return Snapshot(header["key"], header["images"], load_file(path), header["values"])
+    except SafetensorError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class Store:
+    """The snapshots of one run in a folder, one sub-folder each; the last `keep` stay.
+
+    All is known to be well until `good` images: the last snapshot until there stays too.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = folder, keep
+        self.good: int | None = None
+
+    def save(self, snapshot: Snapshot) -> Path:
+        """Write beside, then rename: an interrupted save leaves the older ones as they were."""
+        target = self.folder / f"{snapshot.images:012d}"
+        beside = self.folder / f".{uuid.uuid4().hex[:8]}.part"
+        try:
+            snapshot.write(beside)
+            with disk_errors(target):
+                if target.exists():
+                    shutil.rmtree(target)
+                os.replace(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        for old in self.folders()[: -self.keep]:
+            if old != self.last_good():
+                shutil.rmtree(old)
+        return target
+
+    def last_good(self) -> Path | None:
+        """The last snapshot that is known to be well."""
+        before = [path for path in self.folders() if self.good is not None and int(path.name) <= self.good]
+        return before[-1] if before else None
+
+    def folders(self) -> list[Path]:
+        """The snapshots' folders, oldest first."""
+        return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
+
+    def forget_after(self, images: int) -> None:
+        """Remove snapshots beyond `images` and what interrupted saves left."""
+        for path in self.folders():
+            if int(path.name) > images:
+                shutil.rmtree(path)
+        for path in self.folder.glob(".*.part"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def newest(folders: list[Path], key: str, images: int) -> Snapshot | None:
+    """The whole snapshot with the right key that is farthest on, but not beyond `images`; damaged ones are warned of."""
+    headers = []
+    for folder in folders:
+        try:
+            header = read_header(folder)
+        except ValueError as error:
+            log.warning("a saved state is damaged and left aside: %s", error)
+            continue
+        if header["key"] == key and header["images"] <= images:
+            headers.append((header["images"], folder))
+    for _, folder in sorted(headers, key=lambda pair: pair[0], reverse=True):
+        try:
+            return read(folder)
+        except ValueError as error:
+            log.warning("a saved state is damaged; falling back to the one before: %s", error)
+    return None
+
+
+@contextlib.contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full disk into a UserError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        text = str(error)
+        if getattr(error, "errno", None) in (28, 122) or "No space left" in text or "quota" in text.lower():
+            raise UserError(
+                f"no space left while writing {target}: free some space on that disk and run the same command again; "
+                "the states saved before are whole"
+            ) from error
+        raise

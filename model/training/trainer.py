@@ -1,0 +1,281 @@
+"""One step of the training: generator, its regularisation, discriminators, their regularisation, moving average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ag3d.config import Network, Training
+from ag3d.model.body.body import Body
+from ag3d.model.generator import Generator
+from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.training import body_prior, draws, ema, losses, optimizers, schedule, start
+from ag3d.model.training.augment import Changes, Controller
+from ag3d.model.training.carry import carry
+from ag3d.model.training.freezing import frozen
+from ag3d.model.training.inputs import Images, Inputs
+from ag3d.model.training.loader import Batch
+from ag3d.model.training.processes import Processes
+from ag3d.model.training.statistics import Averages
+
+Seen = tuple[Images, torch.Tensor]  # what the discriminators get: pictures and labels [b,111]
+DENSITY_POINTS = 1000
+DENSITY_JITTER = 0.004  # world units
+
+
+class Trainer:
+    """Networks, optimisers and counters. Every random number is a function of the seed and the step."""
+
+    def __init__(
+        self,
+        settings: Training,
+        network: Network,
+        body: Body,
+        labels: torch.Tensor,  # [N,111], those that generated people get
+        device: torch.device,
+        processes: Processes | None = None,
+        micro_batch: int = 0,
+    ) -> None:
+        self.settings, self.network, self.device = settings, network, device
+        self.labels = labels.to(device)
+        self.processes = processes or Processes()
+        self.micro_batch = micro_batch
+        torch.manual_seed(settings.seed)
+        self.G = Generator(network, body).to(device)
+        if network.compatibility != "reference":
+            start.quiet(self.G)
+        self.D = Discriminators(network).to(device)
+        self.G_ema = ema.average_of(self.G)
+        self.frozen = frozen(settings.freeze, self.G, self.D)
+        self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
+        self.adam_d = optimizers.adam(self.D, schedule.adam_d(settings))
+        self.inputs = Inputs(network, body.to(device))
+        self.augment = Controller(settings)
+        self.averages = Averages()
+        self.steps = 0
+
+    @property
+    def images(self) -> int:
+        """How many real images have been shown."""
+        return self.steps * self.settings.batch
+
+    def step(self, batch: Batch) -> None:
+        """Train on this process's share of a batch: uint8 images and normals [b,3,R,R], labels [b,111]."""
+        settings, step = self.settings, self.steps
+        sigma = schedule.blur_sigma(settings, self.images)
+        image, normal, label = (part.to(self.device, non_blocking=True) for part in batch)
+        batch = (image, normal, label)
+        fakes = self._generator_phase(sigma)
+        if schedule.regularises(settings) and step % settings.density_interval == 0:
+            self._density_phase()
+        self._discriminator_phase(batch, sigma, fakes)
+        if settings.gamma > 0 and step % settings.r1_interval == 0:
+            self._r1_phase(batch, sigma)
+        self.steps += 1
+        self.augment.adjust(self.steps, self.processes)
+        ema.update(self.G_ema, self.G, schedule.ema_beta(settings, self.images))
+
+    # Phases. Each sums, over this process's chunks, the gradients of means over the global batch.
+
+    def _generator_phase(self, sigma: float) -> list[Seen]:
+        """Returns what the discriminators saw, chunk by chunk, without its graph."""
+        self._begin(self.G, self.adam_g)
+        z, label = self._draw("G")
+        with torch.no_grad():  # over the global batch, so that all processes keep the same average
+            self.G.mapping(z, update_average=True)
+        changes = self._changes("G")
+        fakes = []
+        for chunk in self._chunks("G"):
+            out = self._generate("G", z, label, chunk)
+            seen, shown = self._fake(out, label, chunk, sigma, changes)
+            fakes.append(({name: value.detach() for name, value in seen.items()}, shown))
+            loss = losses.generator_loss(self._judge(seen, shown, "fake"))
+            eikonal = losses.eikonal(out["gradient"], out["empty"])
+            self.averages.add("loss/G", loss)
+            self.averages.add("loss/eikonal", eikonal)
+            share = len(chunk) / self.settings.batch
+            (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
+        self._end(self.G, self.adam_g)
+        self.averages.add("beta", self.G.renderer.sigmoid_beta)
+        return fakes
+
+    def _density_phase(self) -> None:
+        settings = self.settings
+        self._begin(self.G, self.adam_g)
+        z, _ = self._draw("density")
+        for chunk in self._chunks("density"):
+            ws = self._styles("density", z, chunk)
+            points = losses.density_points(len(chunk), DENSITY_POINTS, DENSITY_JITTER, self.device)
+            variation = losses.density_variation(self.G, ws, points)
+            self.averages.add("loss/density", variation)
+            loss = settings.density * variation
+            if settings.minimal_surface > 0:
+                surface = losses.minimal_surface(self.G.field(points, ws)["sdf"])
+                self.averages.add("loss/minimal_surface", surface)
+                loss = loss + settings.minimal_surface * surface
+            if settings.body_prior > 0:
+                prior = body_prior.residual(self.G, ws)
+                self.averages.add("loss/body_prior", prior)
+                loss = loss + settings.body_prior * prior
+            if loss.requires_grad:  # not with a frozen field
+                (len(chunk) / settings.batch * settings.density_interval * loss).backward()
+        self._end(self.G, self.adam_g)
+
+    def _discriminator_phase(self, batch: Batch, sigma: float, fakes: list[Seen]) -> None:
+        self._begin(self.D, self.adam_d)
+        reuse = self.settings.reuse_fakes
+        z, label = self._draw("G" if reuse else "D")
+        changes, real_changes = self._changes("D fake"), self._changes("D real")
+        for number, chunk in enumerate(self._chunks("D")):
+            if reuse:
+                fake, fake_label = fakes[number]
+            else:
+                with torch.no_grad():
+                    out = self._generate("D", z, label, chunk)
+                    fake, fake_label = self._fake(out, label, chunk, sigma, changes)
+            fake_loss = losses.discriminator_fake_loss(self._judge(fake, fake_label, "fake"))
+            real, real_label = self._real(batch, chunk, sigma, real_changes)
+            logit = self._judge(real, real_label, "real")
+            real_loss = losses.discriminator_real_loss(logit)
+            self.augment.note(logit)
+            self.averages.add("loss/D", fake_loss + real_loss)
+            ((fake_loss + real_loss).sum() / self.settings.batch).backward()
+        self._end(self.D, self.adam_d)
+
+    def _r1_phase(self, batch: Batch, sigma: float) -> None:
+        settings = self.settings
+        self._begin(self.D, self.adam_d)
+        changes = self._changes("R1")
+        for chunk in self._chunks("R1"):
+            real, label = self._real(batch, chunk, sigma, changes)
+            real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
+            penalty = losses.r1_penalty(self._logit(self.D(real, label)), real)
+            self.averages.add("loss/R1", penalty)
+            (penalty.sum() / settings.batch * (settings.gamma / 2 * settings.r1_interval)).backward()
+        self._end(self.D, self.adam_d)
+
+    # Parts of the phases.
+
+    def _begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.G.requires_grad_(network is self.G)
+        self.D.requires_grad_(network is self.D)
+        for parameter in self.frozen:
+            parameter.requires_grad_(False)
+        optimizer.zero_grad(set_to_none=True)
+
+    def _end(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.processes.sum_gradients(network.parameters())
+        optimizer.step()
+
+    def _chunks(self, phase: str):
+        """This process's chunks of the global batch, each with the devices' generators seeded for it."""
+        for chunk in self.processes.chunks(self.settings.batch, self.micro_batch):
+            draws.seed_everything(self.settings.seed, self.steps, phase, chunk.start)
+            yield chunk
+
+    def _draw(self, phase: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latent codes [batch,z_dim] and labels [batch,111] of the global batch."""
+        settings = self.settings
+        z = draws.latents(settings.seed, self.steps, phase, settings.batch, self.network.z_dim)
+        rows = draws.rows(settings.seed, self.steps, phase, settings.batch, len(self.labels))
+        return z.to(self.device), self.labels[rows.to(self.device)]
+
+    def _styles(self, phase: str, z: torch.Tensor, chunk: range) -> torch.Tensor:
+        """ws of the chunk; with the settings' probability, two styles meet at a random layer."""
+        ws = self.G.mapping(z[chunk.start : chunk.stop])
+        if self.settings.style_mixing > 0:
+            numbers = draws.generator(self.settings.seed, self.steps, f"{phase} mixing")
+            if torch.rand((), generator=numbers) < self.settings.style_mixing:
+                cutoff = int(torch.randint(1, ws.shape[1], (), generator=numbers))
+                other = torch.randn(z.shape, generator=numbers).to(self.device)
+                mixed = self.G.mapping(other[chunk.start : chunk.stop])
+                ws = torch.cat([ws[:, :cutoff], mixed[:, cutoff:]], dim=1)
+        return ws
+
+    def _generate(self, phase: str, z: torch.Tensor, label: torch.Tensor, chunk: range) -> dict[str, torch.Tensor]:
+        ws = self._styles(phase, z, chunk)
+        return self.G.synthesis(ws, label[chunk.start : chunk.stop], noise_mode="random", deterministic=False)
+
+    def _changes(self, phase: str) -> Changes | None:
+        """Augmentation of the global batch."""
+        numbers = draws.generator(self.settings.seed, self.steps, f"{phase} augmentation")
+        changes = self.augment.changes(self.settings.batch, numbers)
+        return None if changes is None else changes.to(self.device)
+
+    def _fake(self, out: Images, label: torch.Tensor, chunk: range, sigma: float, changes: Changes | None) -> Seen:
+        """What the discriminators get of generated people; `label` and `changes` are the global batch's."""
+        part = slice(chunk.start, chunk.stop)
+        mine = None if changes is None else changes[part]
+        seen = self.inputs.fake(out, label[part], sigma, mine)
+        return seen, label[part] if mine is None else mine.labels(label[part])
+
+    def _real(self, batch: Batch, chunk: range, sigma: float, changes: Changes | None) -> Seen:
+        """The same of photographs; `batch` is this process's share of the global batch."""
+        first = self.processes.share(self.settings.batch).start
+        image, normal, label = (part[chunk.start - first : chunk.stop - first] for part in batch)
+        mine = None if changes is None else changes[chunk.start : chunk.stop]
+        seen = self.inputs.real(image, normal, label, sigma, mine)
+        return seen, label if mine is None else mine.labels(label)
+
+    def _logit(self, logits: dict[str, torch.Tensor]) -> torch.Tensor:
+        settings = self.settings
+        return losses.total_logit(logits, settings.normal_weight, settings.face_weight, settings.face_normal_weight)
+
+    def _judge(self, images: Images, label: torch.Tensor, kind: str) -> torch.Tensor:
+        """The total logit [b,1]; the heads' own logits go into the statistics."""
+        logits = self.D(images, label)
+        for name, value in logits.items():
+            self.averages.add(f"logit/{kind}/{name}", value)
+        return self._logit(logits)
+
+    # The whole state.
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.G, "generator_ema": self.G_ema, "discriminator": self.D}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor that the training depends on, by name; see `restore`."""
+        found = {
+            f"{part}/{name}": t for part, network in self.networks().items() for name, t in network.state_dict().items()
+        }
+        found |= {f"adam_g/{name}": t for name, t in optimizers.tensors(self.adam_g, self.G).items()}
+        found |= {f"adam_d/{name}": t for name, t in optimizers.tensors(self.adam_d, self.D).items()}
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """Everything else that it depends on, as plain values. All processes must take part."""
+        self.averages.fold(self.processes)
+        self.augment.fold(self.processes)
+        return {"steps": self.steps, "averages": self.averages.state(), "augment": self.augment.state()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Go on from what `tensors` and `values` gave."""
+        for part, network in self.networks().items():
+            network.load_state_dict(part_of(tensors, part))
+        optimizers.restore(self.adam_g, self.G, part_of(tensors, "adam_g"))
+        optimizers.restore(self.adam_d, self.D, part_of(tensors, "adam_d"))
+        self._restore(values)
+
+    def carry(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Go on, as a new stage, from the training of another network: what fits is taken over, the rest is told."""
+        for part, network in self.networks().items():
+            own = network.state_dict()
+            carried = carry(part_of(tensors, part), own)
+            carried.tell(part, "the stage before")
+            network.load_state_dict(own | carried.tensors)
+        optimizers.carry(self.adam_g, self.G, part_of(tensors, "adam_g"))
+        optimizers.carry(self.adam_d, self.D, part_of(tensors, "adam_d"))
+        self._restore(values)
+
+    def _restore(self, values: dict[str, Any]) -> None:
+        self.steps = values["steps"]
+        first = self.processes.rank == 0
+        self.averages.restore(values["averages"] if first else {})
+        self.augment.restore(values["augment"], first)
+
+
+def part_of(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """The tensors under `part/`, without that prefix."""
+    return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}

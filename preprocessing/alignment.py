@@ -1,0 +1,147 @@
+"""Cut each fitted person's window out of the photograph: a square RGBA crop at scale 1, with its label.
+
+Writes a zip per shard: `<person_id>.png` (RGBA; colour from the photograph, alpha from the matte, white and transparent
+outside the photograph), `labels.json` (person_id: the 111 numbers of AG3D's label) and `status.json`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from ag3d import console, provenance
+from ag3d.config.data import Alignment
+from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.files import read_table
+from ag3d.model.body import label as labels
+from ag3d.preprocessing.images import PhotoError
+from ag3d.preprocessing.manifest import Manifest
+from ag3d.shards import ShardReader, ShardWriter, write_shard
+
+log = logging.getLogger(__name__)
+MIN_ALPHA = 0.01  # share of the crop that must be person
+
+
+def label(fit: pd.Series) -> list[float]:
+    """The 111 numbers: cam2world 16, intrinsics 9, scale, transl 3, global_orient 3, body_pose 69, betas 10."""
+    columns = ("transl", "global_orient", "body_pose", "betas")
+    parts = [torch.from_numpy(np.array(fit[name], np.float32))[None] for name in columns]
+    return [float(v) for v in labels.pack(*parts)[0]]
+
+
+def window(image: np.ndarray, centre: tuple[float, float], half: float, resolution: int, border: int) -> np.ndarray:
+    """The square of `image` (uint8 [H,W] or [H,W,C]) around `centre` with half side `half` (pixels; pixel centres at
+    k + 0.5), at `resolution`. Reductions are area averages, so nothing aliases; outside is `border`."""
+    factor = max(1, math.ceil(2 * half / resolution))
+    side = resolution * factor
+    step = 2 * half / side
+    start = np.asarray(centre, np.float64) - half + step / 2 - 0.5
+    matrix = np.array([[step, 0, start[0]], [0, step, start[1]]])
+    fine = cv2.warpAffine(
+        image,
+        matrix,
+        (side, side),
+        flags=(cv2.INTER_LINEAR if factor > 1 else cv2.INTER_CUBIC) | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(border,) * 4,
+    )
+    return fine if factor == 1 else cv2.resize(fine, (resolution, resolution), interpolation=cv2.INTER_AREA)
+
+
+def align(photo: np.ndarray, matte: np.ndarray, fit: pd.Series, resolution: int) -> np.ndarray:
+    """RGBA uint8 [resolution, resolution, 4]. `matte` [h,w] may be smaller than `photo` [H,W,3].
+
+    Where the matte is soft the photograph mixes person and background; the crop keeps the person's part.
+    """
+    if matte.shape != photo.shape[:2]:
+        matte = cv2.resize(matte, (photo.shape[1], photo.shape[0]), interpolation=cv2.INTER_LINEAR)
+    centre, half = (fit["centre_x"], fit["centre_y"]), fit["half"]
+    colour = window(photo, centre, half, resolution, border=255)
+    alpha = window(matte, centre, half, resolution, border=0)
+    return np.dstack([foreground(colour, alpha), alpha])
+
+
+def foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The person's own colours (uint8 [H,W,3]) where `alpha` (uint8 [H,W]) is between 0 and 255, elsewhere `image`.
+
+    Blur-fusion estimate, one coarse and one fine pass (Forte, "Approximate fast foreground colour estimation", 2021).
+    """
+    picture, share = image.astype(np.float32), alpha.astype(np.float32)[..., None] / 255
+    front, back = picture, picture
+    for divisor in (6, 48):
+        size = (2 * max(1, len(image) // divisor) + 1,) * 2
+        front_mean, back_mean = _mean(front, share, size), _mean(back, 1 - share, size)
+        front = front_mean + share * (picture - share * front_mean - (1 - share) * back_mean)
+        front, back = front.clip(0, 255), back_mean
+    soft = (share > 0) & (share < 1)
+    return np.where(soft, np.rint(front), picture).astype(np.uint8)
+
+
+def _mean(image: np.ndarray, share: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Local means of `image`, weighted by `share`."""
+    return cv2.blur(image * share, size) / (cv2.blur(share, size)[..., None] + 1e-5)
+
+
+def align_shard(
+    fits: pd.DataFrame,
+    read_photo: Callable[[str], np.ndarray],
+    mattes: ShardReader,
+    settings: Alignment,
+    output: ShardWriter,
+) -> dict[str, dict[str, Any]]:
+    """Write crops, labels and status of the fits that are ok. `read_photo`: photo_id to upright RGB. Returns status."""
+    rows, status = {}, {}
+    ready = fits[fits["status"] == "ok"]
+    for _, fit in console.progress(list(ready.iterrows()), "aligning", unit="crop"):
+        person = fit["person_id"]
+        try:
+            photo = read_photo(fit["photo_id"])
+        except PhotoError as error:
+            status[person] = {"status": "rejected", "reason": error.reason, "value": error.value}
+            continue
+        crop = align(photo, mattes.image(f"{person}.png"), fit, settings.resolution)
+        covered = float((crop[..., 3] > 127).mean())
+        if covered < MIN_ALPHA:
+            reason = "the crop holds almost no person (share of pixels)"
+            status[person] = {"status": "rejected", "reason": reason, "value": covered}
+            continue
+        output.add_image(f"{person}.png", crop)
+        rows[person] = label(fit)
+        status[person] = {"status": "ok", "reason": "", "value": None}
+    output.add_json("labels.json", rows)
+    output.add_json("status.json", status)
+    return status
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.alignment", __doc__)
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the shard (.parquet)")
+    parser.add_argument("--mattes", type=Path, required=True, help="mattes of the shard (.zip)")
+    parser.add_argument("--fits", type=Path, required=True, help="table of fits of the shard (.parquet)")
+    parser.add_argument("--output", type=Path, required=True, help="crops to write (.zip)")
+    add_options(parser, Alignment)
+    args = parser.parse_args()
+    settings = from_options(Alignment, args)
+    record = provenance.record("alignment", to_mapping(settings), [args.manifest, args.mattes, args.fits])
+    fits = read_table(args.fits)
+    manifest = Manifest(args.manifest)
+    with write_shard(args.output, record) as output:
+        status = align_shard(fits, lambda name: manifest.photo(name).rgb, ShardReader(args.mattes), settings, output)
+    log.info("%d crops, %d rejected", *_counts(status))
+
+
+def _counts(status: dict[str, dict[str, Any]]) -> tuple[int, int]:
+    good = sum(entry["status"] == "ok" for entry in status.values())
+    return good, len(status) - good
+
+
+if __name__ == "__main__":
+    console.run(main)

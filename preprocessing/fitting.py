@@ -1,0 +1,159 @@
+"""Fit the body's shape, pose and camera to each person's landmarks and matte, all people of a batch at once.
+
+Writes one row a person that reached this stage:
+
+| column | meaning |
+| --- | --- |
+| person_id, photo_id, path | who |
+| centre_x, centre_y, half | the square window of the photograph that is world [-1,1]² (pixels); `half` is also pixels per world unit |
+| scale | SMPL scale of the label: 1 |
+| transl [3], global_orient [3], body_pose [69], betas [10] | the body (world units = metres, radians) |
+| reprojection, reprojection_px | mean landmark error: share of the body's height, pixels of the photograph |
+| silhouette_iou | body against matte in the window |
+| status, reason, value | ok; or rejected, why, and the measured value |
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ag3d import console, provenance
+from ag3d.config.data import Fitting
+from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.device import choose_device
+from ag3d.files import read_table, write_table
+from ag3d.model.body.body import Body
+from ag3d.model.body.rotation import axis_angle_to_matrix
+from ag3d.preprocessing.fitting_errors import cut_off, reprojection, silhouette_iou, verdict
+from ag3d.preprocessing.fitting_frame import frame, height
+from ag3d.preprocessing.fitting_landmarks import reduce_body
+from ag3d.preprocessing.fitting_optimise import Observed, fit, project
+from ag3d.preprocessing.fitting_points import PointBody
+from ag3d.preprocessing.fitting_silhouette import silhouettes
+from ag3d.shards import ShardReader
+
+log = logging.getLogger(__name__)
+COLUMNS = (
+    *("person_id", "photo_id", "path", "centre_x", "centre_y", "half", "scale", "transl", "global_orient"),
+    *("body_pose", "betas", "reprojection", "reprojection_px", "silhouette_iou", "status", "reason", "value"),
+)
+
+
+def fit_shard(people: pd.DataFrame, mattes: ShardReader, body: Body, settings: Fitting) -> pd.DataFrame:
+    """Fit everybody whose detection and matte are ok. `people`: table of the stage people."""
+    status = mattes.json("status.json")
+    ready = people[people["status"] == "ok"]
+    ready = ready[[status.get(person, {}).get("status") == "ok" for person in ready["person_id"]]]
+    points = reduce_body(body).to(body.v_template.device)
+    rows: list[dict[str, Any]] = []
+    for batch in console.progress(list(_batches(ready, settings.batch)), "fitting", unit="batch"):
+        rows.extend(fit_batch(batch, mattes, body, points, settings))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def fit_batch(
+    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, settings: Fitting
+) -> list[dict[str, Any]]:
+    """Rows of the table for the people of `batch`."""
+    device = body.v_template.device
+    masks = [mattes.image(f"{person}.png") > 127 for person in batch["person_id"]]
+    sizes = _photo_sizes(batch, masks)
+    seen = observed(batch, masks, sizes).to(device)
+    found = fit(points, seen, settings.iterations)
+    with torch.no_grad():
+        place = frame(body, found)
+        posed, _ = points(found.betas, axis_angle_to_matrix(found.global_orient), found.body_pose)
+        pixels = project(posed, found.scale, found.origin)
+        weights = seen.weights * points.landmark_weights
+        errors = reprojection(pixels[:, :33], seen.landmarks_2d, weights)
+        share = errors / (height(body, found.betas) * found.scale)
+        cut = cut_off(pixels[:, 33:], torch.as_tensor(sizes, dtype=torch.float32, device=device))
+        reach = place.reach()
+    rows = []
+    for k, (_, person) in enumerate(batch.iterrows()):
+        iou = silhouette_iou(place, k, body.faces, masks[k], tuple(sizes[k]))
+        state, reason, value = verdict(settings, float(share[k]), iou, float(cut[k]), float(reach[k]))
+        rows.append(
+            {
+                **{name: person[name] for name in ("person_id", "photo_id", "path")},
+                "centre_x": float(place.centre[k, 0]),
+                "centre_y": float(place.centre[k, 1]),
+                "half": float(place.half[k]),
+                "scale": 1.0,
+                "transl": _floats(place.transl[k]),
+                "global_orient": _floats(found.global_orient[k]),
+                "body_pose": _floats(found.body_pose[k]),
+                "betas": _floats(found.betas[k]),
+                "reprojection": float(share[k]),
+                "reprojection_px": float(errors[k]),
+                "silhouette_iou": iou,
+                "status": state,
+                "reason": reason,
+                "value": value,
+            }
+        )
+    return rows
+
+
+def observed(batch: pd.DataFrame, masks: list[np.ndarray], sizes: np.ndarray) -> Observed:
+    """The optimiser's input from rows of the table of people, masks, and the photographs' sizes [B,2]."""
+
+    def stack(column: str, *shape: int) -> torch.Tensor:
+        values = np.stack([np.asarray(v, np.float32).reshape(33, *shape) for v in batch[column]])
+        return torch.from_numpy(values)
+
+    landmarks, solid, visibility = stack("landmarks_2d", 2), stack("landmarks_3d", 3), stack("visibility")
+    known = landmarks.isfinite().all(2) & solid.isfinite().all(2) & visibility.isfinite()
+    size = torch.as_tensor(sizes, dtype=torch.float32)[:, None]
+    inside = ((landmarks >= 0) & (landmarks <= size)).all(2)
+    weights = torch.where(known, visibility.clamp(0, 1) * (0.05 + 0.95 * inside), 0)
+    return Observed(landmarks.nan_to_num(), solid.nan_to_num(), weights, silhouettes(masks, sizes))
+
+
+def _photo_sizes(batch: pd.DataFrame, masks: list[np.ndarray]) -> np.ndarray:
+    """Width and height [B,2] of the photographs that the landmarks' pixels belong to; mattes may be smaller."""
+    if {"width", "height"} <= set(batch.columns):
+        return batch[["width", "height"]].to_numpy(np.float64, copy=True)
+    return np.array([(mask.shape[1], mask.shape[0]) for mask in masks], np.float64)
+
+
+def _batches(table: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
+    for start in range(0, len(table), size):
+        yield table.iloc[start : start + size]
+
+
+def _floats(values: torch.Tensor) -> list[float]:
+    return values.double().cpu().tolist()
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.fitting", __doc__)
+    parser.add_argument("--people", type=Path, required=True, help="table of people of the shard (.parquet)")
+    parser.add_argument("--mattes", type=Path, required=True, help="mattes of the shard (.zip)")
+    parser.add_argument("--body", type=Path, required=True, help="the body model (.npz or .pkl)")
+    parser.add_argument("--output", type=Path, required=True, help="table of fits to write (.parquet)")
+    add_options(parser, Fitting)
+    args = parser.parse_args()
+    settings = from_options(Fitting, args)
+    device = choose_device(settings.device, "fitting.device")
+    torch.manual_seed(0)
+    body = Body.load(args.body, device=device)
+    table = fit_shard(read_table(args.people), ShardReader(args.mattes), body, settings)
+    record = provenance.record("fitting", to_mapping(settings), [args.people, args.mattes, args.body])
+    write_table(args.output, table, record)
+    good = table[table["status"] == "ok"]
+    log.info("%d fits, %d rejected", len(table), len(table) - len(good))
+    if len(good):
+        error, iou = 100 * good["reprojection"].mean(), good["silhouette_iou"].mean()
+        log.info("mean landmark error %.1f %% of the body's height, mean silhouette IoU %.2f", error, iou)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,118 @@
+"""Cut the people of a shard out of their photographs.
+
+Writes a zip: `<person_id>.png`, 8-bit alpha at the photograph's size, for everybody whose matte is good, and `status.json`:
+person_id to status, reason and value, for everybody whom the stage `people` passed on. A photograph with an alpha channel
+of its own that holds the person keeps it. Else `method` says who cuts: `blazepose`, the landmark network's mask refined at
+the photograph's edges, or `onnx`, a network of yours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from ag3d import console, provenance
+from ag3d.config.data import Matting
+from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.files import read_table
+from ag3d.preprocessing import mattes, skeleton
+from ag3d.preprocessing.blazepose import BlazePose
+from ag3d.preprocessing.images import Photo, PhotoError
+from ag3d.preprocessing.manifest import Manifest
+from ag3d.preprocessing.matting_onnx import OnnxMatte
+from ag3d.preprocessing.regions import Region
+from ag3d.shards import ShardWriter, write_shard
+
+log = logging.getLogger(__name__)
+SLACK = 0.015  # of the region's side: how far a joint may lie outside the matte
+Cut = Callable[[np.ndarray, Region], np.ndarray]  # uint8 RGB [H,W,3] and where the person is, to alpha uint8 [H,W]
+
+
+def by_blazepose(net: BlazePose) -> Cut:
+    """Cut with the landmark network's mask."""
+    return lambda rgb, region: mattes.refine(rgb, net.mask(rgb, region), region)
+
+
+def matte(photo: Photo, region: Region, joints: np.ndarray, cut: Cut) -> np.ndarray:
+    """uint8 [H,W]: alpha of the person in `region` whose visible joints are `joints` [n,2] (pixels)."""
+    if photo.alpha is not None and mattes.inside(photo.alpha, joints, SLACK * region.side) > 0.8:
+        return mattes.keep_person(photo.alpha, joints)
+    return mattes.keep_person(cut(photo.rgb, region), joints)
+
+
+def judge(alpha: np.ndarray, region: Region, joints: np.ndarray, settings: Matting) -> tuple[str, float] | None:
+    """Why a matte cannot be used, with the measured value; None if it can."""
+    area = float((alpha > 255 * settings.threshold).sum()) / region.side**2
+    if area < settings.min_area:
+        return "the matte is empty or tiny (share of the person's square)", area
+    held = mattes.inside(alpha, joints, SLACK * region.side)
+    if held < settings.min_joints:
+        return "the matte misses the person's joints (share that it holds)", held
+    return None
+
+
+def matting_of_shard(
+    manifest: Manifest, people: pd.DataFrame, cut: Cut, settings: Matting, output: ShardWriter
+) -> dict[str, dict[str, Any]]:
+    """Write the mattes of the people that are ok, one photograph in memory at a time. Returns the status of each."""
+    status: dict[str, dict[str, Any]] = {}
+    ready = people[people["status"] == "ok"].to_dict("records")
+    for person in console.progress(ready, "mattes", unit="person"):
+        name = person["person_id"]
+        region = Region(*person["region"])
+        points = np.reshape(person["landmarks_2d"], (33, 2))[skeleton.JOINTS]
+        joints = points[np.asarray(person["visibility"])[skeleton.JOINTS] > 0.5]
+        reason: tuple[str, float | None] | None
+        try:
+            alpha = matte(manifest.photo(person["photo_id"]), region, joints, cut)
+            reason = judge(alpha, region, joints, settings)
+        except PhotoError as error:
+            reason = (error.reason, error.value)
+        if reason is None:
+            output.add_image(f"{name}.png", alpha)
+        why, value = reason or ("", None)
+        status[name] = {"status": "ok" if reason is None else "rejected", "reason": why, "value": value}
+    output.add_json("status.json", status)
+    return status
+
+
+def choose(settings: Matting, models: Path, threads: int) -> tuple[Cut, list[Path]]:
+    """Who cuts, and the files that they are made of. Raises UserError about these."""
+    if settings.method == "onnx":
+        own = OnnxMatte(settings.onnx, threads)
+        return own, [own.network.file]
+    net = BlazePose(models, threads)
+    return by_blazepose(net), net.files
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.matting", __doc__)
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the shard (.parquet)")
+    parser.add_argument("--people", type=Path, required=True, help="table of people of the shard (.parquet)")
+    parser.add_argument(
+        "--models", type=Path, required=True, help="folder of BlazePose's .tflite files (method: blazepose)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="mattes to write (.zip)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the networks (default: 1)")
+    add_options(parser, Matting)
+    args = parser.parse_args()
+    settings = from_options(Matting, args)
+    cv2.setNumThreads(args.threads)
+    cut, files = choose(settings, args.models, args.threads)
+    record = provenance.record("matting", to_mapping(settings), [args.manifest, args.people, *files])
+    with write_shard(args.output, record) as output:
+        status = matting_of_shard(Manifest(args.manifest), read_table(args.people), cut, settings, output)
+    bad = [entry["reason"] for entry in status.values() if entry["status"] != "ok"]
+    log.info("%d mattes, %d rejected", len(status) - len(bad), len(bad))
+    for reason in sorted(set(bad)):
+        log.info("  %d: %s", bad.count(reason), reason)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,44 @@
+"""Render synthetic photographs of clothed people from the open body, and write the truth about them elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ag3d import console, provenance
+from ag3d.config import Photos, to_mapping
+from ag3d.config.settings import add_options, from_options
+from ag3d.preprocessing.synthetic import truth
+from ag3d.preprocessing.synthetic.render import render_all
+from ag3d.shards import write_shard
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.synthetic", __doc__)
+    parser.add_argument("--body", type=Path, required=True, help="the open body (results/body/body.npz)")
+    parser.add_argument("--garments", type=Path, required=True, help="its clothes (results/body/garments.npz)")
+    parser.add_argument("--output-photos", type=Path, required=True, help="folder for the JPEGs")
+    parser.add_argument("--output-truth", type=Path, required=True, help="folder for truth.parquet and truth.zip")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    add_options(parser, Photos)
+    arguments = parser.parse_args()
+    settings = from_options(Photos, arguments)
+    body, garments = str(arguments.body), str(arguments.garments)
+    record = provenance.record("synthetic", to_mapping(settings), [arguments.body, arguments.garments])
+    arguments.output_photos.mkdir(parents=True, exist_ok=True)
+    for old in arguments.output_photos.glob("person_*.jpg"):
+        old.unlink()
+    rows = []
+    with write_shard(arguments.output_truth / "truth.zip", record) as archive:
+        workers = min(arguments.workers, os.cpu_count() or 1)
+        results = render_all(body, garments, settings.seed, settings.count, workers)
+        for number, jpeg, maps, row in console.progress(results, "photographs", settings.count):
+            truth.write_photo(arguments.output_photos, truth.file_name(number), jpeg)
+            truth.write_maps(archive, truth.file_name(number), maps)
+            rows.append(row)
+    truth.write_truth(arguments.output_truth / "truth.parquet", rows, record)
+    console.log.info("wrote %d photographs to %s", len(rows), arguments.output_photos)
+
+
+if __name__ == "__main__":
+    console.run(main)

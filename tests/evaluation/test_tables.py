@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import csv
+import io
+import sys
+
+import pytest
+
+from ag3d.errors import UserError
+from ag3d.evaluation import tables
+from ag3d.evaluation.comparison import Column, Row, Table, Value, comparison, read_measurements
+from ag3d.evaluation.published import read_published
+from ag3d.evaluation.table_formats import fragment, to_csv, to_html, to_latex, to_markdown, to_page
+from ag3d.files import write_json
+
+
+def entry(table: str, column: str, value: float, protocol: str, **more) -> dict:
+    common = {"deviation": 0.01, "better": "lower", "main": True, "fakes": 200, "reals": 140}
+    return {**common, "table": table, "column": column, "value": value, "protocol_id": protocol, **more}
+
+
+def measured(run: str, kimg: float, image: float, protocol: str = "p1", floor: float = 0.05) -> dict:
+    metrics = {
+        f"frechet_embedded_{column}": entry("frechet_embedded", column, value, f"{protocol}-{column}", floor=floor)
+        for column, value in (("image", image), ("normal", image + 1))
+    }
+    metrics["frechet_embedded_image_detection"] = {**metrics["frechet_embedded_image"], "main": False, "value": 77.7}
+    protocols = {m["protocol_id"]: {"name": "frechet_embedded", "samples": 200} for m in metrics.values()}
+    return {"run": run, "kimg": kimg, "metrics": metrics, "protocols": protocols, "notes": []}
+
+
+def with_more(measurement: dict, **values: float) -> dict:
+    """The measurement with precision and recall, of which more is better."""
+    for name, value in values.items():
+        measurement["metrics"][name] = entry("precision_recall_embedded", name, value, "p9", better="higher")
+    measurement["protocols"]["p9"] = {"samples": 200}
+    return measurement
+
+
+def test_best_is_bold_and_floor_is_not_a_competitor():
+    text = to_markdown(comparison([measured("a", 1.5, 0.9), measured("a", 3.0, 0.4)]))
+    assert "**0.400** ± 0.010" in text
+    assert "0.900 ± 0.010" in text
+    assert "**0.900**" not in text
+    assert "**0.050" not in text
+    assert "half against half" in text
+    assert "77.7" not in text  # the other network's values do not stand in the tables
+
+
+def test_more_can_be_better():
+    found = comparison(
+        [with_more(measured("a", 1, 0.9), precision=0.8), with_more(measured("a", 2, 0.5), precision=0.3)]
+    )
+    assert [table.name for table in found] == ["frechet_embedded", "precision_recall_embedded"]
+    text = to_markdown(found[1:])
+    assert "precision ↑" in text
+    assert "**0.800**" in text
+    assert "**0.300**" not in text
+
+
+def test_digits():
+    assert [Value(v).text() for v in (123.456, 1.23456, 0.123456, 0.0123456, -0.00123456, 0.0, -1.234e-6)] == [
+        *("123.46", "1.235", "0.123", "0.0123", "-0.00123", "0.000", "-1.2e-06")
+    ]
+
+
+def test_a_single_row_is_not_best():
+    assert "**0.9" not in to_markdown(comparison([measured("a", 1.5, 0.9)]))
+
+
+def test_protocols_never_share_a_table():
+    found = comparison([measured("a", 1, 0.9, "p1"), measured("b", 1, 0.1, "p2")])
+    assert [table.protocols["image"] for table in found] == ["p1-image", "p2-image"]
+    assert "**" not in to_markdown(found).replace(f"**{found[0].title}**", "")
+    rows = [Row(("a",), {"image": Value(1.0, 0, "p1")}), Row(("b",), {"image": Value(2.0, 0, "p2")})]
+    with pytest.raises(UserError, match=r"column 'image': values of different protocols \(p1, p2\)"):
+        Table("t", [Column("image")], rows, ("run",))
+
+
+def test_a_run_without_some_columns_shares_the_others():
+    without = measured("without normals", 1, 0.5)
+    del without["metrics"]["frechet_embedded_normal"]
+    (table,) = comparison([measured("a", 1, 0.9), without])
+    assert "| without normals | 1 | 200 / 140 | **0.500** ± 0.010 | – |" in to_markdown([table])
+
+
+def test_missing_file_is_a_row_that_was_not_run(tmp_path):
+    path = tmp_path / "alpha" / "metrics" / "000003.json"
+    write_json(path, with_more(measured("alpha", 3, 0.5), precision=0.5))
+    found = comparison(read_measurements([path, tmp_path / "beta" / "metrics" / "000003.json"]))
+    for text in (to_markdown(found), to_latex(found), to_html(found), to_csv(found)):
+        assert text.count("beta") >= 2  # in both tables
+        assert "not run" in text
+    assert "not run" in to_markdown(comparison(read_measurements([tmp_path / "beta" / "metrics" / "000003.json"])))
+
+
+def test_a_run_measured_otherwise_was_not_run_under_the_others_protocol():
+    text = to_markdown(comparison([with_more(measured("a", 1, 0.9), precision=0.5), measured("b", 1, 0.8)]))
+    assert "| b | 1 | – | not run |" in text
+
+
+def test_csv_is_numbers():
+    rows = list(csv.DictReader(io.StringIO(to_csv(comparison([measured("a", 1.5, 0.9)])))))
+    image = next(row for row in rows if row["measure"] == "image" and row["row"] == "a")
+    assert float(image["value"]) == 0.9
+    assert float(image["deviation"]) == 0.01
+    assert float(image["kimg"]) == 1.5
+    assert image["protocol"] == "p1-image"
+
+
+def test_latex_escapes_and_uses_booktabs():
+    text = to_latex(comparison([measured("my_run", 1.5, 0.9)]))
+    assert r"my\_run" in text
+    assert r"\toprule" in text
+    assert "±" not in text
+    assert "↓" not in text
+
+
+def test_latex_keeps_bold():
+    text = to_latex(comparison([measured("a", 1, 0.9), measured("a_b", 2, 0.4)]))
+    assert r"\textbf{0.400} $\pm$ 0.010" in text
+    assert r"a\_b & 2 & 200 / 140" in text
+
+
+def test_html_escapes():
+    assert "<script>" not in to_html(comparison([measured("<script>", 1, 1.0)]))
+
+
+def test_page_holds_the_fragment_and_says_how_it_is_encoded():
+    found = comparison([measured("a", 1, 0.9)])
+    page = to_page(found)
+    assert fragment(page) == to_html(found)
+    assert '<meta charset="utf-8">' in page
+
+
+def test_command_writes_four_files_and_names_a_wrong_one(tmp_path, monkeypatch):
+    good, bad = tmp_path / "r" / "metrics" / "1.json", tmp_path / "bad.json"
+    write_json(good, measured("r", 1, 0.5))
+    write_json(bad, {"run": "r"})
+    monkeypatch.setattr(sys, "argv", ["tables", "--metrics", str(good), "--output", str(tmp_path / "t")])
+    tables.main()
+    assert {p.name for p in (tmp_path / "t").iterdir()} == {f"comparison.{s}" for s in ("csv", "md", "tex", "html")}
+    with pytest.raises(UserError, match=r"bad\.json.*kimg"):
+        read_measurements([bad])
+
+
+def test_published_values_need_their_source(tmp_path):
+    path = tmp_path / "published.yaml"
+    path.write_text("values:\n- {method: M, data: D, protocol: fid, image: 1.5, source: Table 1}\n")
+    (table,) = read_published(path)
+    assert "Quoted, not measured here: M: Table 1" in to_markdown([table])
+    path.write_text("values:\n- {method: M, data: D, protocol: fid, image: 1.5}\n")
+    with pytest.raises(UserError, match="source"):
+        read_published(path)

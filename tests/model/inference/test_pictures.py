@@ -1,0 +1,120 @@
+"""Network output as pictures and videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+
+from ag3d.model.inference.pictures import KINDS, depth_picture, enlarge, grid, pictures_of, to_uint8, write_video
+
+
+def test_values_become_bytes() -> None:
+    values = torch.tensor([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0]).view(1, 1, 1, 6).repeat(1, 3, 1, 1)
+    values[:, 1] = -1
+    out = to_uint8(values)
+    assert out.shape == (1, 1, 6, 3)
+    assert out[0, 0, :, 0].tolist() == [0, 0, 128, 191, 255, 255]
+    assert not out[..., 1].any()
+
+
+def test_near_is_dark_and_nothing_is_white() -> None:
+    depth = torch.full((2, 1, 4, 4), 100.0)
+    opacity = torch.zeros(2, 1, 4, 4)
+    depth[0, 0, 1, :3] = torch.tensor([99.5, 99.75, 100.0])
+    opacity[0, 0, 1, :3] = 1
+    depth[0, 0, 3, 3] = 20  # unseen, and no part of the range
+    out = depth_picture(depth, opacity)
+    assert out.shape == (2, 4, 4, 3)
+    assert out[0, 1, :3, 0].tolist() == [40, 125, 210]
+    assert int((out[0] == 255).sum()) == 3 * 13
+    assert (out[1] == 255).all()  # nobody there
+
+
+def test_every_kind_has_the_side_asked_for() -> None:
+    small = torch.zeros(2, 3, 8, 8)
+    out = {"image": torch.ones(2, 3, 16, 16), "image_raw": small, "image_normal": small - 1}
+    out |= {"image_depth": torch.ones(2, 1, 8, 8), "opacity": torch.zeros(2, 1, 8, 8)}
+    pictures = pictures_of(out, 24)
+    assert list(pictures) == list(KINDS)
+    assert {picture.shape for picture in pictures.values()} == {(2, 24, 24, 3)}
+    assert [int(pictures[kind].mean()) for kind in KINDS] == [255, 128, 0, 255]
+
+
+@pytest.mark.parametrize("side", [8, 16, 32, 33])
+def test_sizes_keep_the_picture(side: int) -> None:
+    """Left dark, right bright, the middle where it was."""
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[:, 8:] = 200
+    out = enlarge(picture, side)
+    assert out.shape == (side, side, 3)
+    assert out[:, : side // 4].max() < 10
+    assert out[:, -(side // 4) :].min() > 190
+    assert float(out.mean()) == pytest.approx(100, abs=4)
+
+
+def test_grid_has_rows() -> None:
+    tile = [np.full((2, 3, 3), value, np.uint8) for value in range(6)]
+    out = grid([tile[:3], tile[3:]])
+    assert out.shape == (4, 9, 3)
+    assert out[::2, ::3, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def moving(count: int, height: int, width: int) -> list[np.ndarray]:
+    """A red field that grows from the left over blue; a green stripe along the bottom."""
+    frames = []
+    for index in range(count):
+        frame = np.zeros((height, width, 3), np.uint8)
+        frame[..., 2] = 220
+        frame[:, : width * (index + 1) // (count + 1)] = (220, 0, 0)
+        frame[-8:] = (0, 200, 0)
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "count", "fps"), [(64, 48, 5, 12), (33, 49, 4, 7), (32, 65, 1, 30), (192, 384, 3, 24)]
+)
+def test_videos_come_back(tmp_path: Path, height: int, width: int, count: int, fps: int) -> None:
+    frames = moving(count, height, width)
+    write_video(tmp_path / "video.mp4", frames, fps)
+    with imageio.get_reader(tmp_path / "video.mp4") as reader:
+        facts, read = reader.get_meta_data(), [np.asarray(frame) for frame in reader]
+    assert len(read) == count
+    assert facts["fps"] == fps
+    assert facts["codec"] == "h264"
+    assert facts["pix_fmt"].startswith("yuv420p")  # what browsers play
+    for frame, original in zip(read, frames):
+        assert frame.shape == (height + height % 2, width + width % 2, 3)
+        assert np.abs(frame[:height, :width].astype(int) - original).mean() < 12
+        if width % 2:  # the column that was added continues the picture
+            assert np.abs(frame[:, -1].astype(int) - frame[:, -2]).mean() < 12
+    assert read[0][2, 2, 0] > 150 > read[0][2, 2, 2]  # red, not blue
+    assert read[0][-2, width // 2, 1] > 120
+
+
+def test_odd_sizes_are_not_blurred(tmp_path: Path) -> None:
+    """A column is added; stretching would smear stripes of two pixels."""
+    stripes = np.where(np.arange(65) // 2 % 2, 60, 200).astype(np.uint8)
+    frame = np.ascontiguousarray(np.broadcast_to(stripes[:, None], (33, 65, 3)))
+    write_video(tmp_path / "video.mp4", [frame], 12)
+    with imageio.get_reader(tmp_path / "video.mp4") as reader:
+        read = np.asarray(reader.get_next_data())
+    assert np.abs(read[:33, :65].astype(int) - frame).mean() < 10
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", moving(6, 64, 64), 12)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    write_video(tmp_path / "c.mp4", moving(6, 64, 64)[::-1], 12)
+    assert (tmp_path / "c.mp4").read_bytes() != (tmp_path / "a.mp4").read_bytes()
+
+
+def test_no_half_video(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_video(tmp_path / "video.mp4", [*moving(2, 32, 32), np.zeros((64, 64, 3), np.uint8)], 12)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,135 @@
+"""The networks' building blocks against naive or closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from ag3d.config import Network
+from ag3d.model.networks.decoder import Decoder
+from ag3d.model.networks.discriminator import Discriminators, minibatch_deviation
+from ag3d.model.networks.filters import downsample, filter2d, upsample
+from ag3d.model.networks.layers import Convolution, FullyConnected, SynthesisLayer, modulated_convolution
+from ag3d.model.networks.mapping import Mapping
+
+SMALL = Network(
+    image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, minibatch_std_group=2, discriminator_mapping_layers=2, face_fraction=4
+)  # fmt: skip
+
+
+def naive_filter(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> torch.Tensor:
+    """Insert zeros, pad, correlate with the outer product, decimate: as the definition says."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype)
+    kernel = torch.outer(taps, taps) / 64 * gain
+    b, c, h, w = x.shape
+    spread = x.new_zeros(b, c, h * up, w * up)
+    spread[:, :, ::up, ::up] = x
+    spread = F.pad(spread, (pad[0], pad[1], pad[0], pad[1]))
+    return F.conv2d(spread.flatten(0, 1)[:, None], kernel[None, None]).view(b, c, *[n - 3 for n in spread.shape[2:]])[
+        :, :, ::down, ::down
+    ]
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "pad", "gain"), [(1, 1, (2, 2), 1), (2, 1, (2, 1), 4), (1, 2, (1, 1), 1), (1, 1, (1, 1), 4)]
+)
+def test_filter(up, down, pad, gain):
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
+    assert_close(filter2d(x, up=up, down=down, pad=pad, gain=gain), naive_filter(x, up, down, pad, gain))
+
+
+def test_resampling_keeps_constants_inside():
+    x = torch.ones(1, 1, 8, 8)
+    assert_close(upsample(x)[:, :, 2:-2, 2:-2], torch.ones(1, 1, 12, 12))
+    assert_close(downsample(x)[:, :, 1:-1, 1:-1], torch.ones(1, 1, 2, 2))
+
+
+def test_fully_connected_scales_at_run_time():
+    layer = FullyConnected(5, 3, "lrelu", lr=0.01, bias=2.0)
+    x = torch.randn(4, 5)
+    expected = math.sqrt(2) * F.leaky_relu(x @ (layer.weight * 0.01 / math.sqrt(5)).T + layer.bias * 0.01, 0.2)
+    assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("demodulate", [False, True])
+def test_modulation_equals_weights_made_for_each_sample(up, demodulate):
+    x, weight, styles = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(2, 3)
+    for index in range(2):
+        own = weight * styles[index][None, :, None, None]
+        if demodulate:
+            own = own * (own.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).rsqrt()
+        if up:
+            expected = filter2d(
+                F.conv_transpose2d(x[index : index + 1], own.transpose(0, 1), stride=2), pad=(1, 1), gain=4
+            )
+        else:
+            expected = F.conv2d(x[index : index + 1], own, padding=1)
+        ours = modulated_convolution(x, weight, styles, demodulate, up)[index : index + 1]
+        assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_synthesis_noise_modes():
+    layer = SynthesisLayer(3, 4, 8, 6)
+    layer.noise_strength.data.fill_(0.5)
+    x, w = torch.randn(2, 3, 6, 6), torch.randn(2, 8)
+    assert_close(layer(x, w, "const"), layer(x, w, "const"))
+    assert not torch.equal(layer(x, w, "random"), layer(x, w, "random"))
+    assert not torch.equal(layer(x, w, "none"), layer(x, w, "const"))
+
+
+def test_clamp_bounds_activations():
+    layer = Convolution(2, 2, 3, clamp=1.0)
+    out = layer(torch.randn(1, 2, 8, 8) * 100, gain=0.5)
+    assert out.abs().max() <= 0.5
+    assert (out.abs() == 0.5).any()
+
+
+def test_mapping_truncates_towards_the_average():
+    mapping = Mapping(8, 111, 8, 2, num_ws=5)
+    z, condition = torch.randn(64, 8), torch.zeros(64, 111)
+    ws = mapping(z, condition, update_average=True)
+    assert ws.shape == (64, 5, 8)
+    assert_close(mapping.w_avg, ws[:, 0].mean(0) * 0.002)
+    half = mapping(z, condition, truncation=0.5)
+    assert_close(half[:, 0], mapping.w_avg + 0.5 * (ws[:, 0] - mapping.w_avg))
+    assert_close(mapping(z, condition, truncation=0.0)[3, 2], mapping.w_avg)
+
+
+def test_minibatch_deviation():
+    x = torch.randn(4, 3, 4, 4)
+    deviation = minibatch_deviation(x, 2)
+    pair = x[[0, 2]]
+    assert_close(deviation[0, 0, 0, 0], (pair.var(0, unbiased=False) + 1e-8).sqrt().mean())
+    assert_close(deviation[0], deviation[2])
+    assert minibatch_deviation(torch.ones(4, 3, 4, 4), 4).max() < 1e-3
+    assert minibatch_deviation(torch.randn(3, 1, 4, 4), 2).shape == (3, 1, 4, 4)  # a group that does not divide
+
+
+@pytest.mark.parametrize(
+    ("normal", "face", "keys"), [(True, True, 4), (True, False, 2), (False, True, 2), (False, False, 1)]
+)
+def test_heads_follow_the_settings(normal, face, keys):
+    settings = Network(**{**vars(SMALL), "normal_head": normal, "face_head": face})
+    heads = Discriminators(settings)
+    images = {"image": torch.randn(2, 3, 32, 32), "image_raw": torch.randn(2, 3, 16, 16), "image_normal": torch.randn(2, 3, 16, 16), "face": torch.randn(2, 3, 8, 8), "face_normal": torch.randn(2, 3, 4, 4)}  # fmt: skip
+    logits = heads(images, torch.randn(2, 111))
+    assert len(logits) == keys
+    assert all(value.shape == (2, 1) for value in logits.values())
+
+
+def test_decoder_gradient_equals_autograd():
+    decoder = Decoder(6, 16, 6).double()
+    mix = torch.randn(10, 3, 6, dtype=torch.float64)  # features depend linearly on the point
+    points = torch.randn(10, 3, dtype=torch.float64, requires_grad=True)
+    features = torch.einsum("nd,ndc->nc", points, mix)
+    residual, color, gradient = decoder(features, mix)
+    (expected,) = torch.autograd.grad(residual.sum(), points)
+    assert_close(gradient, expected)
+    assert_close(decoder.residual(features), residual)
+    assert color.min() > -0.0011
+    assert color.max() < 1.0011

@@ -1,0 +1,48 @@
+"""The training's loop around a trainer that only counts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+
+from ag3d.config import Machine, Training
+from ag3d.model.training.loop import Loop
+from ag3d.model.training.processes import Processes
+from ag3d.model.training.run_folder import RunFolder
+from ag3d.model.training.statistics import Averages
+
+
+class FakeTrainer:
+    """Its discriminators win from 40 images on."""
+
+    def __init__(self):
+        self.settings, self.processes = Training(batch=2), Processes()
+        self.steps, self.averages, self.device = 0, Averages(), torch.device("cpu")
+        self.G_ema, self.augment = None, SimpleNamespace(adaptive=False)
+
+    @property
+    def images(self):
+        return 2 * self.steps
+
+    def step(self, batch):
+        self.steps += 1
+        self.averages.add("loss/D", torch.tensor(1.0 if self.images <= 40 else 1e-5))
+        self.averages.add("loss/G", torch.tensor(1.0))
+
+    def tensors(self):
+        return {"w": torch.tensor([float(self.images)])}
+
+    def values(self):
+        return {"steps": self.steps, "averages": self.averages.state()}
+
+
+def loop_in(folder, patience=0, pictures=None, observers=()):
+    """The training's loop around it, with its files in `folder`."""
+    previews = SimpleNamespace(save=lambda *_: folder / "picture.png", statistics=pictures or {})
+    machine = Machine(tick_images=10, checkpoint_minutes=0.0, preview_ticks=1, patience=patience)
+    part = SimpleNamespace(key="key", number=0)
+    return Loop(FakeTrainer(), RunFolder(folder), part, previews, machine, observers=observers)
+
+
+REQUEST = SimpleNamespace(number=0)

@@ -1,0 +1,83 @@
+"""Where the training leaves the reference it does better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from ag3d.config.network import Departures
+from ag3d.model.training import body_prior, losses
+
+
+def test_reuse_fakes_spares_a_generation(make_trainer, uint8_batch):
+    made = []
+    for reuse in (False, True):
+        training, calls = make_trainer(reuse_fakes=reuse), []
+        synthesis = training.G.synthesis
+        training.G.synthesis = lambda *a, synthesis=synthesis, calls=calls, **k: calls.append(1) or synthesis(*a, **k)
+        training.step(uint8_batch)
+        made.append(len(calls))
+    assert made == [2, 1]
+
+
+def test_beta_rate_slows_the_densitys_width_alone(make_trainer, uint8_batch):
+    moved, others = [], []
+    for rate in (1.0, 0.1):
+        training = make_trainer(beta_rate=rate)
+        beta, weight = training.G.renderer.sigmoid_beta, training.G.decoder.layers[0].weight
+        before = beta.detach().clone(), weight.detach().clone()
+        training.step(uint8_batch)
+        moved.append(float((beta.detach() - before[0]).abs()))
+        others.append(float((weight.detach() - before[1]).abs().mean()))
+    assert 0 < moved[1] < 0.2 * moved[0]
+    assert others[1] > 0.5 * others[0]
+
+
+def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch, tiny_network):
+    residuals = []
+    for weight in (0.0, 10.0):
+        training = make_trainer(
+            replace(tiny_network, departures=Departures(small_residual=False)), body_prior=weight, density_interval=1
+        )
+        for _ in range(12):
+            training.step(uint8_batch)
+        torch.manual_seed(5)
+        with torch.no_grad():
+            residuals.append(float(body_prior.residual(training.G, training.G.mapping(torch.randn(4, 8)))))
+    assert residuals[1] < 0.5 * residuals[0]
+
+
+def test_face_weight_counts():
+    logits = {"full": torch.ones(1, 1), "face": torch.full((1, 1), 10.0), "normal_face": torch.full((1, 1), 100.0)}
+    assert losses.total_logit(logits, normal_weight=0.5, face_weight=0.5) == 1 + 5 + 25
+
+
+def test_style_mixing_and_minimal_surface_train(make_trainer, uint8_batch):
+    training = make_trainer(style_mixing=1.0, minimal_surface=0.1, density_interval=1)
+    training.step(uint8_batch)
+    means = training.averages.means()
+    assert 0 < means["loss/minimal_surface"] <= 1
+    assert all(math.isfinite(value) for value in means.values())
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(make_trainer, uint8_batch):
+    gradients = []
+    for micro_batch in (0, 1):
+        training = make_trainer(micro_batch=micro_batch)
+        training._r1_phase(uint8_batch, 0.0)
+        gradients.append(torch.cat([p.grad.flatten() for p in training.D.parameters() if p.grad is not None]))
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-5 * float(gradients[0].abs().max()))
+
+
+def test_a_resumed_training_is_the_same_training(make_trainer, uint8_batch):
+    straight, first, second = make_trainer(), make_trainer(), make_trainer(seed=0)
+    for _ in range(3):
+        straight.step(uint8_batch)
+    for _ in range(2):
+        first.step(uint8_batch)
+    second.restore(first.tensors(), first.values())
+    second.step(uint8_batch)
+    for name, value in straight.tensors().items():
+        assert torch.equal(value, second.tensors()[name]), name

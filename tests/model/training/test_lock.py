@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ag3d.errors import UserError
+from ag3d.model.training import signals
+from ag3d.model.training.lock import locked
+from ag3d.model.training.signals import listening
+
+HOLD = "import sys, time; from pathlib import Path; from ag3d.model.training.lock import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+def test_second_trainer_is_refused_and_a_dead_one_is_replaced(tmp_path, caplog):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"pid {holder.pid}"), locked(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with caplog.at_level("INFO"), locked(tmp_path):
+        assert f"pid {holder.pid}" in caplog.text
+        with pytest.raises(UserError, match=rf"pid {os.getpid()}"), locked(tmp_path):
+            pass
+    caplog.clear()
+    with locked(tmp_path):
+        assert not caplog.text
+
+
+def test_signals_are_noted(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    with listening() as request:
+        assert request.number == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.status == 143
+        os.kill(os.getpid(), signal.SIGINT)  # an echo of the first
+        monkeypatch.setattr(signals, "ECHO", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before

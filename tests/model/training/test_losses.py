@@ -1,0 +1,160 @@
+"""Every loss alone, against a closed form."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from ag3d.config import Network
+from ag3d.model.networks.filters import resize
+from ag3d.model.training import body_prior, losses
+
+
+class Field:
+    """A stand-in for the generator: `function` of points [B,N,3] is its signed value or density."""
+
+    def __init__(self, function, deformer=None):
+        self.function, self.deformer = function, deformer
+
+    def field(self, points, ws):
+        return {name: self.function(points) for name in ("sdf", "density")}
+
+
+def test_adversarial_losses_are_softplus():
+    logit = torch.tensor([[-2.0], [0.0], [3.0]], dtype=torch.float64, requires_grad=True)
+    expected = [math.log1p(math.exp(2)), math.log(2), math.log1p(math.exp(-3))]
+    assert losses.generator_loss(logit).flatten().tolist() == pytest.approx(expected)
+    assert losses.discriminator_real_loss(logit).flatten().tolist() == pytest.approx(expected)
+    assert losses.discriminator_fake_loss(-logit).flatten().tolist() == pytest.approx(expected)
+    losses.generator_loss(logit).sum().backward()
+    assert logit.grad.flatten().tolist() == pytest.approx([-1 / (1 + math.exp(x)) for x in (-2, 0, 3)])
+
+
+def test_a_far_logit_still_teaches_the_generator():
+    logit = torch.tensor([[-100.0]], requires_grad=True)
+    losses.generator_loss(logit).sum().backward()
+    assert float(logit.grad) == pytest.approx(-1)  # the saturating form would have no gradient left
+
+
+def test_one_loss_of_the_weighted_sum():
+    logits = {"full": 1.0, "normal": 2.0, "face": 3.0, "normal_face": 4.0}
+    logits = {name: torch.full((2, 1), value) for name, value in logits.items()}
+    total = losses.total_logit(logits, normal_weight=0.1, face_weight=0.5)
+    assert total.flatten().tolist() == pytest.approx([1 + 0.2 + 1.5 + 0.2] * 2)
+    assert losses.total_logit({"full": logits["full"]}, 0.1, 0.5).flatten().tolist() == [1, 1]
+
+
+def test_the_faces_normals_can_have_a_weight_of_their_own():
+    """So that the normal maps' discriminator alone can be switched off."""
+    logits = {name: torch.ones(1, 1) for name in ("full", "normal", "face", "normal_face")}
+    assert float(losses.total_logit(logits, normal_weight=0.0)) == 2
+    assert float(losses.total_logit(logits, normal_weight=0.0, face_normal_weight=0.5)) == 2.5
+    assert float(losses.total_logit(logits, normal_weight=0.5, face_normal_weight=0.0)) == 2.5
+
+
+def test_r1_is_the_squared_gradient_of_all_inputs():
+    drawn = torch.Generator().manual_seed(0)
+    inputs = {
+        name: torch.randn(3, 2, 4, 4, generator=drawn, requires_grad=True) for name in ("image", "face", "unused")
+    }
+    a, b = torch.tensor(0.7, requires_grad=True), 1.5
+    logit = a * inputs["image"].square().sum((1, 2, 3)) / 2 + b * inputs["face"].sum((1, 2, 3))
+    penalty = losses.r1_penalty(logit, inputs)
+    squares = inputs["image"].square().sum((1, 2, 3)).detach()
+    assert torch.allclose(penalty, a.detach() ** 2 * squares + b**2 * 32)
+    penalty.sum().backward()
+    assert float(a.grad) == pytest.approx(2 * 0.7 * float(squares.sum()), rel=1e-5)
+
+
+def test_eikonal_wants_unit_gradients():
+    gradient = torch.tensor([[3.0, 0, 4.0], [0, 1.0, 0], [0, 0, 0]], requires_grad=True)
+    assert float(losses.eikonal(gradient.detach())) == pytest.approx((16 + 0 + 1) / 3)
+    assert float(losses.eikonal(gradient.detach(), empty=2)) == pytest.approx((16 + 0 + 1 + 2) / 5)
+    losses.eikonal(gradient).backward()
+    assert torch.allclose(gradient.grad[0], torch.tensor([0.6, 0, 0.8]) * 2 * 4 / 3)
+    assert not gradient.grad[2].any()  # no direction, no push, no NaN
+    assert float(losses.eikonal(torch.zeros(0, 3))) == 0
+
+
+def test_density_points_are_pairs_in_the_cube():
+    torch.manual_seed(0)
+    first, second = losses.density_points(2, 5000, 0.004, torch.device("cpu")).chunk(2, dim=1)
+    assert first.abs().max() <= 1
+    assert first.std() == pytest.approx(1 / math.sqrt(3), rel=0.02)
+    assert (second - first).std() == pytest.approx(0.004, rel=0.02)
+
+
+def test_density_variation_of_a_slope():
+    points = torch.rand(2, 100, 3)
+    points = torch.cat([points, points + torch.tensor([0.01, 0, 0])], dim=1)
+    assert float(losses.density_variation(Field(lambda p: 5 * p[..., 0]), None, points)) == pytest.approx(
+        0.05, rel=1e-3
+    )
+    assert float(losses.density_variation(Field(lambda p: p[..., 1]), None, points)) == pytest.approx(0, abs=1e-7)
+
+
+def test_minimal_surface_counts_what_is_near_zero():
+    values = torch.tensor([0.0, 0.01, -0.01, 1.0])
+    assert float(losses.minimal_surface(values)) == pytest.approx((1 + 2 * math.exp(-1)) / 4)
+    assert float(losses.minimal_surface(values, sharpness=0)) == 1
+
+
+def test_body_prior_is_the_squared_residual_in_its_unit():
+    deformer = SimpleNamespace(vertices=torch.randn(50, 3), body_distance=lambda p: (p.norm(dim=1), None))
+    same, off = (Field(lambda p, d=d: p.norm(dim=2) + d, deformer) for d in (0.0, 0.1))
+    ws = torch.zeros(2, 4, 8)
+    assert float(body_prior.residual(same, ws)) == pytest.approx(0, abs=1e-8)
+    assert float(body_prior.residual(off, ws)) == pytest.approx((0.1 / 0.05) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("normal_head", [True, False])
+@pytest.mark.parametrize("face_head", [True, False])
+def test_what_the_heads_see(normal_head, face_head):
+    settings = Network(image_resolution=64, face_fraction=4, normal_head=normal_head, face_head=face_head)
+    image, normal = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    centers = torch.full((2, 2), 0.5)
+    real = losses.real_inputs(image, normal, centers, settings)
+    assert torch.equal(real["image_raw"], resize(image, 32))
+    out = {"image": image, "image_raw": real["image_raw"], "image_normal": resize(normal, 32)}
+    fake = losses.fake_inputs(out, centers, settings)
+    expected = {"image": 64, "image_raw": 32}
+    expected |= {"image_normal": 32} if normal_head else {}
+    expected |= {"face": 16} if face_head else {}
+    expected |= {"face_normal": 8} if normal_head and face_head else {}
+    assert {name: value.shape[-1] for name, value in real.items()} == expected
+    for name in expected:
+        assert torch.equal(real[name], fake[name]), name
+
+
+class Linear(nn.Module):
+    """Discriminators whose logit is `a` times the sum of the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(0.25))
+
+    def forward(self, images, label):
+        return {"full": self.a * images["image"].sum((1, 2, 3))[:, None]}
+
+
+def test_the_lazy_penalty_has_its_weight_and_interval(make_trainer, uint8_batch):
+    training = make_trainer(gamma=3.0, r1_interval=7)
+    training.D = Linear()
+    training.adam_d = torch.optim.SGD(training.D.parameters(), lr=0.0)
+    training._r1_phase(uint8_batch, 0.0)
+    pixels = 3 * 32 * 32
+    assert training.averages.means()["loss/R1"] == pytest.approx(0.25**2 * pixels, rel=1e-5)
+    assert float(training.D.a.grad) == pytest.approx(3.0 / 2 * 7 * 2 * 0.25 * pixels, rel=1e-5)
+
+
+def test_regularisation_comes_in_its_interval(make_trainer, uint8_batch):
+    training, taken = make_trainer(density_interval=2, r1_interval=3), []
+    training._density_phase = lambda: taken.append(("density", training.steps))
+    training._r1_phase = lambda *_: taken.append(("R1", training.steps))
+    for _ in range(5):
+        training.step(uint8_batch)
+    assert taken == [("density", 0), ("R1", 0), ("density", 2), ("R1", 3), ("density", 4)]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from ag3d.model.training import draws
+from ag3d.model.training.processes import Processes
+
+
+@pytest.mark.parametrize("batch", [8, 7, 1])
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("micro", [0, 2])
+def test_chunks_cover_the_batch_once(batch, world, micro):
+    places = [
+        place for rank in range(world) for chunk in Processes(rank, world).chunks(batch, micro) for place in chunk
+    ]
+    assert places == list(range(batch))
+    shares = [len(Processes(rank, world).share(batch)) for rank in range(world)]
+    assert max(shares) - min(shares) <= 1  # a process without work would keep the others waiting
+    if micro:
+        assert all(len(c) <= micro for rank in range(world) for c in Processes(rank, world).chunks(batch, micro))
+
+
+def gather(rank, world, file, answers):
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    processes = Processes(rank, world)
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.tensor([1.0 + rank, float("inf") if rank else 0.0, -1.0])
+    processes.sum_gradients([parameter, torch.nn.Parameter(torch.zeros(1))])
+    answers[rank] = (
+        parameter.grad.tolist(),
+        processes.sum_numbers([1.0, float(rank)]),
+        processes.agree(7 * rank),
+        processes.same(5),
+        processes.same(rank),
+    )
+    processes.leave()
+
+
+def test_processes_agree(tmp_path):
+    with torch.multiprocessing.Manager() as manager:
+        answers = manager.dict()
+        torch.multiprocessing.spawn(gather, (2, tmp_path / "meeting", answers), nprocs=2)
+        assert answers[0] == answers[1] == ([3.0, 1e5, -2.0], [2.0, 1.0], 7, True, False)
+
+
+def test_gradients_become_finite():
+    parameter = torch.nn.Parameter(torch.zeros(4))
+    parameter.grad = torch.tensor([float("nan"), float("inf"), -float("inf"), 2.0])
+    Processes().sum_gradients([parameter, torch.nn.Parameter(torch.zeros(1))])
+    assert parameter.grad.tolist() == [0.0, 1e5, -1e5, 2.0]
+
+
+def test_draws_depend_on_seed_step_and_purpose_alone():
+    z = draws.latents(0, 5, "Gmain", 4, 8)
+    torch.manual_seed(99)
+    assert torch.equal(z, draws.latents(0, 5, "Gmain", 4, 8))
+    others = [draws.latents(*args, 4, 8) for args in ((1, 5, "Gmain"), (0, 6, "Gmain"), (0, 5, "Dmain"))]
+    assert not any(torch.equal(z, other) for other in others)
+    rows = draws.rows(0, 5, "Gmain", 1000, 3)
+    assert set(rows.tolist()) == {0, 1, 2}
+    draws.seed_everything(0, 1, "Gmain", 4)
+    first = torch.rand(2)
+    draws.seed_everything(0, 1, "Gmain", 4)
+    assert torch.equal(first, torch.rand(2))

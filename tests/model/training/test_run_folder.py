@@ -1,0 +1,70 @@
+"""Whose training a folder holds, and what survives another one."""
+
+from __future__ import annotations
+
+import logging
+
+from ag3d.config import Network, Training
+from ag3d.config.stages import Stage
+from ag3d.model.training.plan import parts
+from ag3d.model.training.run_folder import RunFolder
+
+
+def plan(data="photos-1", kimg=100.0, **changes):
+    return parts(Training(kimg=kimg, **changes), Network(), int(kimg * 1000), data, "body")
+
+
+def stages(*gammas):
+    """A stage for each weight, at 10, 20, … kimg."""
+    return [Stage(from_kimg=10.0 * (number + 1), gamma=gamma) for number, gamma in enumerate(gammas)]
+
+
+def test_other_settings_set_the_training_aside_and_bring_it_back(tmp_path, caplog):
+    run = RunFolder(tmp_path)
+    run.adopt(plan(), "content")
+    key = plan()[0].key
+    (tmp_path / "metrics.jsonl").write_text("first\n")
+    with caplog.at_level(logging.WARNING):
+        run.adopt(plan(gamma=9.0), "content")
+    assert plan(gamma=9.0)[0].key != key
+    assert "training.gamma" in caplog.text
+    assert "starts from its own beginning" in caplog.text
+    assert not (tmp_path / "metrics.jsonl").exists()
+    assert (tmp_path / f"other-{key}" / "metrics.jsonl").read_text() == "first\n"
+    run.adopt(plan(), "content")
+    assert (tmp_path / "metrics.jsonl").read_text() == "first\n"
+
+
+def test_more_kimg_and_more_photographs_go_on(tmp_path, caplog):
+    run = RunFolder(tmp_path)
+    run.adopt(plan(), "content")
+    run.adopt(plan(kimg=999.0, milestones=7), "content")
+    assert plan()[0].key == plan(kimg=999.0, milestones=7)[0].key
+    assert not caplog.records
+    run.adopt(plan(), "with more photographs")
+    assert "changed since this training began" in caplog.text
+    assert not list(tmp_path.glob("other-*"))
+
+
+def test_another_version_of_the_data_begins_anew():
+    assert plan("photos-1")[0].key != plan("photos-2")[0].key
+
+
+def test_later_stages_leave_the_earlier_ones_as_they_are(tmp_path, caplog):
+    run = RunFolder(tmp_path)
+    run.adopt(plan(kimg=10), "content")
+    (tmp_path / "metrics.jsonl").write_text("first\n")
+    run.adopt(plan(kimg=30, stages=stages(1.0, 2.0)), "content")  # stages that follow
+    run.adopt(plan(kimg=10), "content")  # an early milestone is made again
+    run.adopt(plan(kimg=30, stages=stages(1.0, 2.0)), "content")
+    assert not caplog.records
+    assert (tmp_path / "metrics.jsonl").read_text() == "first\n"
+    run.adopt(plan(kimg=30, stages=stages(1.0, 3.0)), "content")  # another third stage
+    assert "training.gamma" in caplog.text
+    assert "starts from the stage before" in caplog.text
+    aside = tmp_path / f"other-{plan(kimg=30, stages=stages(1.0, 2.0))[-1].key}"
+    for folder in (aside, tmp_path):
+        assert (folder / "metrics.jsonl").read_text() == "first\n"
+    (tmp_path / "metrics.jsonl").write_text("third\n")
+    run.adopt(plan(kimg=25, stages=stages(1.0, 2.0)), "content")
+    assert (tmp_path / "metrics.jsonl").read_text() == "first\n"

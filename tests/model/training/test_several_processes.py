@@ -1,0 +1,71 @@
+"""Trainings by several processes, started by torchrun as the workflow does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from command import environment, wait_for
+
+from ag3d.model.training import snapshot
+
+pytestmark = pytest.mark.slow
+STEPS = 3
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+
+
+def test_two_processes_train_the_same_weights_as_one(training_command):
+    # With chunks of two, one process and two do the same work, and even noise and jitter agree.
+    one = training_command("one", training={"batch": 4}, machine={"micro_batch": 2})
+    two = training_command("two", training={"batch": 4}, launcher=LAUNCHER)
+    for command in (one, two):
+        done = command.run(STEPS)
+        assert done.returncode == 0, done.stderr
+    alone, together = one.weights(STEPS), two.weights(STEPS)
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4 * max(1.0, float(value.abs().max())))
+    for rows in zip(one.rows(), two.rows(), strict=True):
+        assert rows[0] == {name: pytest.approx(value, rel=1e-3, abs=1e-5) for name, value in rows[1].items()}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank):
+    launcher = (*LAUNCHER[:-1], str(Path(__file__).with_name("failing_rank.py")))
+    command = training_command(f"failing {rank}", training={"batch": 4}, launcher=launcher)
+    line = [part for part in command.line(1000) if part != "ag3d.model.training.run"]
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**environment(), "FAIL": str(rank)}
+    )
+    wait_for(lambda: command.states() and int(command.states()[-1].name) == 8, process)
+    started = time.monotonic()
+    output = process.communicate(timeout=60)[0]
+    assert time.monotonic() - started < 40
+    assert process.returncode != 0
+    assert "RuntimeError: this process fails on purpose" in output
+    assert 'failing_rank.py", line' in output
+    assert f"rank      : {rank} (local_rank: {rank})" in output.split("Root Cause")[1]
+    assert snapshot.read(command.states()[-1]).images == 8
+
+
+def test_sigterm_to_the_launcher_saves(training_command):
+    command = training_command(
+        "launched", training={"batch": 4}, machine={"checkpoint_minutes": 60.0}, launcher=LAUNCHER
+    )
+    process = command.start(1000)
+    wait_for((command.folder / "train/previews/reals.png").exists, process)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert "run the same command again to go on" in output
+    assert snapshot.read(command.states()[-1]).images > 0
+
+
+def test_more_processes_than_images_are_refused(training_command):
+    done = training_command("crowd", training={"batch": 1}, launcher=LAUNCHER).run(STEPS)
+    assert done.returncode != 0
+    assert "training.batch is 1, too few for 2 processes" in done.stderr

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import torch
+
+from ag3d.model.training.statistics import Averages, MetricsFile, bad_values
+
+
+def test_means_over_all_elements_and_exact_state():
+    a, b = Averages(), Averages()
+    a.add("x", torch.tensor([1.0, 2.0]))
+    a.add("x", torch.tensor(0.1))
+    a.add("y", torch.tensor([float("nan")]))
+    b.restore(a.state())
+    for averages in (a, b):
+        averages.add("x", torch.tensor([0.7]))
+        averages.add("z", torch.tensor([3.0]))
+    assert a.means()["x"] == b.means()["x"]
+    assert abs(a.means()["x"] - 0.95) < 1e-6
+    assert bad_values(a.means()) == ["y"]
+
+
+def test_resuming_never_doubles_a_row(tmp_path):
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.rewind(3)
+    for images in (0, 8, 16, 24):
+        file.append({"images": images})
+    with file.path.open("a") as handle:
+        handle.write('{"images": 3')
+    file.rewind(16)
+    file.append({"images": 24})
+    assert [row["images"] for row in file.rows()] == [0, 8, 16, 24]

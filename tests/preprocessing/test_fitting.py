@@ -1,0 +1,217 @@
+"""Fitting recovers bodies from their own landmarks and mattes, and rejects what does not match."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ag3d.config.data import Fitting
+from ag3d.files import read_record, read_table, write_table
+from ag3d.model.body.body import Body
+from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from ag3d.model.rendering.rasterizer import rasterize
+from ag3d.preprocessing import fitting, fitting_prior
+from ag3d.preprocessing.fitting_frame import frame, pelvis_height
+from ag3d.preprocessing.fitting_landmarks import reduce_body
+from ag3d.preprocessing.fitting_optimise import Fit, Observed, fit, project
+from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP, PointBody
+from ag3d.shards import ShardReader, write_shard
+
+WIDTH, HEIGHT = 480, 600
+
+
+@pytest.fixture(scope="module")
+def body(body_file: Path) -> Body:
+    return Body.load(body_file)
+
+
+@pytest.fixture(scope="module")
+def points(body: Body) -> PointBody:
+    return reduce_body(body, samples=300)
+
+
+def people(number: int, seed: int = 0) -> Fit:
+    """Upright people in ordinary poses, facing every way, at 200 to 240 pixels a metre."""
+    random = torch.Generator().manual_seed(seed)
+    pose = fitting_prior.USUAL + 0.25 * torch.randn(number, 69, generator=random) / (1 + fitting_prior.STRENGTH)
+    yaw = torch.arange(number) * 2 * math.pi / number
+    upright = axis_angle_to_matrix(torch.tensor([math.pi, 0, 0]))
+    turned = upright @ axis_angle_to_matrix(torch.stack([0 * yaw, yaw, 0 * yaw], 1))
+    return Fit(
+        betas=0.5 * torch.randn(number, 10, generator=random),
+        body_pose=fitting_prior.clamp(pose),
+        global_orient=matrix_to_axis_angle(turned),
+        scale=200 + 40 * torch.rand(number, generator=random),
+        origin=torch.tensor([WIDTH / 2, 260.0]) + 20 * torch.randn(number, 2, generator=random),
+    )
+
+
+def pose_points(points: PointBody, truth: Fit) -> tuple[torch.Tensor, torch.Tensor]:
+    return points(truth.betas, axis_angle_to_matrix(truth.global_orient), truth.body_pose)
+
+
+def see(points: PointBody, truth: Fit, noise: float = 0.0) -> Observed:
+    placed, _ = pose_points(points, truth)
+    landmarks = placed[:, :33] - placed[:, [LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
+    random = torch.Generator().manual_seed(1)
+    wrong = noise * torch.randn(landmarks.shape, generator=random)
+    pixels = project(placed[:, :33], truth.scale, truth.origin) + wrong[..., :2] * truth.scale[:, None, None]
+    return Observed(pixels, landmarks + wrong, torch.ones(len(landmarks), 33))
+
+
+def test_exact_landmarks_give_back_the_joints_of_people_facing_every_way(points: PointBody) -> None:
+    truth = people(8)
+    found = fit(points, see(points, truth), iterations=1)
+    placed, joints = pose_points(points, found)
+    _, true_joints = pose_points(points, truth)
+    used = points.landmark_weights > 0
+    seen = project(pose_points(points, truth)[0][:, :33], truth.scale, truth.origin)
+    miss = (project(placed[:, :33], found.scale, found.origin) - seen).norm(dim=2)[:, used]
+    assert miss.mean() < 2.0  # pixels, of people some 350 tall
+    error = ((joints - joints[:, :1]) - (true_joints - true_joints[:, :1])).norm(dim=2)
+    assert error.mean() < 0.03
+    apart = axis_angle_to_matrix(found.global_orient).transpose(1, 2) @ axis_angle_to_matrix(truth.global_orient)
+    cosine = (apart.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
+    assert (cosine > math.cos(math.radians(25))).all()  # nobody is turned around
+
+
+def test_noisy_landmarks_give_joints_within_their_noise_and_the_limits(points: PointBody) -> None:
+    truth = people(6, seed=3)
+    found = fit(points, see(points, truth, noise=0.02), iterations=1)
+    error = project(pose_points(points, found)[1], found.scale, found.origin) - project(
+        pose_points(points, truth)[1], truth.scale, truth.origin
+    )
+    assert (error.norm(dim=2).mean(1) / truth.scale < 0.04).all()
+    assert fitting_prior.limits(found.body_pose).max() < 0.1
+
+
+def test_people_are_fitted_independently_of_who_shares_their_batch(points: PointBody) -> None:
+    truth = people(4, seed=5)
+    together = fit(points, see(points, truth), iterations=1, first_iterations=15)
+    first = Fit(**{name: value[:1] for name, value in vars(truth).items()})
+    alone = fit(points, see(points, first), iterations=1, first_iterations=15)
+    torch.testing.assert_close(alone.body_pose, together.body_pose[:1], atol=2e-3, rtol=0)
+
+
+def test_the_point_body_agrees_with_the_whole_body(body: Body, points: PointBody) -> None:
+    truth = people(3, seed=7)
+    placed, joints = pose_points(points, truth)
+    whole = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(3, 3))
+    torch.testing.assert_close(joints, whole.joints, atol=1e-5, rtol=0)
+    nearest = torch.cdist(placed[:, 33:], whole.vertices).amin(2)
+    assert nearest.max() < 2e-3  # the distance itself is computed with squares
+    torch.testing.assert_close(placed[:, 0], whole.landmarks[:, 0], atol=1e-5, rtol=0)
+
+
+def test_prior_is_symmetric_and_knows_which_way_knees_and_elbows_bend() -> None:
+    low, high = fitting_prior.LOW.view(23, 3), fitting_prior.HIGH.view(23, 3)
+    assert (low <= high).all()
+    for left, right in ((0, 1), (3, 4), (15, 16), (17, 18)):
+        assert low[left, 0] == low[right, 0]
+        assert low[left, 1] == -high[right, 1]
+        assert low[left, 2] == -high[right, 2]
+    bent, wrong = torch.zeros(1, 69), torch.zeros(1, 69)
+    bent[0, 3 * 3], wrong[0, 3 * 3] = 1.0, -1.0  # left knee, about x
+    assert fitting_prior.limits(bent) == 0
+    assert fitting_prior.limits(wrong) > 0.5
+
+
+def test_frame_centres_an_upright_body_and_keeps_its_pixels(body: Body) -> None:
+    truth = people(4, seed=2)
+    place = frame(body, truth)
+    posed = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(4, 3))
+    expected = project(posed.vertices, truth.scale, truth.origin)
+    assert (place.pixels(place.vertices) - expected).abs().max() < 0.3  # perspective of a camera 100 m away
+    assert place.reach().max() <= 1
+    torch.testing.assert_close(place.joints[:, 0, 0], torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(place.joints[:, 0, 1], torch.full((4,), pelvis_height(body)), atol=1e-5, rtol=0)
+    assert place.vertices[..., 2].mean(1).abs().max() < 1e-5  # in the middle of the slab that the network renders
+
+
+def write_inputs(folder: Path, body: Body, points: PointBody, truth: Fit) -> tuple[Path, Path]:
+    """Files of the stages before: table of people and mattes, as if seen by perfect detectors. The last person's
+    landmarks are another's."""
+    seen = see(points, truth)
+    posed = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(len(truth.betas), 3))
+    pixels = project(posed.vertices, truth.scale, truth.origin)
+    rows, status = [], {}
+    with write_shard(folder / "mattes.zip", {}) as shard:
+        for k in range(len(truth.betas)):
+            name = f"person-{k}"
+            screen = torch.cat([pixels[k], posed.vertices[k, :, 2:]], dim=1)
+            hit = (rasterize(screen, body.faces, HEIGHT, WIDTH).face_index >= 0).numpy().astype(np.uint8) * 255
+            shard.add_image(f"{name}.png", cv2.resize(hit, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA))
+            status[name] = {"status": "ok", "reason": "", "value": None}
+            rows.append(
+                {
+                    **{"person_id": name, "photo_id": name, "path": f"{name}.jpg", "width": WIDTH, "height": HEIGHT},
+                    "landmarks_2d": seen.landmarks_2d[k].flatten().tolist(),
+                    "landmarks_3d": seen.landmarks_3d[k].flatten().tolist(),
+                    "visibility": [1.0] * 33,
+                    "status": "ok",
+                }
+            )
+        shard.add_json("status.json", status)
+    rows[-1]["landmarks_2d"] = (seen.landmarks_2d[-1].flip(0)).flatten().tolist()
+    rows.append({**rows[0], "person_id": "nobody", "status": "rejected"})
+    write_table(folder / "people.parquet", pd.DataFrame(rows), {})
+    return folder / "people.parquet", folder / "mattes.zip"
+
+
+def test_command_fits_the_good_and_rejects_the_bad(
+    tmp_path: Path, body_file: Path, body: Body, points: PointBody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people_file, mattes = write_inputs(tmp_path, body, points, people(4, seed=4))
+    output = tmp_path / "fits.parquet"
+    options = ["--people", people_file, "--mattes", mattes, "--body", body_file, "--output", output]
+    monkeypatch.setattr("sys.argv", ["fitting", *map(str, options), "--iterations", "40", "--device", "cpu"])
+    fitting.main()
+    table = read_table(output).set_index("person_id")
+    assert "nobody" not in table.index
+    good = table.loc[["person-0", "person-1", "person-2"]]
+    assert (good["status"] == "ok").all()
+    assert good["silhouette_iou"].min() > 0.75
+    assert good["reprojection"].max() < 0.02
+    assert (good["scale"] == 1).all()
+    assert [len(good.iloc[0][k]) for k in ("transl", "global_orient", "body_pose", "betas")] == [3, 3, 69, 10]
+    bad = table.loc["person-3"]
+    assert bad["status"] == "rejected"
+    assert "landmarks" in bad["reason"]
+    assert bad["value"] > Fitting().max_reprojection
+    assert read_record(output)["settings"]["iterations"] == 40
+
+
+def test_broken_measurements_reject_their_person_and_nobody_else(tmp_path: Path, body: Body, points: PointBody) -> None:
+    people_file, mattes = write_inputs(tmp_path, body, points, people(4, seed=4))
+    table = read_table(people_file).iloc[:3].copy()
+    table.at[0, "landmarks_2d"] = np.full(66, np.nan)
+    with write_shard(tmp_path / "empty.zip", {}) as shard:
+        old = ShardReader(mattes)
+        shard.add("person-0.png", old.read("person-0.png"))
+        shard.add_image("person-1.png", np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8))
+        shard.add("person-2.png", old.read("person-2.png"))
+        shard.add("status.json", old.read("status.json"))
+    fits = fitting.fit_shard(table, ShardReader(tmp_path / "empty.zip"), body, Fitting(iterations=20, device="cpu"))
+    assert list(fits["status"]) == ["rejected", "rejected", "ok"]
+    assert "landmarks" in fits["reason"][0]
+    assert "matte" in fits["reason"][1]
+    assert np.isfinite(fits["silhouette_iou"][2])
+
+
+def test_a_shard_without_people_gives_an_empty_table(
+    tmp_path: Path, body_file: Path, body: Body, points: PointBody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people_file, mattes = write_inputs(tmp_path, body, points, people(1))
+    write_table(people_file, read_table(people_file).query("status == 'rejected'"), {})
+    output = tmp_path / "fits.parquet"
+    options = ["--people", people_file, "--mattes", mattes, "--body", body_file, "--output", output]
+    monkeypatch.setattr("sys.argv", ["fitting", *map(str, options)])
+    fitting.main()
+    assert list(read_table(output).columns) == list(fitting.COLUMNS)
+    assert len(read_table(output)) == 0

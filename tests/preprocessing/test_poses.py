@@ -1,0 +1,42 @@
+"""The pose distribution is the labels of all shards, in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ag3d.errors import UserError
+from ag3d.preprocessing import poses
+from ag3d.shards import write_shard
+
+
+def shard(path: Path, names: dict[str, float]) -> Path:
+    with write_shard(path, {}) as output:
+        rows = {f"img_{n}.png": [[v] * 25, [v + 0.1] * 86] for n, v in names.items()}
+        output.add_json("dataset.json", {"labels": rows})
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr("sys.argv", ["poses", *map(str, arguments)])
+    poses.main()
+
+
+def test_all_labels_are_stacked_as_float32_by_shard_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = shard(tmp_path / "00000.zip", {"b": 2.0, "a": 1.0})
+    second = shard(tmp_path / "00001.zip", {"c": 3.0})
+    run(monkeypatch, second, first, "--output", tmp_path / "poses.npy")
+    array = np.load(tmp_path / "poses.npy", allow_pickle=False)
+    assert array.shape == (3, 111)
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array[:, 0], [1, 2, 3])
+    np.testing.assert_allclose(array[:, 25], [1.1, 2.1, 3.1], rtol=1e-6)
+
+
+def test_an_empty_data_set_is_an_error_that_says_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = shard(tmp_path / "00000.zip", {})
+    with pytest.raises(UserError, match=r"rejected\.parquet"):
+        run(monkeypatch, empty, "--output", tmp_path / "poses.npy")
+    assert not (tmp_path / "poses.npy").exists()

@@ -1,0 +1,53 @@
+"""What a change of the configuration makes run again. Needs the finished run of config/smoke.yaml; skipped without."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "config/smoke.yaml"
+DATA_AFTER_FITS = {"fitting", "alignment", "normals", "dataset", "poses", "rejected", "index", "truth"}
+AFTER_TRAINING = {"training", "training_settings", "metrics", "tables", "avatars", "export", "viewer"}
+
+
+def would_run(file: Path) -> set[str]:
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(file), "-n", "-q", "rules"]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return set(re.findall(r"^(\w+) +\d+$", answer.stdout, re.M)) - {"all", "total", "report"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def finished() -> None:
+    if not (ROOT / "results/smoke/report.html").exists() or would_run(SMOKE):
+        pytest.skip("run first: snakemake --cores all --configfile config/smoke.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"machine.workers": 2, "machine.tick_images": 8}, set()),
+        ({"avatars.frames": 5}, {"settings", "avatars", "export", "viewer"}),
+        ({"export.faces": 1000}, {"settings", "export", "viewer"}),
+        ({"evaluation.samples": 17}, {"settings", "metrics", "tables"}),
+        ({"training.gamma": 3.0}, AFTER_TRAINING),
+        ({"network.samples": 7}, AFTER_TRAINING),
+        ({"dataset.version": 2}, {"index"} | AFTER_TRAINING),
+        ({"fitting.iterations": 100}, DATA_AFTER_FITS | AFTER_TRAINING),
+        ({"fitting.iterations": 100, "evaluation.samples": 17}, DATA_AFTER_FITS | AFTER_TRAINING | {"settings"}),
+        ({"training.kimg": 0.06, "training.milestones": 3}, AFTER_TRAINING),
+    ],
+)
+def test_only_what_depends_on_a_setting_runs_again(tmp_path, changes, expected):
+    settings = yaml.safe_load(SMOKE.read_text())
+    for key, value in changes.items():
+        section, name = key.split(".")
+        settings.setdefault(section, {})[name] = value
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(settings))
+    assert would_run(tmp_path / "changed.yaml") == expected

@@ -1,0 +1,92 @@
+"""The training's rule: its milestones, and how many processes it starts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ag3d.config import load
+from ag3d.config.stages import resolve
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(directory: Path, *arguments: str, training: dict | None = None, **machine) -> list[str]:
+    """The shell commands of the training jobs that would run with these settings."""
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["machine"] |= machine
+    settings["training"] |= training or {}
+    (directory / "config.yaml").write_text(yaml.safe_dump(settings))
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(directory)]
+    done = subprocess.run([*line, "-n", "-p", "train", *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"python -m .*ag3d\.model\.training\.run .*", done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "offered", "started"), [(0, 1, "python"), (1, 1, "python"), (2, 2, "2"), (4, 4, "4"), (4, 2, "2")]
+)
+def test_as_many_processes_as_gpus(tmp_path, gpus, offered, started):
+    found = commands(tmp_path, "--resources", f"gpu={offered}", gpus=gpus)
+    assert found
+    for command in found:
+        # What bash makes of it.
+        bash = shutil.which("bash") or "/bin/bash"
+        made = subprocess.run(
+            [bash, "-euo", "pipefail", "-c", f"echo {command.split(' --data')[0]}"], capture_output=True, text=True
+        )
+        launch = f"torch.distributed.run --standalone --nproc-per-node {started} -m " if started != "python" else ""
+        assert made.stdout == f"python -m {launch}ag3d.model.training.run\n"
+
+
+def test_a_milestone_knows_the_stages_before_it(tmp_path):
+    stages = [
+        {"from_kimg": 1.5, "normal_weight": 0.5},
+        {"from_kimg": 2.5, "gamma": 3.0},
+        {"from_kimg": 9.0, "gamma": 2.0},
+    ]
+    found = commands(tmp_path, training={"kimg": 3.0, "milestones": 2, "stages": stages})
+    told = {}
+    for command in set(found):
+        words = shlex.split(command)
+        settings = json.loads(words[words.index("--settings") + 1])
+        told[words[words.index("--kimg") + 1]] = settings["stages"]
+    assert told == {"000001.5": [], "000002.5": stages[:1], "000003": stages[:2]}
+
+
+@pytest.mark.parametrize("name", ["deepfashion", "ubcfashion"])
+def test_the_recipes_end_with_the_released_networks_shape(tmp_path, name):
+    content = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    content["photos"]["path"] = str(tmp_path / "photographs")
+    settings = load(content)
+    for training, network in [
+        (training, network) for _, training, network in resolve(settings.training, settings.network)
+    ]:
+        assert training.batch % (settings.machine.gpus * settings.machine.micro_batch) == 0
+        assert settings.machine.micro_batch % network.minibatch_std_group == 0
+    assert (network.image_resolution, network.normal_head, network.face_head) == (512, True, True)
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs/a.jpg").write_bytes(b"x")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    line += ["train", "-n", "-q", "rules", "--configfile", str(tmp_path / "mine.yaml")]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^training +{settings.training.milestones}$", done.stdout + done.stderr, re.MULTILINE)
+
+
+def test_every_number_of_the_recipes_has_a_source():
+    for name in ("deepfashion", "ubcfashion"):
+        text = (ROOT / f"config/{name}.yaml").read_text()
+        sources = re.findall(r"^#   (\w+) ", text, re.MULTILINE)
+        for line in text[text.index("\nnetwork:") : text.index("  stages:")].splitlines():
+            if re.match(r"  \w+: ", line):
+                assert re.search(rf"# .*\b({'|'.join(sources)})\b", line), line

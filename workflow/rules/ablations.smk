@@ -1,0 +1,143 @@
+# Variants of the network and its training, side by side over seeds: snakemake --cores all ablations
+from pathlib import Path
+
+from ag3d.config.ablations import FULL, read_variants, variant
+
+A = f"{R}/ablations"
+SEEDS = settings.ablations.seeds
+
+
+def ablation_folder():
+    """Beside the Snakefile where the working directory has none."""
+    folder = Path(settings.ablations.folder)
+    return folder if folder.exists() else Path(workflow.basedir) / folder
+
+
+try:
+    VARIANTS = {
+        (name, str(seed)): variant(config, changes, seed)
+        for name, changes in read_variants(ablation_folder()).items()
+        for seed in SEEDS
+    }
+except UserError as error:
+    raise WorkflowError(str(error))
+
+
+def ablation_network(wildcards):
+    chosen = VARIANTS[wildcards.variant, wildcards.seed]
+    return json.dumps(to_mapping(chosen.network), sort_keys=True)
+
+
+def ablation_training(wildcards):
+    chosen = VARIANTS[wildcards.variant, wildcards.seed]
+    return until_milestone(chosen.training, wildcards.kimg)
+
+
+def ablation_metrics(name, seed):
+    """The run itself is the full model with its own seed."""
+    if name == FULL and int(seed) == settings.training.seed:
+        return f"{R}/metrics/{LAST}.json"
+    return f"{A}/{name}/{seed}/metrics/{LAST}.json"
+
+
+rule ablation_settings:
+    output:
+        f"{A}/{{variant}}/{{seed}}/settings-{{kimg}}.json",
+    params:
+        content=lambda wildcards: json.dumps(
+            [DATA_NAME, ablation_network(wildcards), ablation_training(wildcards)]
+        ),
+    message:
+        "Settings of {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "printf '%s\n' {params.content:q} > {output}"
+
+
+use rule training as ablation_training with:
+    input:
+        settings=f"{A}/{{variant}}/{{seed}}/settings-{{kimg}}.json",
+        data=ancient(shards("{D}/dataset/{shard}.zip")),
+        index=ancient(f"{D}/index.json"),
+        body=ancient(BODY),
+    output:
+        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/generator_ema.safetensors",
+        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/generator.safetensors",
+        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/discriminator.safetensors",
+        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/checkpoint.json",
+    log:
+        f"{A}/{{variant}}/{{seed}}/logs/training/{{kimg}}.log",
+    benchmark:
+        f"{A}/{{variant}}/{{seed}}/benchmarks/training/{{kimg}}.tsv"
+    params:
+        data_name=DATA_NAME,
+        network=ablation_network,
+        training=ablation_training,
+    message:
+        "Training {wildcards.variant}, seed {wildcards.seed}, up to {wildcards.kimg} kimg"
+
+
+use rule metrics as ablation_metrics with:
+    input:
+        checkpoint=f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/checkpoint.json",
+        settings=f"{R}/settings/evaluation.json",
+        data=ancient(shards("{D}/dataset/{shard}.zip")),
+        poses=ancient(f"{D}/poses.npy"),
+        body=ancient(BODY),
+        models=ancient(BLAZEPOSE),
+        inception=ancient(INCEPTION),
+    output:
+        json=f"{A}/{{variant}}/{{seed}}/metrics/{{kimg}}.json",
+        picture=(
+            [f"{A}/{{variant}}/{{seed}}/metrics/{{kimg}}.neighbours.png"]
+            if NEIGHBOURS
+            else []
+        ),
+    log:
+        f"{A}/{{variant}}/{{seed}}/logs/metrics/{{kimg}}.log",
+    benchmark:
+        f"{A}/{{variant}}/{{seed}}/benchmarks/metrics/{{kimg}}.tsv"
+    message:
+        "Measuring {wildcards.variant}, seed {wildcards.seed}"
+
+
+rule ablation_table:
+    input:
+        [ablation_metrics(name, seed) for name, seed in VARIANTS],
+    output:
+        expand(f"{R}/tables/ablations.{{suffix}}", suffix=["csv", "md", "tex"]),
+        report(
+            f"{R}/tables/ablations.html",
+            caption="../report/ablations.rst",
+            category="Measurements",
+        ),
+    log:
+        f"{R}/logs/ablations.log",
+    benchmark:
+        f"{R}/benchmarks/ablations.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        measured=" ".join(
+            f"--measured {name} {ablation_metrics(name, seed)}"
+            for name, seed in VARIANTS
+        ),
+    message:
+        "Making the table of ablations"
+    shell:
+        "python -m ag3d.evaluation.ablations {params.measured} --output {R}/tables > {log} 2>&1"
+
+
+rule ablations:
+    input:
+        f"{R}/tables/ablations.csv",
+
+
+localrules:
+    ablation_settings,
+    ablations,
+
+
+wildcard_constraints:
+    variant=r"[^/]+",
+    seed=r"[0-9]+",

@@ -1,0 +1,22 @@
+rule alignment:
+    input:
+        manifest=f"{D}/photos/{{shard}}.parquet",
+        mattes=f"{D}/mattes/{{shard}}.zip",
+        fits=f"{D}/fits/{{shard}}.parquet",
+    output:
+        f"{D}/aligned/{{shard}}.zip",
+    log:
+        f"{D}/logs/alignment/{{shard}}.log",
+    benchmark:
+        f"{D}/benchmarks/alignment/{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=section("alignment"),
+    message:
+        "Aligning crops: shard {wildcards.shard}"
+    shell:
+        "python -m ag3d.preprocessing.alignment --manifest {input.manifest} --mattes {input.mattes} --fits {input.fits}"
+        " --output {output} --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,72 @@
+rule avatars:
+    input:
+        checkpoint=f"{R}/ckpt/{LAST}/checkpoint.json",
+        settings=f"{R}/settings/avatars.json",
+        poses=ancient(f"{D}/poses.npy"),
+        body=ancient(BODY),
+    output:
+        report(
+            f"{R}/avatars/samples.png",
+            caption="../report/samples.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/canonical.png",
+            caption="../report/canonical.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/normals.png",
+            caption="../report/normals.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/raw.png",
+            caption="../report/raw.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/depth.png",
+            caption="../report/depth.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/novel_view.mp4",
+            caption="../report/novel_view.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/turn.mp4",
+            caption="../report/turn.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/animation.mp4",
+            caption="../report/animation.rst",
+            category="Avatars",
+        ),
+        report(
+            f"{R}/avatars/interpolation.mp4",
+            caption="../report/interpolation.rst",
+            category="Avatars",
+        ),
+        expand(
+            f"{R}/avatars/{{name}}",
+            name=["interpolation.png", "walk.npz", "avatars.json"],
+        ),
+    log:
+        f"{R}/logs/avatars.log",
+    benchmark:
+        f"{R}/benchmarks/avatars.tsv"
+    threads: 64
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=min(1, settings.machine.gpus),
+    params:
+        settings=section("avatars"),
+    message:
+        "Making avatars"
+    shell:
+        "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        " --poses {input.poses} --output {R}/avatars --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,16 @@
+rule body:
+    output:
+        body="results/body/body.npz",
+        garments="results/body/garments.npz",
+        record="results/body/body.json",
+    log:
+        "results/body/logs/body.log",
+    benchmark:
+        "results/body/benchmarks/body.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Building the open body"
+    shell:
+        "python -m ag3d.preprocessing.body --output {output.body} --garments {output.garments} --record {output.record} > {log} 2>&1"

@@ -1,0 +1,98 @@
+# The checked configuration, the places of files, and the targets that a person asks for.
+import json
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from ag3d.config import load, to_mapping
+from ag3d.errors import UserError
+from ag3d.provenance import digest
+
+# Rules call `python -m ag3d...`: the interpreter that runs Snakemake, unless an environment is activated in the job.
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+
+try:
+    settings = load(config)
+except UserError as error:
+    raise WorkflowError(str(error))
+
+D = f"results/{settings.dataset_name}"
+R = f"results/{settings.run}"
+BODY = settings.body.file if settings.body.file != "open" else "results/body/body.npz"
+SHARDS = [f"{number:05d}" for number in range(settings.photos.shards)]
+
+
+MILESTONES = settings.training.milestone_names()
+LAST = MILESTONES[-1]
+
+
+wildcard_constraints:
+    shard=r"[0-9]+",
+    kimg=r"[0-9.]+",
+
+
+def section(*names):
+    """Sections of the configuration as JSON text: the settings of a stage, and what makes it run again."""
+    whole = to_mapping(settings)
+    chosen = (
+        whole[names[0]] if len(names) == 1 else {name: whole[name] for name in names}
+    )
+    return json.dumps(chosen, sort_keys=True)
+
+
+def shards(pattern):
+    return [pattern.format(D=D, shard=shard) for shard in SHARDS]
+
+
+localrules:
+    settings,
+    training_settings,
+    all,
+    data,
+    train,
+    generate,
+    evaluate,
+
+
+rule all:
+    input:
+        f"{R}/report.html",
+        f"{R}/viewer.html",
+        f"{R}/tables/comparison.csv",
+
+
+# Targets to stop at: snakemake --cores all data
+rule data:
+    input:
+        f"{D}/index.json",
+        f"{D}/poses.npy",
+        f"{D}/rejected.parquet",
+
+
+rule train:
+    input:
+        expand(f"{R}/ckpt/{{kimg}}/checkpoint.json", kimg=MILESTONES),
+
+
+rule generate:
+    input:
+        f"{R}/avatars/avatars.json",
+        f"{R}/viewer.html",
+
+
+rule evaluate:
+    input:
+        expand(f"{R}/metrics/{{kimg}}.json", kimg=MILESTONES),
+
+
+onsuccess:
+    report = f"{R}/report.html"
+    if os.path.exists(report):
+        print(f"\nThe report of this run: {report} (open it in a browser)")
+
+
+onerror:
+    print(
+        "\nA stage failed; its last lines are above and its log under the folder logs of the results. Run the same command again to go on."
+    )

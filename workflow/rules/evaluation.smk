@@ -1,0 +1,83 @@
+from ag3d.evaluation.inception_file import check_file
+
+try:
+    INCEPTION = (
+        [str(check_file(settings.evaluation.inception))]
+        if settings.evaluation.inception
+        else []
+    )
+except UserError as error:
+    raise WorkflowError(str(error))
+NEIGHBOURS = "neighbours" in settings.evaluation.metrics
+
+
+rule metrics:
+    input:
+        checkpoint=f"{R}/ckpt/{{kimg}}/checkpoint.json",
+        settings=f"{R}/settings/evaluation.json",
+        data=ancient(shards("{D}/dataset/{shard}.zip")),
+        poses=ancient(f"{D}/poses.npy"),
+        body=ancient(BODY),
+        models=ancient(BLAZEPOSE),
+        inception=ancient(INCEPTION),
+    output:
+        json=report(
+            f"{R}/metrics/{{kimg}}.json",
+            caption="../report/metrics.rst",
+            category="Measurements",
+        ),
+        picture=report(
+            [f"{R}/metrics/{{kimg}}.neighbours.png"] if NEIGHBOURS else [],
+            caption="../report/neighbours.rst",
+            category="Measurements",
+        ),
+    log:
+        f"{R}/logs/metrics/{{kimg}}.log",
+    benchmark:
+        f"{R}/benchmarks/metrics/{{kimg}}.tsv"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=480,
+        gpu=settings.machine.gpus,
+    params:
+        settings=section("evaluation"),
+        picture="--picture" if NEIGHBOURS else "",
+    message:
+        "Measuring the network at {wildcards.kimg} kimg"
+    shell:
+        "python -m $([ {resources.gpu} -gt 1 ] && echo 'torch.distributed.run --standalone --nproc-per-node {resources.gpu} -m')"
+        " ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        " --poses {input.poses} --data {input.data} --models results/models/blazepose"
+        " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
+
+
+if SYNTHETIC:
+
+    rule truth:
+        input:
+            f"{D}/rejected.parquet",
+            f"{D}/synthetic/truth/truth.parquet",
+            f"{D}/synthetic/truth/truth.zip",
+            body=ancient(BODY),
+        output:
+            report(
+                f"{D}/metrics/preprocessing.json",
+                caption="../report/preprocessing.rst",
+                category="Data set",
+            ),
+        log:
+            f"{D}/logs/truth.log",
+        benchmark:
+            f"{D}/benchmarks/truth.tsv"
+        threads: 1
+        resources:
+            mem_mb=3000,
+            runtime=120,
+        params:
+            shards=settings.photos.shards,
+        message:
+            "Comparing every stage with the truth"
+        shell:
+            "python -m ag3d.evaluation.truth --folder {D} --truth {D}/synthetic/truth --body {input.body} --shards {params.shards}"
+            " --output {output} > {log} 2>&1"

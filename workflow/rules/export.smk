@@ -1,0 +1,38 @@
+rule export:
+    input:
+        checkpoint=f"{R}/ckpt/{LAST}/checkpoint.json",
+        settings=f"{R}/settings/export.json",
+        poses=ancient(f"{D}/poses.npy"),
+        body=ancient(BODY),
+    output:
+        expand(
+            f"{R}/export/{{seed:06d}}.glb",
+            seed=range(
+                settings.avatars.seed, settings.avatars.seed + settings.export.number
+            ),
+        ),
+        report(
+            f"{R}/export/meshes.png",
+            caption="../report/meshes.rst",
+            category="Avatars",
+        ),
+        f"{R}/export/export.json",
+    log:
+        f"{R}/logs/export.log",
+    benchmark:
+        f"{R}/benchmarks/export.tsv"
+    threads: 64
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=min(1, settings.machine.gpus),
+    params:
+        settings=section("export"),
+        seed=settings.avatars.seed,
+        truncation=settings.avatars.truncation,
+    message:
+        "Exporting rigged avatars"
+    shell:
+        "python -m ag3d.model.export all --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        " --poses {input.poses} --output {R}/export --seed {params.seed} --truncation {params.truncation}"
+        " --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,20 @@
+BLAZEPOSE = expand(
+    "results/models/blazepose/{model}.tflite",
+    model=["pose_detection", "pose_landmark_full", "selfie_segmentation"],
+)
+
+
+rule models:
+    output:
+        BLAZEPOSE,
+    log:
+        "results/models/logs/models.log",
+    benchmark:
+        "results/models/benchmarks/models.tsv"
+    resources:
+        mem_mb=500,
+        runtime=30,
+    message:
+        "Fetching the landmark and segmentation models"
+    shell:
+        "python -m ag3d.preprocessing.models --output results/models/blazepose > {log} 2>&1"

@@ -1,0 +1,25 @@
+from ag3d.preprocessing.normal_files import network_file
+
+
+rule normals:
+    input:
+        aligned=f"{D}/aligned/{{shard}}.zip",
+        body=ancient(BODY),
+        network=str(network_file(settings.normals) or "") or [],
+    output:
+        f"{D}/normals/{{shard}}.zip",
+    log:
+        f"{D}/logs/normals/{{shard}}.log",
+    benchmark:
+        f"{D}/benchmarks/normals/{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=section("normals"),
+    message:
+        "Estimating normals: shard {wildcards.shard}"
+    shell:
+        "python -m ag3d.preprocessing.normals --aligned {input.aligned} --body {input.body}"
+        " --output {output} --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,59 @@
+from ag3d.preprocessing.listing import fingerprints
+
+SYNTHETIC = settings.photos.source == "synthetic"
+PHOTOS = f"{D}/synthetic/photos" if SYNTHETIC else settings.photos.path
+
+
+if SYNTHETIC:
+
+    rule synthetic:
+        input:
+            body=ancient("results/body/body.npz"),
+            garments=ancient("results/body/garments.npz"),
+        output:
+            photos=directory(f"{D}/synthetic/photos"),
+            truth=f"{D}/synthetic/truth/truth.parquet",
+            maps=f"{D}/synthetic/truth/truth.zip",
+        log:
+            f"{D}/logs/synthetic.log",
+        benchmark:
+            f"{D}/benchmarks/synthetic.tsv"
+        threads: 4
+        resources:
+            mem_mb=2000,
+            runtime=240,
+        params:
+            settings=section("photos"),
+        message:
+            "Rendering the open photographs"
+        shell:
+            "python -m ag3d.preprocessing.synthetic --body {input.body} --garments {input.garments}"
+            " --output-photos {output.photos} --output-truth $(dirname {output.truth}) --workers {threads}"
+            " --settings {params.settings:q} > {log} 2>&1"
+
+
+# A shard runs again when one of its files is added, changed or removed.
+FINGERPRINTS = {} if SYNTHETIC else fingerprints(PHOTOS, settings.photos.shards)
+
+
+rule photos:
+    input:
+        ancient(PHOTOS) if not SYNTHETIC else PHOTOS,
+    output:
+        f"{D}/photos/{{shard}}.parquet",
+    log:
+        f"{D}/logs/photos/{{shard}}.log",
+    benchmark:
+        f"{D}/benchmarks/photos/{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=section("photos"),
+        files=lambda wildcards: FINGERPRINTS.get(int(wildcards.shard), ""),
+    message:
+        "Reading photographs: shard {wildcards.shard}"
+    shell:
+        "python -m ag3d.preprocessing.photos --input {input:q} --shard {wildcards.shard}"
+        " --output {output} --settings {params.settings:q} > {log} 2>&1"

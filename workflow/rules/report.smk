@@ -1,0 +1,35 @@
+rule report:
+    input:
+        shards("{D}/dataset/{shard}.zip"),
+        f"{D}/rejected.parquet",
+        f"{D}/index.json",
+        f"{D}/poses.npy",
+        f"{D}/metrics/preprocessing.json" if SYNTHETIC else [],
+        f"{R}/ckpt/{LAST}/checkpoint.json",
+        f"{R}/avatars/avatars.json",
+        f"{R}/export/export.json",
+        f"{R}/viewer.html",
+        expand(f"{R}/metrics/{{kimg}}.json", kimg=MILESTONES),
+        f"{R}/tables/comparison.html",
+        body=ancient(BODY),
+    output:
+        report(
+            f"{R}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+        ),
+    log:
+        f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/benchmarks/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        configuration=json.dumps(to_mapping(settings), sort_keys=True),
+    message:
+        "Writing the report"
+    shell:
+        "python -m ag3d.evaluation.report --dataset {D} --run {R} --body {input.body}"
+        " --configuration {params.configuration:q} --output {output} > {log} 2>&1"

@@ -1,0 +1,77 @@
+# What the training depends on: its own settings and those of everything before it. The machine's settings are not
+# among them, and neither is the data set's content: adding photographs does not restart a training of days by itself;
+# raising dataset.version does.
+DATA_NAME = digest(
+    section(
+        "body",
+        "photos",
+        "people",
+        "matting",
+        "fitting",
+        "alignment",
+        "normals",
+        "dataset",
+    )
+)
+
+
+def until_milestone(training, kimg):
+    """What matters to a milestone: neither how long to train and where milestones lie, nor stages that begin later."""
+    whole = to_mapping(training)
+    del whole["kimg"], whole["milestones"]
+    whole["stages"] = [
+        stage.named() | {"from_kimg": stage.from_kimg}
+        for stage in training.stages_until(float(kimg))
+    ]
+    return json.dumps(whole, sort_keys=True)
+
+
+def training_settings(wildcards):
+    return until_milestone(settings.training, wildcards.kimg)
+
+
+# Part of the command and not a parameter: a change of the machine must not retrain.
+MACHINE = section("machine").replace("{", "{{").replace("}", "}}")
+
+
+def previous(wildcards):
+    """The milestone before this one, which its training goes on from."""
+    index = MILESTONES.index(wildcards.kimg)
+    return f"{R}/ckpt/{MILESTONES[index - 1]}/checkpoint.json" if index else []
+
+
+rule training:
+    input:
+        previous=previous,
+        settings=f"{R}/settings/training-{{kimg}}.json",
+        data=ancient(shards("{D}/dataset/{shard}.zip")),
+        index=ancient(f"{D}/index.json"),
+        body=ancient(BODY),
+    output:
+        f"{R}/ckpt/{{kimg}}/generator_ema.safetensors",
+        f"{R}/ckpt/{{kimg}}/generator.safetensors",
+        f"{R}/ckpt/{{kimg}}/discriminator.safetensors",
+        f"{R}/ckpt/{{kimg}}/checkpoint.json",
+    log:
+        f"{R}/logs/training/{{kimg}}.log",
+    benchmark:
+        f"{R}/benchmarks/training/{{kimg}}.tsv"
+    threads: 64
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=settings.machine.gpus,
+    params:
+        data_name=DATA_NAME,
+        network=section("network"),
+        training=training_settings,
+    message:
+        "Training up to {wildcards.kimg} kimg"
+    shell:
+        "python -m $([ {resources.gpu} -gt 1 ] && echo 'torch.distributed.run --standalone --nproc-per-node {resources.gpu} -m')"
+        " ag3d.model.training.run --data {input.data} --index {input.index} --data-name {params.data_name} --body {input.body}"
+        " --network-settings {params.network:q} --settings {params.training:q} --machine '"
+        + MACHINE
+        + "'"
+        " --kimg {wildcards.kimg} --output $(dirname {output[0]})"
+        " --state $(dirname $(dirname $(dirname {output[0]})))/train > {log} 2>&1"

@@ -1,0 +1,22 @@
+rule viewer:
+    input:
+        f"{R}/avatars/avatars.json",
+        f"{R}/export/export.json",
+    output:
+        report(
+            f"{R}/viewer.html",
+            caption="../report/viewer.rst",
+            category="Avatars",
+        ),
+    log:
+        f"{R}/logs/viewer.log",
+    benchmark:
+        f"{R}/benchmarks/viewer.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Writing the page of the avatars in 3D"
+    shell:
+        "python -m ag3d.evaluation.viewer --run {R} --output {output} > {log} 2>&1"
