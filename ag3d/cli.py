@@ -16,6 +16,10 @@ VERBS = {
         "ag3d.preprocessing.synthetic.__main__",
         "render open photographs of clothed people, with their truth",
     ),
+    "synthetic-dataset": (
+        "ag3d.preprocessing.synthetic.dataset",
+        "render open people straight into a data set, with true labels and normals",
+    ),
     "photos": ("ag3d.preprocessing.photos", "read a folder of photographs into a manifest"),
     "people": ("ag3d.preprocessing.people", "find the person in each photograph, with landmarks"),
     "matting": ("ag3d.preprocessing.matting", "separate people from the background"),

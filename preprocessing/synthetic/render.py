@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -17,6 +17,7 @@ from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.meshes import Meshes
 from ag3d.preprocessing.synthetic.photograph import make_photograph
 
+Made = TypeVar("Made")
 Job = tuple[str, str, int, int]  # body file, garments file, seed, number
 Result = tuple[
     int, bytes, tuple[bytes, bytes], dict[str, Any]
@@ -39,15 +40,19 @@ def render_one(job: Job) -> Result:
 
 def render_all(body: str, garments: str, seed: int, count: int, workers: int) -> Iterator[Result]:
     """Photographs 0 … count - 1 of `seed`, in order."""
-    jobs = [(body, garments, seed, number) for number in range(count)]
-    models(body, garments)  # a file that cannot be read is told before any process starts
-    if workers <= 1 or count < 2:
+    return in_order(render_one, [(body, garments, seed, number) for number in range(count)], workers)
+
+
+def in_order(work: Callable[[Job], Made], jobs: list[Job], workers: int) -> Iterator[Made]:
+    """What `work` makes of every job, in order; `jobs` share their files."""
+    models(*jobs[0][:2])  # a file that cannot be read is told before any process starts
+    if workers <= 1 or len(jobs) < 2:
         _one_thread()
-        yield from map(render_one, jobs)
+        yield from map(work, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, count), mp_context=context, initializer=_one_thread) as pool:
-        yield from pool.map(render_one, jobs, chunksize=2)
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:
+        yield from pool.map(work, jobs, chunksize=2)
 
 
 def _one_thread() -> None:

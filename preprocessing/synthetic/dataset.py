@@ -1,0 +1,85 @@
+"""Render open people straight into a data set: labels, mattes and normals are the truth, no stage estimates anything.
+
+For trainings on as many people as wanted, and to see what a training does when the data is beyond doubt. Writes shards
+as the stage `dataset` does (`<folder>/dataset/00000.zip` …) and `<folder>/poses.npy`.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ag3d import console, provenance
+from ag3d.errors import UserError
+from ag3d.files import atomic
+from ag3d.preprocessing.alignment import foreground, label, window
+from ag3d.preprocessing.dataset import CAMERA_NUMBERS
+from ag3d.preprocessing.normals import encode, on_person
+from ag3d.preprocessing.normals_fill import push_pull, unit
+from ag3d.preprocessing.synthetic import truth
+from ag3d.preprocessing.synthetic.photograph import Photograph, make_photograph
+from ag3d.preprocessing.synthetic.render import Job, in_order, models
+from ag3d.shards import encode_png, write_shard
+
+Person = tuple[str, bytes, bytes, list[float]]  # name, RGBA crop and normal map as PNG, label
+
+
+def ideal(photograph: Photograph, resolution: int) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Crop (uint8 RGBA), normal map and label, as stages would make them that make no mistake."""
+    row = pd.Series(truth.row("person.jpg", photograph.truth))
+    centre, half = (row["centre_x"], row["centre_y"]), row["half"]
+    alpha = window(photograph.mask, centre, half, resolution, border=0)
+    crop = np.dstack([foreground(window(photograph.upright, centre, half, resolution, border=255), alpha), alpha])
+    surface = (photograph.normals != 255).any(-1).astype(np.uint8) * 255
+    known = window(surface, centre, half, resolution, border=0) > 250
+    vectors = window(photograph.normals, centre, half, resolution, border=255).astype(np.float32) / 127.5 - 1
+    return crop, encode(unit(push_pull(vectors, known.astype(np.float32))), on_person(crop)), label(row)
+
+
+def make(job: Job, resolution: int) -> Person:
+    body, garments, seed, number = job
+    photograph = make_photograph(*models(body, garments), seed, number)
+    crop, normals, numbers = ideal(photograph, resolution)
+    return f"person_{number:06d}.png", encode_png(crop), encode_png(normals), numbers
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.synthetic.dataset", __doc__)
+    parser.add_argument("--body", type=Path, required=True, help="the open body (results/body/body.npz)")
+    parser.add_argument("--garments", type=Path, required=True, help="its clothes (results/body/garments.npz)")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--number", type=int, default=1000, help="how many people (default: %(default)s)")
+    parser.add_argument("--resolution", type=int, default=256, help="pixels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed makes other people (default: %(default)s)")
+    parser.add_argument("--shard-size", type=int, default=1000, help="people in a zip (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    args = parser.parse_args()
+    for name in ("number", "resolution", "shard_size"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least 1")
+    settings = {name: getattr(args, name) for name in ("number", "resolution", "seed", "shard_size")}
+    record = provenance.record("synthetic dataset", settings, [args.body, args.garments])
+    jobs = [(str(args.body), str(args.garments), args.seed, number) for number in range(args.number)]
+    made = in_order(functools.partial(make, resolution=args.resolution), jobs, args.workers)
+    people = iter(console.progress(made, "people", args.number, unit="person"))
+    poses: list[list[float]] = []
+    for shard, first in enumerate(range(0, args.number, args.shard_size)):
+        rows = {}
+        with write_shard(args.output / "dataset" / f"{shard:05d}.zip", record) as output:
+            for _ in range(first, min(first + args.shard_size, args.number)):
+                name, crop, normals, numbers = next(people)
+                output.add(f"img_{name}", crop)
+                output.add(f"normal_{name}", normals)
+                rows[f"img_{name}"] = [numbers[:CAMERA_NUMBERS], numbers[CAMERA_NUMBERS:]]
+                poses.append(numbers)
+            output.add_json("dataset.json", {"labels": rows})
+    with atomic(args.output / "poses.npy") as beside, open(beside, "wb") as handle:
+        np.save(handle, np.array(poses, np.float32))
+    console.log.info("%d people of %d pixels in %s", len(poses), args.resolution, args.output)
+
+
+if __name__ == "__main__":
+    console.run(main)
