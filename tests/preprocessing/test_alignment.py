@@ -156,3 +156,12 @@ def test_soft_edges_lose_the_backgrounds_colour() -> None:
     assert np.abs(clean[edge].astype(int) - (30, 60, 200)).max() < 35
     assert np.abs(photo[edge].astype(int) - (30, 60, 200)).max() > 90
     assert (clean[alpha == 255] == photo[alpha == 255]).all()
+
+
+def test_nothing_of_the_background_is_kept() -> None:
+    photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    matte = np.zeros((64, 64), np.uint8)
+    matte[16:48, 24:40] = 255
+    crop = alignment.align(photo, matte, pd.Series({"centre_x": 32.0, "centre_y": 32.0, "half": 32.0}), 64)
+    assert np.array_equal(crop[16:48, 24:40, :3], photo[16:48, 24:40])
+    assert (crop[..., :3][crop[..., 3] == 0] == 255).all()
