@@ -13,6 +13,7 @@ from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.networks.superresolution import SuperResolution
+from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.renderer import EMPTY, Renderer
 
 SMALL_RESIDUAL = 0.03
@@ -97,13 +98,14 @@ class Generator(nn.Module):
         ws: torch.Tensor,
         label: torch.Tensor | None = None,
         planes: torch.Tensor | None = None,
+        shown: bool = True,
     ) -> dict[str, torch.Tensor]:
         """The field at points [B,N,3]: canonical, or posed where labels are given.
 
-        Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], color [B,N,3] in [0,1],
-        gradient [B,N,3] (canonical, pointing inwards).
+        Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], and if `shown` color
+        [B,N,3] in [0,1] and gradient [B,N,3] (canonical, pointing inwards).
         """
-        tri = self.planes(ws) if planes is None else planes
+        tri = table(self.planes(ws) if planes is None else planes)
         batch, count = points.shape[:2]
         if label is None:
             place = torch.arange(batch * count, device=points.device)
@@ -111,16 +113,14 @@ class Generator(nn.Module):
         else:
             found, _ = self.renderer.find(points, self.deformer.pose(label), tri, self.decoder, self.deformer)
             place, roots = found.flat, found.points
-        values = self.renderer.field(roots, place // count, tri, self.decoder, self.deformer)
+        values = self.renderer.field(roots, place // count, tri, self.decoder, self.deformer, shown)
 
         def spread(packed: torch.Tensor, empty: float) -> torch.Tensor:
             out = packed.new_full((batch * count, *packed.shape[1:]), empty)
             return out.index_put((place,), packed).view(batch, count, *packed.shape[1:])
 
         sdf = spread(values.sdf, EMPTY)
-        return {
-            "sdf": sdf,
-            "density": self.renderer.density(sdf),
-            "color": spread(values.color[:, :3], 0.0),
-            "gradient": spread(values.gradient, 0.0),
-        }
+        out = {"sdf": sdf, "density": self.renderer.density(sdf)}
+        if shown:
+            out |= {"color": spread(values.color[:, :3], 0.0), "gradient": spread(values.gradient, 0.0)}
+        return out

@@ -16,7 +16,9 @@ from ag3d.config import Network
 from ag3d.model.body import label as labels
 from ag3d.model.deformer.deformer import Deformer, Posed, depth_bounds
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.rendering import marcher, planes
+from ag3d.model.rendering import marcher
+from ag3d.model.rendering.field import residual
+from ag3d.model.rendering.planes import Table, table
 from ag3d.model.rendering.rays import importance, rays, stratified
 
 EMPTY = -100.0  # the signed value of samples without a root
@@ -35,9 +37,9 @@ class Values:
     """The field at packed canonical points."""
 
     sdf: torch.Tensor  # [n], positive inside
-    color: torch.Tensor  # [n,C]
-    residual_gradient: torch.Tensor  # [n,3], of the residual, by the planes' normalised coordinates
-    gradient: torch.Tensor  # [n,3], of the signed value
+    color: torch.Tensor  # [n,C], or [n,0] where it is not asked for
+    residual_gradient: torch.Tensor  # [n,3] (or [n,0]), of the residual, by the planes' normalised coordinates
+    gradient: torch.Tensor  # [n,3] (or [n,0]), of the signed value
 
 
 class Renderer(nn.Module):
@@ -54,42 +56,48 @@ class Renderer(nn.Module):
         return alpha * torch.sigmoid(alpha * sdf)
 
     def field(
-        self, points: torch.Tensor, image: torch.Tensor, tri: torch.Tensor, decoder: Decoder, deformer: Deformer
+        self,
+        points: torch.Tensor,
+        image: torch.Tensor,
+        tri: Table,
+        decoder: Decoder,
+        deformer: Deformer,
+        shown: bool = True,
     ) -> Values:
-        """The canonical field at points [n,3] of the images [n], whose planes are tri [B,3,C,P,P]."""
+        """The canonical field at points [n,3] of the images [n] with the planes `tri`; without `shown`, the sdf alone."""
         half = self.settings.box_warp / 2
-        features, jacobian = planes.features(tri, points / half, image)
-        residual, color, slope = decoder(features, jacobian)
-        assert slope is not None
+        found = residual(tri, points / half, image, decoder, color=shown, gradient=shown)
         distance, distance_gradient = deformer.body_distance(points)
-        by_world = slope / half if self.settings.departures.metric_gradients else slope
-        return Values(residual + distance, color, slope, distance_gradient + by_world)
+        by_world = found.gradient / half if self.settings.departures.metric_gradients else found.gradient
+        gradient = distance_gradient + by_world if shown else by_world
+        return Values(found.value + distance, found.color, found.gradient, gradient)
 
     @torch.no_grad()
     def sdf(
-        self, points: torch.Tensor, image: torch.Tensor, tri: torch.Tensor, decoder: Decoder, deformer: Deformer
+        self, points: torch.Tensor, image: torch.Tensor, tri: Table, decoder: Decoder, deformer: Deformer
     ) -> torch.Tensor:
         """The signed value alone, without gradient: [n]."""
-        features, _ = planes.features(tri, points / (self.settings.box_warp / 2), image, derivative=False)
-        return decoder.residual(features) + deformer.body_distance(points)[0]
+        found = residual(tri, points / (self.settings.box_warp / 2), image, decoder, color=False, gradient=False)
+        return found.value + deformer.body_distance(points)[0]
 
     @torch.no_grad()
     def find(
-        self, points: torch.Tensor, posed: Posed, tri: torch.Tensor, decoder: Decoder, deformer: Deformer
+        self, points: torch.Tensor, posed: Posed, tri: Table, decoder: Decoder, deformer: Deformer
     ) -> tuple[Samples, torch.Tensor]:
         """The samples among posed points [B,N,3] that have a root, each with its best root and its signed value [n]."""
         count = points.shape[1]
         candidates = deformer.candidates(points, posed)
-        values = self.sdf(candidates.roots, candidates.flat // count, tri, decoder, deformer)
+        flat = candidates.flat
+        values = self.sdf(candidates.roots, flat // count, tri, decoder, deformer)
         best = torch.full((points.shape[0] * count,), EMPTY, device=points.device)
-        best.scatter_reduce_(0, candidates.flat, values, "amax")
-        # Of equal values the first counts; candidates are in the order of their points.
-        winner = torch.nonzero((values == best[candidates.flat]) & (values > EMPTY)).squeeze(1)
-        flat = candidates.flat[winner]
-        first = torch.ones(len(flat), dtype=torch.bool, device=flat.device)
-        first[1:] = flat[1:] != flat[:-1]
-        winner = winner[first]
-        return Samples(candidates.flat[winner], candidates.roots[winner]), values[winner]
+        best.scatter_reduce_(0, flat, values, "amax")
+        # Of equal values the first counts.
+        place = torch.arange(len(flat), dtype=torch.int32, device=flat.device)
+        rank = torch.where((values == best[flat]) & (values > EMPTY), place, len(flat))
+        first = torch.full((len(best),), len(flat), dtype=torch.int32, device=flat.device)
+        first.scatter_reduce_(0, flat, rank, "amin")
+        winner = torch.nonzero(first[flat] == place).squeeze(1)
+        return Samples(flat[winner], candidates.roots[winner]), values[winner]
 
     def forward(
         self,
@@ -106,7 +114,7 @@ class Renderer(nn.Module):
         Returns features [B,C,r,r] and image_normal [B,3,r,r] over white, both with background +1; image_depth [B,1,r,r] (distance along the ray); `gradient` [n,3]
         of the field as the eikonal loss wants it, and `empty`, how many further samples had none.
         """
-        parts = labels.split(label)
+        parts, packed = labels.split(label), table(tri)
         posed = None if canonical else deformer.pose(label)
         origins, directions = rays(parts.cam2world, parts.intrinsics, resolution)
         batch, per_image = directions.shape[:2]
@@ -116,10 +124,10 @@ class Renderer(nn.Module):
 
         def locate(points: torch.Tensor) -> tuple[Samples, torch.Tensor]:
             if posed is not None:
-                return self.find(points, posed, tri, decoder, deformer)
+                return self.find(points, posed, packed, decoder, deformer)
             every = torch.arange(points.shape[0] * points.shape[1], device=points.device)
             cloud = points.reshape(-1, 3)
-            return Samples(every, cloud), self.sdf(cloud, every // points.shape[1], tri, decoder, deformer)
+            return Samples(every, cloud), self.sdf(cloud, every // points.shape[1], packed, decoder, deformer)
 
         coarse = self._first_depths(parts, posed, origins, directions, deterministic)
         count = coarse.shape[-1]
@@ -145,7 +153,7 @@ class Renderer(nn.Module):
             points = torch.cat([first.points, second.points])
             image = ray // per_image
 
-        values = self.field(points, image, tri, decoder, deformer)
+        values = self.field(points, image, packed, decoder, deformer)
         density = torch.zeros(batch * per_image * total, device=label.device).index_put(
             (slot,), self.density(values.sdf)
         )
@@ -163,8 +171,8 @@ class Renderer(nn.Module):
         depth = ((intervals * middle).sum(1, keepdim=True) / intervals.sum(1, keepdim=True)).nan_to_num(torch.inf)
         depth = depth.clamp(depths.min(), depths.max())
 
-        def image_of(packed: torch.Tensor) -> torch.Tensor:
-            return packed.view(batch, resolution, resolution, -1).permute(0, 3, 1, 2)
+        def image_of(pixels: torch.Tensor) -> torch.Tensor:
+            return pixels.view(batch, resolution, resolution, -1).permute(0, 3, 1, 2)
 
         total_eikonal = self.settings.departures.total_eikonal or canonical
         return {

@@ -17,5 +17,5 @@ def residual(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
     chosen = torch.randint(len(vertices), (len(ws), POINTS), device=ws.device)
     points = vertices[chosen] + SPREAD * torch.randn(len(ws), POINTS, 3, device=ws.device)
     distance, _ = generator.deformer.body_distance(points.reshape(-1, 3))
-    signed = generator.field(points, ws)["sdf"]
+    signed = generator.field(points, ws, shown=False)["sdf"]
     return ((signed - distance.view_as(signed)) / SCALE).square().mean()

@@ -108,7 +108,7 @@ def density_points(batch: int, points: int, jitter: float, device: torch.device)
 
 def density_variation(generator: Generator, ws: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Mean difference of the density at neighbouring points, as `density_points` gives them."""
-    density = generator.field(points, ws)["density"]
+    density = generator.field(points, ws, shown=False)["density"]
     first, second = density.chunk(2, dim=1)
     return (first - second).abs().mean()
 

@@ -112,7 +112,7 @@ class Trainer:
             self.averages.add("loss/density", variation)
             loss = settings.density * variation
             if settings.minimal_surface > 0:
-                surface = losses.minimal_surface(self.G.field(points, ws)["sdf"])
+                surface = losses.minimal_surface(self.G.field(points, ws, shown=False)["sdf"])
                 self.averages.add("loss/minimal_surface", surface)
                 loss = loss + settings.minimal_surface * surface
             if settings.body_prior > 0:
