@@ -85,6 +85,12 @@ class Renderer(nn.Module):
         self, points: torch.Tensor, posed: Posed, tri: Table, decoder: Decoder, deformer: Deformer
     ) -> tuple[Samples, torch.Tensor]:
         """The samples among posed points [B,N,3] that have a root, each with its best root and its signed value [n]."""
+        if posed.around is not None and decoder.features % 4 == 0:
+            weights = tuple(tensor for layer in decoder.layers for tensor in layer.effective())
+            half = self.settings.box_warp / 2
+            flat, roots, values = deformer.search_fast(points, posed, *tri, half, weights, EMPTY)
+            kept = torch.nonzero(values > EMPTY).squeeze(1)
+            return Samples(flat[kept], roots[kept]), values[kept]
         count = points.shape[1]
         candidates = deformer.candidates(points, posed)
         flat = candidates.flat

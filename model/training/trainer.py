@@ -11,6 +11,7 @@ from ag3d.config import Network, Training
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.precision import apply
 from ag3d.model.training import body_prior, draws, ema, losses, optimizers, schedule, start
 from ag3d.model.training.augment import Changes, Controller
 from ag3d.model.training.carry import carry
@@ -37,6 +38,7 @@ class Trainer:
         device: torch.device,
         processes: Processes | None = None,
         micro_batch: int = 0,
+        precision: str = "float32",
     ) -> None:
         self.settings, self.network, self.device = settings, network, device
         self.labels = labels.to(device)
@@ -47,6 +49,7 @@ class Trainer:
         if network.compatibility != "reference":
             start.quiet(self.G)
         self.D = Discriminators(network).to(device)
+        apply(precision, self.G, self.D)
         self.G_ema = ema.average_of(self.G)
         self.frozen = frozen(settings.freeze, self.G, self.D)
         self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
