@@ -15,7 +15,13 @@ BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
 _CUDA_PAIRS = 1 << 29  # distances at once
 # Trunk and head, left arm, right arm, left leg, right leg: a point may belong to several that touch.
-_JOINTS_OF_PART = {0: (0, 3, 6, 9, 12, 13, 14, 15), 1: (16, 18, 20, 22), 2: (17, 19, 21, 23), 3: (1, 4, 7, 10), 4: (2, 5, 8, 11)}
+_JOINTS_OF_PART = {
+    0: (0, 3, 6, 9, 12, 13, 14, 15),
+    1: (16, 18, 20, 22),
+    2: (17, 19, 21, 23),
+    3: (1, 4, 7, 10),
+    4: (2, 5, 8, 11),
+}
 PARTS = len(_JOINTS_OF_PART)
 
 

@@ -11,9 +11,9 @@ from ag3d.model.body import label as labels
 from ag3d.model.deformer import deformer as deformer_module
 from ag3d.model.generator import Generator
 from ag3d.model.kernels import compiler, field
+from ag3d.model.networks.decoder import Decoder
 from ag3d.model.rendering import field as plain_field
 from ag3d.model.rendering import planes
-from ag3d.model.networks.decoder import Decoder
 from tests.model.kernels.compiled import on_the_processor
 
 SMALL = Network(
@@ -41,7 +41,9 @@ def people(number: int) -> torch.Tensor:
     g = torch.Generator().manual_seed(3)
     pose = 0.3 * torch.randn(number, 69, generator=g)
     orient = torch.tensor([[torch.pi, 0.0, 0.0]]).expand(number, 3)
-    return labels.pack(torch.tensor([[0.0, 0.15, 0.0]]).expand(number, 3), orient, pose, torch.randn(number, 10, generator=g))
+    return labels.pack(
+        torch.tensor([[0.0, 0.15, 0.0]]).expand(number, 3), orient, pose, torch.randn(number, 10, generator=g)
+    )
 
 
 def test_the_search_finds_what_the_plain_one_finds(device, tiny_body, monkeypatch):
