@@ -225,8 +225,8 @@ class Renderer(nn.Module):
         if posed is not None:
             gradient = deformer.carry_gradient(gradient, points, posed, image)
             if self.settings.departures.body_bounds:  # cameras may look anywhere
-                gradient = torch.einsum("nrc,nr->nc", parts.cam2world[image, :3, :3], gradient)
-        return F.normalize(gradient * gradient.new_tensor([-1.0, 1.0, 1.0]), dim=1, eps=1e-12)
+                gradient = (parts.cam2world[:, :3, :3][image] * gradient[:, :, None]).sum(1)
+        return F.normalize(torch.cat([-gradient[:, :1], gradient[:, 1:]], dim=1), dim=1, eps=1e-12)
 
 
 def _rays_with(ray: torch.Tensor, batch: int, per_image: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -192,7 +192,16 @@ def test_half_precision_of_the_image_kernels(dtype, tolerance):
 @pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2"])
 def test_kernels_compile_without_a_gpu(name, arch):
     pytest.importorskip("cuda.core")
-    sizes = {"CHANNELS": 32, "COLORS": 32, "HIDDEN": 64, "VEC": 4, "TYPE": int(name[-1]) if name[-1].isdigit() else 0}
+    sizes = {
+        "CHANNELS": 32,
+        "COLORS": 32,
+        "HIDDEN": 64,
+        "VEC": 4,
+        "UP": 1,
+        "DOWN": 2,
+        "PARTS": 15,
+        "TYPE": int(name[-1]) if name[-1].isdigit() else 0,
+    }
     try:
         code = compiler.compile_cubin(name.rstrip("012"), arch, tuple(sizes.items())).code
     except Exception as problem:
