@@ -72,7 +72,7 @@ DEVICE bool solve(float* x, float* inverse, const float* target, const float* ta
     blend(m, x, table, box, w, h, d);
     UNROLL for (int r = 0; r < 3; ++r)
         residual[r] = m[4 * r] * x[0] + m[4 * r + 1] * x[1] + m[4 * r + 2] * x[2] + m[4 * r + 3] - target[r];
-    for (int iteration = 0; iteration < 10; ++iteration) {
+    for (int iteration = 0; iteration < 15; ++iteration) {
         float step[3], next[3], change[3], left[3], back[3];
         times(step, inverse, residual);
         UNROLL for (int r = 0; r < 3; ++r) { step[r] = -step[r]; x[r] += step[r]; }

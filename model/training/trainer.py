@@ -118,15 +118,16 @@ class Trainer:
         for chunk in self._chunks("density"):
             ws = self._styles("density", z, chunk)
             points = losses.density_points(len(chunk), DENSITY_POINTS, DENSITY_JITTER, self.device)
-            variation = losses.density_variation(self.G, ws, points)
+            planes = self.G.planes(ws)
+            variation = losses.density_variation(self.G, ws, points, planes)
             self.averages.add("loss/density", variation)
             loss = settings.density * variation
             if settings.minimal_surface > 0:
-                surface = losses.minimal_surface(self.G.field(points, ws, shown=False)["sdf"])
+                surface = losses.minimal_surface(self.G.field(points, ws, planes=planes, shown=False)["sdf"])
                 self.averages.add("loss/minimal_surface", surface)
                 loss = loss + settings.minimal_surface * surface
             if settings.body_prior > 0:
-                prior = body_prior.residual(self.G, ws)
+                prior = body_prior.residual(self.G, ws, planes)
                 self.averages.add("loss/body_prior", prior)
                 loss = loss + settings.body_prior * prior
             if loss.requires_grad:  # not with a frozen field
@@ -186,7 +187,9 @@ class Trainer:
                     penalty = self._r1(dict(zip(real, pictures)), label)
                     found = torch.autograd.grad(penalty.sum() * self._r1_weight, parameters, allow_unused=True)
                 self._reached = [gradient is not None for gradient in found]
-                return penalty.detach(), *(gradient for gradient in found if gradient is not None)
+                # In the parameters' own layout, as the optimiser wants it.
+                laid = (torch.empty_like(p).copy_(g) for p, g in zip(parameters, found) if g is not None)
+                return penalty.detach(), *laid
 
             self._recorded["r1"] = Recorded(gradients)
             self._recorded["r1"].on = True
