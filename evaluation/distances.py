@@ -82,9 +82,11 @@ def _kinds(protocol: Protocol, pair: Pair, main: bool) -> dict[str, Entry]:
 
 
 def _frechet(pair: Pair) -> Entry:
-    spread = frechet.bootstrap(pair.fake, pair.real, pair.settings.bootstrap, pair.settings.seed)
-    value = frechet.distance_of_features(pair.fake, pair.real)
-    return {"value": value, **vars(spread), "floor": pair.halves(frechet.distance_of_features)}
+    def estimate(x: np.ndarray, y: np.ndarray) -> float:
+        return frechet.distance(x, y, pair.device)
+
+    spread = frechet.bootstrap(pair.fake, pair.real, pair.settings.bootstrap, pair.settings.seed, pair.device)
+    return {"value": estimate(pair.fake, pair.real), **vars(spread), "floor": pair.halves(estimate)}
 
 
 def _kid(pair: Pair) -> Entry:

@@ -28,10 +28,10 @@ def people(count: int, seed: int) -> list[np.ndarray]:
 def test_distances_order_damage(blazepose, embedding):
     network = EmbeddedFeatures(embedding, blazepose)
     real = network(people(60, 0))
-    same = frechet.distance_of_features(real, network(people(60, 1)))
-    blurred = frechet.distance_of_features(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
-    turned = frechet.distance_of_features(real, network([i[::-1].copy() for i in people(60, 1)]))
-    collapsed = frechet.distance_of_features(real, network(people(3, 1) * 20))
+    same = frechet.distance(real, network(people(60, 1)))
+    blurred = frechet.distance(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
+    turned = frechet.distance(real, network([i[::-1].copy() for i in people(60, 1)]))
+    collapsed = frechet.distance(real, network(people(3, 1) * 20))
     assert real.shape == (60, embedding.dimensions)
     assert same < 0.5 * min(blurred, turned, collapsed)
 
