@@ -14,7 +14,17 @@ import numpy as np
 
 from ag3d import console
 from ag3d.config.ablations import FULL
-from ag3d.evaluation.comparison import Column, Row, Table, Value, columns_of, entries, read_measurements, table_names
+from ag3d.evaluation.comparison import (
+    Column,
+    Row,
+    Table,
+    Value,
+    columns_of,
+    entries,
+    few,
+    read_measurements,
+    table_names,
+)
 from ag3d.evaluation.descriptions import describe
 from ag3d.evaluation.table_formats import FORMATS
 from ag3d.files import write_text
@@ -34,7 +44,8 @@ def ablations(variants: dict[str, list[dict[str, Any]]]) -> list[Table]:
 
 def _table(name: str, variants: dict[str, list[dict[str, Any]]], columns: list[Column]) -> Table:
     rows = [_row(variant, members, name) for variant, members in variants.items()]
-    notes = [describe(name, [column.name for column in columns]), SPREAD]
+    every = [measured for members in variants.values() for measured in members]
+    notes = [describe(name, [column.name for column in columns]), SPREAD, *few(every, name)]
     return Table(f"Ablations, {name}", columns, rows, HEAD, notes, name)
 
 

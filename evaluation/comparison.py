@@ -53,6 +53,7 @@ class Row:
     values: dict[str, Value] = field(default_factory=dict)  # by the columns' names
     source: str = ""  # publication of a quoted row
     run: bool = True
+    absent: str = NOT_RUN  # what stands in the cells of a row that was not
     competes: bool = True  # for the best of a column
 
 
@@ -146,7 +147,7 @@ def _table(name: str, members: list[dict[str, Any]], others: list[dict[str, Any]
     rows.sort(key=lambda row: (row.cells[0], float(row.cells[1]) if row.cells[1] != "–" else 0))
     rows += _floor(members[-1], name)
     columns = columns_of(members, name)
-    notes = [f"{describe(name, [column.name for column in columns])} {spread(name)}".strip(), *_few(members, name)]
+    notes = [f"{describe(name, [column.name for column in columns])} {spread(name)}".strip(), *few(members, name)]
     return Table(title_of(name, members), columns, rows, notes=notes, name=name)
 
 
@@ -179,16 +180,26 @@ def _floor(measured: dict[str, Any], name: str) -> list[Row]:
     return [Row(cells, values, competes=False)]
 
 
-def _few(members: list[dict[str, Any]], name: str) -> list[str]:
-    """A warning where images are fewer than dimensions."""
-    found = [m for measured in members for m in entries(measured, name).values() if "bias" in m]
-    few = [m for m in found if min(m["fakes"], m["reals"]) <= m["dimensions"]]
-    if not few:
+def few(members: list[dict[str, Any]], name: str) -> list[str]:
+    """A warning where images are fewer than dimensions, and by how much that raises the values."""
+    found = [(column, m) for measured in members for column, m in entries(measured, name).items() if "bias" in m]
+    scarce = [(column, m) for column, m in found if min(m["fakes"], m["reals"]) <= m["dimensions"]]
+    if not scarce:
         return []
-    low = min(min(m["fakes"], m["reals"]) for m in few)
+    low = min(min(m["fakes"], m["reals"]) for _, m in scarce)
+    biases: dict[str, list[float]] = {}
+    for column, m in scarce:
+        biases.setdefault(column, []).append(m["bias"])
+    amounts = "; ".join(f"{column} {_span(biases[column])}" for column in sorted(biases, key=column_order))
     return [
-        f"With {low} images, fewer than the features have dimensions, the distances are too large; see bias in the JSON files."
+        f"With {low} images, not more than the features have dimensions, the distances are too large, by about {amounts} "
+        "(bootstrap)."
     ]
+
+
+def _span(values: list[float]) -> str:
+    ends = list(dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values))))
+    return " to ".join(ends)
 
 
 def _by_protocol(measurements: list[dict[str, Any]], name: str) -> list[list[dict[str, Any]]]:

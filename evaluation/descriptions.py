@@ -36,6 +36,7 @@ _GEOMETRY = {
     "95 % mm": "95 %: point below which that share of these distances lies.",
     "opposite IoU": "Opposite IoU: outlines from opposite sides, one mirrored.",
     "colour": "Colour: difference (of 255) between what cameras 10° apart see at the same places.",
+    "identity": "Identity: how differently a person looks to cameras 30° apart, as a share of the difference between people.",
     "flicker": "Flicker: difference (of 255) at a place of the body between successive frames of a walk.",
 }
 _STREAMS = ("image", "normal", "face")

@@ -7,7 +7,7 @@ import html
 import io
 from collections.abc import Callable
 
-from ag3d.evaluation.comparison import NOT_RUN, Column, Row, Table
+from ag3d.evaluation.comparison import Column, Row, Table
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
@@ -27,7 +27,7 @@ def to_csv(tables: list[Table]) -> str:
             first += [""] * (4 - len(first))
             for column in table.columns:
                 value = row.values.get(column.name)
-                numbers = ["" if row.run else NOT_RUN, ""]
+                numbers = ["" if row.run else row.absent, ""]
                 if value is not None:
                     numbers = [f"{value.value:.6g}", f"{value.deviation:.6g}" if value.deviation else ""]
                 protocol = "" if value is None else value.protocol
@@ -141,7 +141,7 @@ def _cells(table: Table, row: Row, bold: str) -> list[str]:
 def _cell(table: Table, row: Row, column: Column, bold: str) -> str:
     value = row.values.get(column.name)
     if value is None:
-        return "–" if row.run else NOT_RUN
+        return "–" if row.run else row.absent
     best = row.competes and value.value == table.best(column)
     return value.text(bold if best else "{}")
 

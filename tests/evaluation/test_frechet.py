@@ -60,7 +60,9 @@ def test_ill_conditioned_covariances_cost_no_digits(count, smallest):
 
 def test_singular_covariances_of_many_vectors():
     """Columns that repeat each other, and one that is constant."""
-    x, y = (np.column_stack([p, p @ np.ones((6, 3)), np.full(len(p), 2.0)]) for p in (correlated(90, 6, s) for s in (0, 1)))
+    x, y = (
+        np.column_stack([p, p @ np.ones((6, 3)), np.full(len(p), 2.0)]) for p in (correlated(90, 6, s) for s in (0, 1))
+    )
     x = x.astype(np.float32)
     assert frechet.distance(x, y) == pytest.approx(by_singular_values(x, y), rel=1e-6)
 
