@@ -30,18 +30,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """A measured number under a protocol; `deviation` is 0 where none is known."""
+    """A measured number under a protocol; `deviation` is None where none is known."""
 
     value: float
-    deviation: float = 0.0
+    deviation: float | None = None
     protocol: str = ""
 
     def text(self, bold: str = "{}") -> str:
         size = abs(self.value)
         if 0 < size < 1e-4:
-            return bold.format(f"{self.value:.1e}") + (f" ± {self.deviation:.1e}" if self.deviation else "")
+            return bold.format(f"{self.value:.1e}") + (f" ± {self.deviation:.1e}" if self.deviation is not None else "")
         decimals = 2 if size >= 10 else 3 if size >= 0.1 or not size else 2 - int(np.floor(np.log10(size)))
-        spread = f" ± {self.deviation:.{decimals}f}" if self.deviation else ""
+        spread = f" ± {self.deviation:.{decimals}f}" if self.deviation is not None else ""
         return bold.format(f"{self.value:.{decimals}f}") + spread
 
 
@@ -147,7 +147,9 @@ def _table(name: str, members: list[dict[str, Any]], others: list[dict[str, Any]
     rows.sort(key=lambda row: (row.cells[0], float(row.cells[1]) if row.cells[1] != "–" else 0))
     rows += _floor(members[-1], name)
     columns = columns_of(members, name)
-    notes = [f"{describe(name, [column.name for column in columns])} {spread(name)}".strip(), *few(members, name)]
+    people = "'images' is generated / data set." if name != "geometry" else ""
+    words = (describe(name, [column.name for column in columns]), people, spread(name))
+    notes = [" ".join(filter(None, words)), *few(members, name)]
     return Table(title_of(name, members), columns, rows, notes=notes, name=name)
 
 
@@ -159,7 +161,7 @@ def _row(measured: dict[str, Any], found: dict[str, dict[str, Any]]) -> Row:
 
 
 def value_of(metric: dict[str, Any]) -> Value:
-    return Value(metric["value"], metric.get("deviation") or 0.0, metric["protocol_id"])
+    return Value(metric["value"], metric.get("deviation"), metric["protocol_id"])
 
 
 def _images(found: dict[str, dict[str, Any]]) -> str:
@@ -172,7 +174,7 @@ def _images(found: dict[str, dict[str, Any]]) -> str:
 def _floor(measured: dict[str, Any], name: str) -> list[Row]:
     """What the data set scores: a value near this cannot be told from perfect."""
     found = entries(measured, name)
-    values = {c: Value(m["floor"], 0.0, m["protocol_id"]) for c, m in found.items() if m.get("floor") is not None}
+    values = {c: Value(m["floor"], None, m["protocol_id"]) for c, m in found.items() if m.get("floor") is not None}
     if not values:
         return []
     reals = max(metric["reals"] for metric in found.values())

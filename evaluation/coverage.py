@@ -23,6 +23,15 @@ def precision_recall(
     return _inside(a, b, k), _inside(b, a, k)
 
 
+def share_error(share: float, count: int) -> dict[str, float]:
+    """Standard error of a share of `count` pictures, and its 95 % interval (Wilson 1927), which is wide at 0 and 1 too."""
+    z = 1.96
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    deviation = float(np.sqrt(share * (1 - share) / count))
+    return {"deviation": deviation, "low": max(0.0, float(middle - half)), "high": min(1.0, float(middle + half))}
+
+
 def nearest(
     fake: np.ndarray, real: np.ndarray, k: int, device: torch.device | str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:

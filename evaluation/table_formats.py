@@ -29,7 +29,7 @@ def to_csv(tables: list[Table]) -> str:
                 value = row.values.get(column.name)
                 numbers = ["" if row.run else row.absent, ""]
                 if value is not None:
-                    numbers = [f"{value.value:.6g}", f"{value.deviation:.6g}" if value.deviation else ""]
+                    numbers = [f"{value.value:.6g}", "" if value.deviation is None else f"{value.deviation:.6g}"]
                 protocol = "" if value is None else value.protocol
                 writer.writerow([*first, column.name, *numbers, column.better, protocol, row.source])
     return out.getvalue()

@@ -163,7 +163,8 @@ def test_command_measures_and_keeps_features_by_content(
         *(f"{kind}_{stream}" for kind in kinds for stream in streams),
         *(f"frechet_embedded_{stream}_detection" for stream in streams),
         *("copied_embedded_image", "sliced_patches_image", "sliced_patches_normal", "pose_pck"),
-        *("surface_angle", "surface_overlap", "surface_body", "turning_silhouette", "turning_color", "flicker"),
+        *("surface_angle", "surface_overlap", "surface_body", "turning_silhouette", "turning_color"),
+        *("turning_identity", "flicker"),
     }
     assert all(m["protocol_id"] in first["protocols"] for m in first["metrics"].values())
     assert all(np.isfinite(m["value"]) for m in first["metrics"].values())
