@@ -24,12 +24,11 @@ def precision_recall(
 
 
 def share_error(share: float, count: int) -> dict[str, float]:
-    """Standard error of a share of `count` pictures, and its 95 % interval (Wilson 1927), which is wide at 0 and 1 too."""
+    """95 % interval of a share of `count` pictures (Wilson 1927), and the standard error that it stands for: not 0 at 0 and 1."""
     z = 1.96
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    deviation = float(np.sqrt(share * (1 - share) / count))
-    return {"deviation": deviation, "low": max(0.0, float(middle - half)), "high": min(1.0, float(middle + half))}
+    return {"deviation": float(half / z), "low": max(0.0, float(middle - half)), "high": min(1.0, float(middle + half))}
 
 
 def nearest(

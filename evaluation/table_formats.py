@@ -96,7 +96,7 @@ def to_page(tables: list[Table]) -> str:
     style = "".join(
         (
             "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:CanvasText;background:Canvas}",
-            "figure{margin:0 0 2.5rem}table{border-collapse:collapse}th,td{padding:.25rem .9rem .25rem 0;text-align:left}",
+            "figure{margin:0 0 2.5rem}table{border-collapse:collapse}th,td{padding:.25rem .9rem .25rem 0;text-align:left;white-space:nowrap}",
             "thead th{border-top:2px solid;border-bottom:1px solid}tbody tr:last-child td{border-bottom:2px solid}",
             ".aside{opacity:.65}figcaption{margin-top:.6rem;max-width:60rem;font-size:.85em;opacity:.8}",
         )

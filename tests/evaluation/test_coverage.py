@@ -66,5 +66,6 @@ def test_error_of_a_share():
         random.binomial(200, 0.3, 20_000).std() / 200, rel=0.03
     )
     none = coverage.share_error(0.0, 50)
-    assert (none["deviation"], none["low"]) == (0.0, 0.0)
+    assert none["low"] == pytest.approx(0.0, abs=1e-12)
+    assert none["deviation"] == pytest.approx(0.0714 / 2 / 1.96, abs=1e-3)
     assert none["high"] == pytest.approx(0.0714, abs=1e-3)  # 1.96² / (50 + 1.96²)
