@@ -41,6 +41,13 @@ def test_features_repeat(blazepose):
     np.testing.assert_array_equal(first, second)
 
 
+def test_threads_do_not_mix_pictures_up(blazepose):
+    network, images = EmbeddedFeatures(EMBEDDINGS[0], blazepose), people(24, 6)
+    together = network(images)
+    np.testing.assert_array_equal(together, np.concatenate([network([image]) for image in images]))
+    assert len(np.unique(together, axis=0)) == 24
+
+
 def test_resize_averages_when_it_shrinks():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
