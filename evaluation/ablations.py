@@ -23,6 +23,7 @@ from ag3d.evaluation.comparison import (
     entries,
     few,
     read_measurements,
+    several_versions,
     table_names,
 )
 from ag3d.evaluation.descriptions import describe
@@ -47,7 +48,7 @@ def _table(name: str, variants: dict[str, list[dict[str, Any]]], columns: list[C
     rows = [_row(variant, members, name) for variant, members in variants.items()]
     close = [column.name for column in columns if _close(rows, column)]
     every = [measured for members in variants.values() for measured in members]
-    notes = [describe(name, [column.name for column in columns]), SPREAD, *few(every, name)]
+    notes = [describe(name, [column.name for column in columns]), SPREAD, *few(every, name), *several_versions(every)]
     if close:
         notes.append(CLOSE.format(", ".join(close)))
     return Table(f"Ablations, {name}", columns, rows, HEAD, notes, name)

@@ -149,7 +149,7 @@ def _table(name: str, members: list[dict[str, Any]], others: list[dict[str, Any]
     columns = columns_of(members, name)
     people = "'images' is generated / data set." if name != "geometry" else ""
     words = (describe(name, [column.name for column in columns]), people, spread(name))
-    notes = [" ".join(filter(None, words)), *few(members, name)]
+    notes = [" ".join(filter(None, words)), *few(members, name), *several_versions(members)]
     return Table(title_of(name, members), columns, rows, notes=notes, name=name)
 
 
@@ -197,6 +197,12 @@ def few(members: list[dict[str, Any]], name: str) -> list[str]:
         f"With {low} images, not more than the features have dimensions, the distances are too large, by about {amounts} "
         "(bootstrap)."
     ]
+
+
+def several_versions(members: list[dict[str, Any]]) -> list[str]:
+    """A warning where different versions of the program measured: it may have drawn the same people a little otherwise."""
+    found = sorted({version for m in members if (version := m.get("versions", {}).get("ag3d"))})
+    return [f"Measured with different versions of the program: {', '.join(found)}."] if len(found) > 1 else []
 
 
 def _span(values: list[float]) -> str:

@@ -216,3 +216,9 @@ def test_few_images_are_said_to_raise_the_distance_and_by_how_much():
     assert "With 140 images" in to_markdown(comparison([few]))
     assert "too large, by about image 0.25; normal 0.25 (bootstrap)" in to_markdown(comparison([few]))
     assert "too large" not in to_markdown(comparison([many]))
+
+
+def test_different_versions_of_the_program_are_named():
+    first, second = ({**measured(name, 1, 0.9), "versions": {"ag3d": name}} for name in ("1.0 abc", "1.0 def"))
+    assert "different versions of the program: 1.0 abc, 1.0 def." in to_markdown(comparison([first, second]))
+    assert "different versions" not in to_markdown(comparison([first, first]))
