@@ -120,9 +120,10 @@ def caption(table: Table) -> list[str]:
         for column, protocol in table.protocols.items():
             grouped.setdefault(protocol, []).append(column)
         lines.append("Protocols: " + "; ".join(f"{id_} ({', '.join(names)})" for id_, names in grouped.items()) + ".")
-    quoted = [f"{row.cells[0]}: {row.source}" for row in table.rows if row.source]
-    if quoted:
-        lines.append("Quoted, not measured here: " + "; ".join(quoted) + ".")
+    for text, run in (("Quoted, not measured here", True), ("Publications to enter values from", False)):
+        sources = [f"{row.cells[0]}: {row.source}" for row in table.rows if row.source and row.run == run]
+        if sources:
+            lines.append(f"{text}: {'; '.join(sources)}.")
     return lines
 
 

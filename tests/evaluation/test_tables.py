@@ -171,6 +171,7 @@ def test_published_values_of_one_data_set_and_protocol_share_a_table(tmp_path):
     text = to_markdown([first])
     assert "| B | **0.500** |" in text
     assert "| E | not entered |" in text
+    assert "Publications to enter values from: E: s." in text
     assert [row.cells for row in second.rows] == [("C",)]
     assert "**0.1" not in to_markdown([second])
     assert read_published(path, "demo-data") == []
