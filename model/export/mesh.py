@@ -79,17 +79,20 @@ def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) 
     return np.concatenate(out)
 
 
-@torch.no_grad()
 def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor) -> trimesh.Trimesh:
     """The canonical mesh skinned by the deformer's weights, in the world of the label [1,111] turned upright (y up)."""
-    device = label.device
-    points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
+    points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(label.device)
+    posed = mesh.copy()
+    posed.vertices = (carried(generator, points, label) * points.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
+    return posed
+
+
+@torch.no_grad()
+def carried(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Canonical points [n,3] where the deformer carries them in the world of the label [1,111]: [n,3]."""
     transforms = generator.deformer.pose(label).transforms[0]
     blended = (generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4)
-    moved = torch.einsum("nrc,nc->nr", blended[:, :, :3], points) + blended[:, :, 3]
-    posed = mesh.copy()
-    posed.vertices = (moved * moved.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
-    return posed
+    return torch.einsum("nrc,nc->nr", blended[:, :, :3], points) + blended[:, :, 3]
 
 
 def smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:

@@ -26,12 +26,17 @@ def picture(mesh: trimesh.Trimesh, side: int = 384, turn: float = 0.0, colored: 
 
 def picture_by(mesh: trimesh.Trimesh, label: torch.Tensor, side: int) -> np.ndarray:
     """A grey picture of a posed mesh (see posed_mesh) by the camera of the label [1,111]: uint8 [side,side,3]."""
-    parts = labels.split(label.cpu())
     world = torch.from_numpy(np.asarray(mesh.vertices) * [1, -1, -1]).float()
+    local, screen = seen_by(world, label.cpu(), 2 * side)
+    return _shaded(mesh, local, screen, side, colored=False)
+
+
+def seen_by(world: torch.Tensor, label: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points [V,3] of a label's world by its camera [1,111]: in the camera's axes [V,3], and as pixels and depth [V,3]."""
+    parts = labels.split(label)
     local = (world - parts.cam2world[0, :3, 3]) @ parts.cam2world[0, :3, :3]
     flat = (local / local[:, 2:]) @ parts.intrinsics[0].T
-    screen = torch.cat([flat[:, :2] * 2 * side, local[:, 2:]], dim=1)
-    return _shaded(mesh, local, screen, side, colored=False)
+    return local, torch.cat([flat[:, :2] * side, local[:, 2:]], dim=1)
 
 
 def _shaded(mesh: trimesh.Trimesh, points: torch.Tensor, screen: torch.Tensor, side: int, colored: bool) -> np.ndarray:

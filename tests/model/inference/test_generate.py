@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ag3d.errors import UserError
+from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.generator import Generator
 from ag3d.model.inference import generate
 from ag3d.model.inference.motion import motion_labels
@@ -70,8 +71,8 @@ def test_the_same_seed_gives_the_same_bytes(command, tmp_path: Path, what: str) 
 def test_sheets_show_the_seeds_in_order(command, tmp_path: Path) -> None:
     pair = cv2.imread(str(command("samples", tmp_path / "pair.png", batch=1)))
     second = cv2.imread(str(command("samples", tmp_path / "second.png", batch=1, seed=1, number=1)))
-    assert np.array_equal(pair[:, 24:], second)
-    assert not np.array_equal(pair[:, :24], second)
+    assert np.abs(pair[:, 24:].astype(int) - second).max() <= 1  # a rounding, at most
+    assert np.abs(pair[:, :24].astype(int) - second).mean() > 5
 
 
 def test_truncation_zero_is_one_person(command, tmp_path: Path) -> None:
@@ -87,10 +88,11 @@ def test_kinds_are_chosen(command, tmp_path: Path) -> None:
     some = cv2.imread(str(command("samples", tmp_path / "some.png", batch=1, show="depth,image,mesh", voxels=40)))
     assert np.array_equal(some[:24], everything[72:])
     assert np.array_equal(some[24:48], everything[:24])
-    mesh = some[48:, :24]
-    assert 0.05 < (mesh < 250).all(-1).mean() < 0.7
-    covered, seen = (mesh < 250).all(-1), (everything[48:72, :24] < 240).any(-1)  # the same person as the normals show
-    assert (covered & seen).sum() > 0.6 * (covered | seen).sum()
+    command("samples", tmp_path / "mesh.npz", batch=1, show="depth,mesh", side=16)
+    with np.load(tmp_path / "mesh.npz") as found:
+        covered, seen = (found["mesh"] < 250).all(-1), found["opacity"] > 0.5
+    assert 0.05 < covered.mean() < 0.5
+    assert (covered & seen).sum() > 0.7 * (covered | seen).sum()  # the same people as the rendering shows
 
 
 def test_people_by_name(command, people: People, tmp_path: Path) -> None:
@@ -198,6 +200,11 @@ def test_interpolation_passes_the_people(people: People) -> None:
         assert max(steps[k], steps[(k + 1) % 6]) < whole
 
 
+def assert_turns(first: torch.Tensor, second: torch.Tensor) -> None:
+    first, second = (axis_angle_to_matrix(label[:, 29:101].unflatten(1, (24, 3))) for label in (first, second))
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
+
+
 def test_interpolation_of_one_thing(people: People) -> None:
     def made(between: str, frames: int = 6, **more) -> tuple[torch.Tensor, torch.Tensor]:
         shots = list(generate.interpolation(people, frames, LOOK, between, **more))
@@ -212,10 +219,10 @@ def test_interpolation_of_one_thing(people: People) -> None:
     label, ws = made("pose")
     torch.testing.assert_close(ws, people.ws[:1].expand_as(ws))
     torch.testing.assert_close(label[:, build], people.label[:1, build].expand(6, -1))
-    torch.testing.assert_close(label[::2, pose], people.label[:, pose], atol=1e-5, rtol=0)
+    assert_turns(label[::2], people.label)
     label, ws = made("both", 5, closed=False)
     torch.testing.assert_close(ws[::2], people.ws)
-    torch.testing.assert_close(label[::2], people.label, atol=1e-5, rtol=0)
+    assert_turns(label[::2], people.label)
     assert len(made("both", 2, closed=False)[0]) == 2
 
 
