@@ -34,7 +34,7 @@ from ag3d.model.training.images import prepare
 from ag3d.shards import decode_image, save_png
 
 _DRAWN = 512  # random styles that tell how styles vary
-_LOG = "image {image:.4f}  normal {normal:.4f}  mask {mask:.4f}"
+_LOG = "image {image:.4f}  raw {raw:.4f}  normal {normal:.4f}  mask {mask:.4f}"
 
 
 @dataclass
@@ -75,10 +75,10 @@ def target_of(image: np.ndarray, normal: np.ndarray | None, mask: np.ndarray, la
 
 def losses(out: dict[str, torch.Tensor], target: Target) -> dict[str, torch.Tensor]:
     """How far renderings [B] are from the target, each kind [B]."""
-    found = {"image": _pyramid(out["image"], target.image)}
-    found["image"] = found["image"] + 0.5 * _pyramid(
-        out["image_raw"], _shrunk(target.image, out["image_raw"].shape[-1])
-    )
+    found = {
+        "image": _pyramid(out["image"], target.image),
+        "raw": _pyramid(out["image_raw"], _shrunk(target.image, out["image_raw"].shape[-1])),
+    }
     found["mask"] = (out["opacity"] - target.mask).square().mean(dim=(1, 2, 3))
     if target.normal is not None:
         # Where both are: the outline is the mask's affair.
@@ -169,7 +169,8 @@ def _wide(w: torch.Tensor, generator: Generator) -> torch.Tensor:
 
 
 def _sum(found: dict[str, torch.Tensor], weights: Weights) -> torch.Tensor:
-    return weights.image * found["image"] + weights.normal * found["normal"] + weights.mask * found["mask"]
+    colors = found["image"] + 0.5 * found["raw"]  # meshes have the raw rendering's colours
+    return weights.image * colors + weights.normal * found["normal"] + weights.mask * found["mask"]
 
 
 def _pyramid(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
