@@ -81,10 +81,11 @@ def losses(out: dict[str, torch.Tensor], target: Target) -> dict[str, torch.Tens
     }
     found["mask"] = (out["opacity"] - target.mask).square().mean(dim=(1, 2, 3))
     if target.normal is not None:
-        # Where both are: the outline is the mask's affair.
-        both = target.mask * out["opacity"].detach()
-        difference = ((out["image_normal"] - target.normal).abs() * both).sum(dim=(1, 2, 3))
-        found["normal"] = difference / both.sum(dim=(1, 2, 3)).clamp_min(1)
+        # Where both are, as directions: the outline is the mask's affair.
+        both = (target.mask * out["opacity"])[:, 0].detach()
+        directions = (_directions(out["image_normal"], out["opacity"]), _directions(target.normal, target.mask))
+        away = 1 - (directions[0] * directions[1]).sum(1)  # 1 - cosine of the angle between them
+        found["normal"] = (away * both).sum(dim=(1, 2)) / both.sum(dim=(1, 2)).clamp_min(1)
     else:
         found["normal"] = torch.zeros_like(found["mask"])
     return found
@@ -181,6 +182,11 @@ def _pyramid(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         total, levels = total + (first - second).abs().mean(dim=(1, 2, 3)), levels + 1
         first, second = F.avg_pool2d(first, 2), F.avg_pool2d(second, 2)
     return total / levels
+
+
+def _directions(normal: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+    """Unit normals [B,3,r,r] of normal maps over white."""
+    return F.normalize(normal - (1 - cover), dim=1, eps=1e-3)
 
 
 def _shrunk(image: torch.Tensor, side: int) -> torch.Tensor:

@@ -42,6 +42,19 @@ def photograph(small_generator: Generator, pose_distribution: torch.Tensor) -> d
 
 
 @pytest.fixture(scope="module")
+def target(small_generator: Generator, photograph: dict[str, np.ndarray]) -> invert.Target:
+    """Normals and mask as the network sees them; resizing them to 16 pixels would blur everything."""
+    parts = (photograph[key] for key in ("image", "normal", "mask", "label"))
+    resized = invert.target_of(*parts, small_generator)
+    with torch.no_grad():
+        out = small_generator.synthesis(torch.from_numpy(photograph["ws"])[None], resized.label)
+    for found, expected in ((resized.mask, out["opacity"]), (resized.normal, out["image_normal"])):
+        pair = torch.stack([found.flatten(), expected.flatten()])
+        assert float(torch.corrcoef(pair)[0, 1]) > 0.8  # upright, and not mirrored
+    return invert.Target(resized.image, out["image_normal"], out["opacity"], resized.label)
+
+
+@pytest.fixture(scope="module")
 def data(photograph: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "00000.zip"
     with write_shard(path, {}) as shard:
@@ -64,9 +77,8 @@ def command(small_checkpoint: Path, tiny_body_path: Path, monkeypatch: pytest.Mo
     return run
 
 
-def test_the_person_is_found(small_generator: Generator, photograph: dict[str, np.ndarray]) -> None:
+def test_the_person_is_found(small_generator: Generator, target: invert.Target) -> None:
     """Nearer to the photograph than the best of the random people, in colour, normals and outline; and the same again."""
-    target = invert.target_of(*(photograph[key] for key in ("image", "normal", "mask", "label")), small_generator)
     ws, history = invert.invert(small_generator, target, STEPS, starts=6, rate=0.1)
     assert ws.shape == (1, small_generator.num_ws, 8)
     assert not ws.requires_grad
@@ -79,8 +91,8 @@ def test_the_person_is_found(small_generator: Generator, photograph: dict[str, n
     found, before = invert.losses(out, target), invert.losses(usual, target)
     assert float(found["image"]) < 0.5 * float(before["image"])
     assert float(found["image"]) < 0.8 * history[0]["image"]
-    assert float(found["normal"]) < float(before["normal"])
-    assert float(found["mask"]) <= 1.05 * float(before["mask"])
+    assert float(found["normal"]) < 0.03
+    assert float(found["mask"]) < 0.005
     again, _ = invert.invert(small_generator, target, STEPS, starts=6, rate=0.1)
     assert torch.equal(again, ws)
 
@@ -91,12 +103,12 @@ def losses_of(generator: Generator, ws: torch.Tensor, target: invert.Target) -> 
     return invert.losses(out | {"image": out["image"].clamp(-1, 1)}, target)  # as a photograph has it
 
 
-def test_each_loss_counts(small_generator: Generator, photograph: dict[str, np.ndarray]) -> None:
-    target = invert.target_of(*(photograph[key] for key in ("image", "normal", "mask", "label")), small_generator)
+def test_each_loss_counts(small_generator: Generator, photograph: dict[str, np.ndarray], target: invert.Target) -> None:
     people = torch.from_numpy(photograph["ws"])[None]
     own, other = (losses_of(small_generator, ws, target) for ws in (people, people.flip(-1)))
     assert float(own["image"]) < 0.02  # what is left comes of rounding and resizing
-    assert float(own["mask"]) < 0.02
+    assert float(own["mask"]) < 1e-4
+    assert abs(float(own["normal"])) < 1e-4
     for kind in ("image", "normal", "mask"):
         assert float(own[kind]) < 0.5 * float(other[kind]), kind
     bare = invert.target_of(photograph["image"], None, photograph["mask"], photograph["label"], small_generator)
@@ -104,8 +116,14 @@ def test_each_loss_counts(small_generator: Generator, photograph: dict[str, np.n
         assert float(invert.losses(small_generator.synthesis(people, target.label), bare)["normal"]) == 0
 
 
-def test_staying_near_the_average(small_generator: Generator, photograph: dict[str, np.ndarray]) -> None:
-    target = invert.target_of(*(photograph[key] for key in ("image", "normal", "mask", "label")), small_generator)
+@pytest.mark.parametrize("kind", ["normal", "mask"])
+def test_normals_and_outlines_lead_alone(small_generator: Generator, target: invert.Target, kind: str) -> None:
+    weights = invert.Weights(**{"image": 0.0, "normal": 0.0, "mask": 0.0, "usual": 0.0, kind: 1.0})
+    _, history = invert.invert(small_generator, target, 20, starts=0, rate=0.05, weights=weights)
+    assert min(row[kind] for row in history) < 0.8 * history[0][kind]
+
+
+def test_staying_near_the_average(small_generator: Generator, target: invert.Target) -> None:
     mean = small_generator.backbone.mapping.w_avg
     far, near = (
         (invert.invert(small_generator, target, 12, starts=0, rate=0.1, weights=invert.Weights(usual=weight))[0] - mean)
