@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -279,6 +280,18 @@ def test_canonical_sheet_is_of_the_zero_pose(command, people: People, tmp_path: 
     for row, kind in enumerate(("image", "raw", "normal", "depth")):
         tiles = sheet[24 * row : 24 * row + 24].reshape(24, 3, 24, 3).swapaxes(0, 1)
         assert np.abs(tiles.astype(int) - expected[kind]).max() <= 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("name", ["people.png", "people.npz", "walk.mp4", "person.glb"])
+def test_a_gpu_repeats_itself(small_checkpoint: Path, tiny_body_path: Path, poses_path: Path, tmp_path: Path, name: str) -> None:  # fmt: skip
+    what = {"walk.mp4": "generate animation", "person.glb": "export avatar"}.get(name, "generate samples")
+    given = ["--checkpoint", small_checkpoint, "--body", tiny_body_path, "--poses", poses_path, "--device", "cuda"]
+    given += ["--colors", "images", "--resolution", 64] if name == "person.glb" else ["--number", 3]
+    for folder in ("first", "again"):
+        words = [*what.split(), *given, "--output", tmp_path / folder / name]
+        subprocess.run([sys.executable, "-m", "ag3d", *map(str, words)], check=True)
+    assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
 # ---- what is refused
