@@ -106,6 +106,7 @@ def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor, p
     """Median milliseconds of one picture with its normals, from a latent code and a new pose each time."""
     generator = Generator(network, body).to(clock.device).eval()
     apply(precision, generator)
+    generator.record()
     times = []
     for index in range(12):
         z = torch.randn(1, network.z_dim, device=clock.device)

@@ -106,4 +106,4 @@ def load_generator(
     generator = generator.to(device).eval().requires_grad_(False)
     if settings.compatibility != "reference" or precision != "auto":
         apply(chosen(precision, torch.device(device), training=False), generator)
-    return generator
+    return generator.record()

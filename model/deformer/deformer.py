@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.body.body import Body, BodyOutput
+from ag3d.model.body.body import Body, BodyOutput, blend
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
 from ag3d.model.deformer.starts import PARTS, Candidates, from_bones, from_nearest, from_surface, parts_of
 from ag3d.model.kernels.compiler import fast
 from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, near_parts, nearby, surroundings
+from ag3d.model.recording import Recorded
 
 START_VERTICES = 2000  # how many of the body's vertices the search starts from, about
 
@@ -74,6 +75,8 @@ class Deformer(nn.Module):
         }.items():
             self.register_buffer(name, value, persistent=False)
 
+        self.recorded = Recorded(self._pose)
+
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
         self.body = self.body.to(self.vertices.device)
@@ -89,29 +92,34 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def pose(self, label: torch.Tensor) -> Posed:
         """Prepare the bodies of labels [B,111]."""
+        vertices, joints, landmarks, bones, transforms, tables, *around = self.recorded(label)
+        search = Search(tables, self.weights_shape, self.box, guarded=self.settings.departures.surface_starts)
+        output = BodyOutput(vertices, joints, landmarks, bones)
+        return Posed(output, transforms, search, Nearby(*around) if around else None)
+
+    def _pose(self, label: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The parts of Posed, one after the other."""
         departures = self.settings.departures
         output = self.body.from_label(label, reference_scale=not departures.scaled_transforms)
         transforms = output.transforms @ self.inverse
-        flat = transforms[:, :, :3].flatten(2)
-        tables = torch.einsum("vj,bjk->bvk", self.weights, flat)
-        search = Search(tables, self.weights_shape, self.box, guarded=departures.surface_starts)
-        posed = Posed(output, transforms, search)
+        tables = blend(self.weights, transforms).flatten(2).contiguous()
+        found = (output.vertices, output.joints, output.landmarks, output.transforms, transforms, tables)
         if self.settings.skinning == "search" and departures.surface_starts and fast(tables):
             vertices = output.vertices[:, self.start_vertices]
-            blended = _blend(self.start_weights, transforms)
-            posed.around = nearby(vertices, blended, self.part_begins, self.settings.gate)
-        return posed
+            blended = blend(self.start_weights, transforms)
+            return *found, *nearby(vertices, blended, self.part_begins, self.settings.gate)
+        return found
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
         """Canonical roots of the posed points [B,N,3] that lie near their bodies."""
         distance = self.settings.gate
         if self.settings.skinning == "nearest":
-            every = _blend(self.body.weights, posed.transforms)
+            every = blend(self.body.weights, posed.transforms)
             return from_nearest(points, posed.output.vertices, every, self.box, distance)
         if not self.settings.departures.surface_starts:
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
-        blended = _blend(self.start_weights, posed.transforms)
+        blended = blend(self.start_weights, posed.transforms)
         return from_surface(
             points, posed.output.vertices[:, self.start_vertices], self.start_parts, blended, posed.search, distance
         )
@@ -164,11 +172,6 @@ class Deformer(nn.Module):
         if self.settings.departures.covariant_normals:
             linear = cofactor(linear)
         return torch.einsum("nrc,nc->nr", linear, gradient)
-
-
-def _blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-    """Skinning weights [V,24] and transforms [B,24,4,4] to the vertices' own transforms [B,V,3,4]."""
-    return torch.einsum("vj,bjk->bvk", weights, transforms[:, :, :3].flatten(2)).unflatten(2, (3, 4))
 
 
 def cofactor(matrix: torch.Tensor) -> torch.Tensor:

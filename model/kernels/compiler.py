@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+from contextlib import nullcontext
 from importlib import resources
 from typing import Any
 
@@ -63,38 +64,45 @@ def _kernel(name: str, entry: str, sizes: tuple[tuple[str, int], ...], device: i
 _module = functools.cache(compile_cubin)
 
 
-class _Stream:
-    """Torch's current stream, as cuda-core asks for it."""
+@functools.lru_cache(maxsize=64)
+def _stream(handle: int) -> Any:
+    from cuda.core import Stream
 
-    def __init__(self, device: torch.device) -> None:
-        self._handle = torch.cuda.current_stream(device).cuda_stream
+    return Stream.from_handle(handle)
 
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self._handle
+
+@functools.lru_cache(maxsize=4096)
+def _config(blocks: int) -> Any:
+    from cuda.core import LaunchConfig
+
+    return LaunchConfig(grid=blocks, block=THREADS)
+
+
+@functools.cache
+def _run() -> Any:
+    from cuda.core import launch
+
+    return launch
 
 
 def launch(name: str, entry: str, items: int, device: torch.device, *arguments: Argument, **sizes: int) -> None:
     """Run kernel `entry` of `name`.cu, a thread an item. Tensors go as pointers (None: a null one), numbers as int and float.
 
-    Tensors must be contiguous; a number that the kernel takes as `long` is given as np.int64.
+    The kernels know of no strides but those they are given; a number that the kernel takes as `long` is given as np.int64.
     """
     if items == 0:
         return
-    from cuda.core import LaunchConfig
-    from cuda.core import launch as run
-
     index = device.index if device.index is not None else torch.cuda.current_device()
-    kernel = _kernel(name, entry, tuple(sorted(sizes.items())), index)
-    values = [_value(argument) for argument in arguments]
-    with torch.cuda.device(index):
-        run(_Stream(device), LaunchConfig(grid=(items + THREADS - 1) // THREADS, block=THREADS), kernel, *values)
+    kernel = _kernel(name, entry, tuple(sizes.items()), index)
+    with nullcontext() if index == torch.cuda.current_device() else torch.cuda.device(index):
+        stream = _stream(torch.cuda.current_stream(index).cuda_stream)
+        _run()(stream, _config((items + THREADS - 1) // THREADS), kernel, *map(_value, arguments))
 
 
 def _value(argument: Argument) -> Any:
     if argument is None:
         return 0
     if isinstance(argument, torch.Tensor):
-        assert argument.is_contiguous()
         return argument.data_ptr()
     if isinstance(argument, np.generic):
         return argument

@@ -6,7 +6,8 @@ a grid around the body holds the vertices nearest to its cells' centres, which i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +20,7 @@ _PART_SLOTS = 8
 _OTHER = {"CHANNELS": 4, "HIDDEN": 1}  # for the kernels that do not look at the field
 
 
-@dataclass
-class Nearby:
+class Nearby(NamedTuple):
     """What surrounds posed bodies: for every cell, the nearest vertex of each part."""
 
     vertices: torch.Tensor  # [B,S,4], by part; the last number is unused
@@ -33,7 +33,7 @@ def nearby(vertices: torch.Tensor, blended: torch.Tensor, first: torch.Tensor, r
     """Of vertices [B,S,3], sorted by part, with their transforms [B,S,3,4]; part p begins at first[p] (int32 [6])."""
     batch, count, _ = vertices.shape
     low, high = vertices.amin(1) - reach, vertices.amax(1) + reach
-    sizes = (high - low) / torch.tensor(CELLS[::-1], dtype=torch.float32).to(low.device, non_blocking=True)
+    sizes = (high - low) / _cells(low.device)
     padded = torch.nn.functional.pad(vertices, (0, 1))
     bounds = torch.cat([low, sizes], dim=1)
     backward = torch.cat([inverse(blended[..., :3]).flatten(2), blended[..., 3]], dim=2).contiguous()
@@ -44,6 +44,13 @@ def nearby(vertices: torch.Tensor, blended: torch.Tensor, first: torch.Tensor, r
         batch, w, h, d, found.vertices, count, first, bounds, float(reach), found.cells, **_OTHER,
     )  # fmt: skip
     return found
+
+
+@functools.cache
+def _cells(device: torch.device) -> torch.Tensor:
+    """[3], along x, y and z. Kept, so that no step copies it to the device again."""
+    with torch.inference_mode(False):
+        return torch.tensor(CELLS[::-1], dtype=torch.float32, device=device)
 
 
 def inverse(matrix: torch.Tensor) -> torch.Tensor:

@@ -18,8 +18,8 @@ import torch
 from ag3d.model.kernels import compiler
 
 _LOOP = """
-extern "C" void each_{name}(long items{arguments}) {{
-    for (long item = 0; item < items; ++item) {{ thread_index = item; {name}({names}); }}
+extern "C" void each_{name}(long how_many{arguments}) {{
+    for (long each = 0; each < how_many; ++each) {{ thread_index = each; {name}({names}); }}
 }}
 """
 
@@ -63,11 +63,11 @@ def _value(argument: Any) -> Any:
 def on_the_processor(patch: pytest.MonkeyPatch) -> None:
     """Let the networks take the kernels' way, with this module's launch."""
     from ag3d.model.deformer import deformer
-    from ag3d.model.kernels import field, search
+    from ag3d.model.kernels import field, images, search
     from ag3d.model.rendering import field as plain_field
 
     compiler_or_skip()
-    for module in (search, field):
+    for module in (search, field, images):
         patch.setattr(module, "launch", launch)
-    for module in (deformer, plain_field):
+    for module in (deformer, plain_field, images):
         patch.setattr(module, "fast", lambda tensor: tensor.dtype == torch.float32)

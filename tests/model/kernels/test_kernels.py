@@ -10,8 +10,10 @@ from ag3d.config import Network
 from ag3d.model.body import label as labels
 from ag3d.model.deformer import deformer as deformer_module
 from ag3d.model.generator import Generator
-from ag3d.model.kernels import compiler, field
+from ag3d.model.kernels import compiler, field, images
+from ag3d.model.networks.activation import activate_
 from ag3d.model.networks.decoder import Decoder
+from ag3d.model.networks.filters import downsample, filter2d, upsample
 from ag3d.model.rendering import field as plain_field
 from ag3d.model.rendering import planes
 from tests.model.kernels.compiled import on_the_processor
@@ -33,7 +35,7 @@ def device(request, monkeypatch) -> torch.device:
 
 
 def plainly(patch: pytest.MonkeyPatch) -> None:
-    for module in (deformer_module, plain_field):
+    for module in (deformer_module, plain_field, images):
         patch.setattr(module, "fast", lambda tensor: False)
 
 
@@ -132,13 +134,67 @@ def test_pictures_and_their_gradients(device, tiny_body, monkeypatch):
     assert (gradient - expected).norm() < 0.05 * expected.norm()
 
 
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize(
+    "resample", [upsample, downsample, lambda x: filter2d(x, pad=2), lambda x: filter2d(x, pad=1, gain=4)]
+)
+def test_the_filter_and_its_gradients(device, monkeypatch, resample, channels, layout):
+    x = torch.randn(2, channels, 10, 12, device=device).to(memory_format=layout).requires_grad_()
+    weight = None
+
+    def run():
+        nonlocal weight
+        out = resample(x)
+        weight = torch.randn_like(out) if weight is None else weight
+        (first,) = torch.autograd.grad((out**2 * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        return out, first, second
+
+    fast = run()
+    plainly(monkeypatch)
+    for mine, theirs in zip(fast, run()):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("clamp", [0.0, 1.5])
+def test_the_activation_and_its_gradients(device, monkeypatch, clamp, layout):
+    x = 2 * torch.randn(2, 3, 5, 6, device=device).to(memory_format=layout).requires_grad_()
+    weight = torch.randn_like(x)
+
+    def run():
+        out = activate_(x * 1.0, "lrelu", clamp)
+        (first,) = torch.autograd.grad((out**3 * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        return out, first, second
+
+    fast = run()
+    plainly(monkeypatch)
+    for mine, theirs in zip(fast, run()):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+def test_half_precision_of_the_image_kernels(dtype, tolerance):
+    if not compiler.available():
+        pytest.skip("no CUDA device, or no cuda-core")
+    x = torch.randn(2, 16, 9, 9, device="cuda").to(memory_format=torch.channels_last)
+    for run in (upsample, downsample, lambda t: activate_(t * 1.0, "lrelu", 1.0)):
+        assert_close(run(x.to(dtype)).float(), run(x), rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["search", "field"])
+@pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2"])
 def test_kernels_compile_without_a_gpu(name, arch):
     pytest.importorskip("cuda.core")
-    sizes = (("CHANNELS", 32), ("COLORS", 32), ("HIDDEN", 64))
+    sizes = {"CHANNELS": 32, "COLORS": 32, "HIDDEN": 64, "VEC": 4, "TYPE": int(name[-1]) if name[-1].isdigit() else 0}
     try:
-        code = compiler.compile_cubin(name, arch, sizes).code
+        code = compiler.compile_cubin(name.rstrip("012"), arch, tuple(sizes.items())).code
     except Exception as problem:
         if "nvrtc" in str(problem).lower() and "not" in str(problem).lower():
             pytest.skip(f"no NVRTC here: {problem}")
