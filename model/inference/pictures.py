@@ -98,7 +98,10 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
 
 def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """An animated GIF that repeats for ever: frames uint8 [H,W,3] of one size, 256 colours each."""
-    reduced = [Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for frame in frames]
+    reduced = [
+        Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
     ends = [round(100 * (index + 1) / fps) for index in range(len(reduced))]  # GIFs count hundredths of seconds
     lasts = [10 * (end - start) for start, end in zip([0, *ends], ends, strict=False)]
     with atomic(path) as beside:

@@ -151,7 +151,7 @@ def test_the_codes_serve_other_commands(command, data: Path, photograph, small_c
     generate.main()
     image = cv2.imread(str(tmp_path / "seen.png"))[:32, :, ::-1].astype(int)
     difference = np.abs(image - photograph["image"]).mean()
-    assert difference < 0.3 * np.abs(image.mean((0, 1)) - photograph["image"]).mean()
+    assert difference < 0.5 * np.abs(image.mean((0, 1)) - photograph["image"]).mean()
 
 
 def test_a_crop_of_ones_own(command, photograph: dict[str, np.ndarray], tmp_path: Path) -> None:
