@@ -83,8 +83,8 @@ def _filled(rows: pd.DataFrame, step: int, fps: float) -> Motion:
         return torch.from_numpy(np.stack([np.asarray(value, np.float32) for value in rows[key]]))
 
     turns = torch.cat([stacked("global_orient"), stacked("body_pose")], dim=1)
-    place = torch.from_numpy(rows[["centre_x", "centre_y"]].to_numpy(np.float32))
-    metres = (place - place[:1]) / torch.from_numpy(rows["half"].to_numpy(np.float32))[:, None]
+    place = torch.tensor(rows[["centre_x", "centre_y"]].to_numpy(np.float32))
+    metres = (place - place[:1]) / torch.tensor(rows["half"].to_numpy(np.float32))[:, None]
     moved = stacked("transl") + torch.nn.functional.pad(metres, (0, 1))
     moved[:, 2] = 0
     known = rows["frame"].to_numpy()

@@ -127,7 +127,7 @@ def invert(
         total = _sum(found, weights).sum() + weights.usual * offset.square().mean()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        history.append({name: float(value) for name, value in found.items()} | {"total": float(total)})
+        history.append({name: value.item() for name, value in (found | {"total": total}).items()})
         if history[-1]["total"] < lowest:
             kept, lowest = offset.detach().clone(), history[-1]["total"]
         optimizer.step()
