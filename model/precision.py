@@ -25,9 +25,9 @@ def apply(precision: str, *networks: nn.Module) -> None:
     for network in networks:
         for module in network.modules():
             if hasattr(module, "dtype"):
-                module.dtype = dtype
+                module.dtype = dtype  # type: ignore[assignment]
         if dtype != torch.float32:
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def allow_tf32(precision: str) -> None:

@@ -17,7 +17,7 @@ import torch
 
 log = logging.getLogger("ag3d")
 THREADS = 128  # of a block; __launch_bounds__ in common.cuh
-Argument = torch.Tensor | int | float | None
+Argument = torch.Tensor | int | float | np.int64 | None
 
 
 @functools.cache

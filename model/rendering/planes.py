@@ -27,7 +27,7 @@ class Table(NamedTuple):
 class Stencil(NamedTuple):
     """Where points look: three planes of four texels, and how far they are beyond the first."""
 
-    index: torch.Tensor  # [n,3,4] int32, rows of the table
+    texels: torch.Tensor  # [n,3,4] int32, rows of the table
     fraction: torch.Tensor  # [n,3,2], along width and height
     side: int
 
@@ -78,7 +78,7 @@ def stencil(points: torch.Tensor, image: torch.Tensor, side: int) -> Stencil:
 
 def weighted(rows: torch.Tensor, at: Stencil, weight: torch.Tensor) -> torch.Tensor:
     """Sums of the texels with weights [n,3,4]: [n,C]."""
-    return F.embedding_bag(at.index.flatten(1), rows, per_sample_weights=weight.flatten(1), mode="sum")
+    return F.embedding_bag(at.texels.flatten(1), rows, per_sample_weights=weight.flatten(1), mode="sum")
 
 
 def features(rows: torch.Tensor, at: Stencil) -> torch.Tensor:
@@ -90,7 +90,7 @@ def derivatives(rows: torch.Tensor, at: Stencil) -> torch.Tensor:
     """The features' derivatives by the point [n,3,C]."""
     along = at.slopes()
     seen = [[(plane, pair.index(axis)) for plane, pair in enumerate(AXES) if axis in pair] for axis in range(3)]
-    index = torch.stack([at.index[:, plane] for pairs in seen for plane, _ in pairs], dim=1)  # [n,6,4]
+    index = torch.stack([at.texels[:, plane] for pairs in seen for plane, _ in pairs], dim=1)  # [n,6,4]
     weight = torch.stack([along[way][:, plane] for pairs in seen for plane, way in pairs], dim=1)
     found = F.embedding_bag(index.view(-1, 8), rows, per_sample_weights=weight.view(-1, 8), mode="sum")
     return found.unflatten(0, (-1, 3))
@@ -108,8 +108,8 @@ def scatter(count: int, at: Stencil, parts: list[tuple[torch.Tensor, torch.Tenso
 
     On the CPU the entries are sorted by row, so that each row is a bag of its own; on CUDA they are added atomically.
     """
-    index, channels = at.index.flatten(), parts[0][1].shape[1]
-    if at.index.is_cuda:
+    index, channels = at.texels.flatten(), parts[0][1].shape[1]
+    if at.texels.is_cuda:
         out = torch.zeros(count, channels, dtype=parts[0][1].dtype, device=index.device)
         spread = sum(weight.flatten(1)[:, :, None] * value[:, None] for weight, value in parts)
         assert isinstance(spread, torch.Tensor)
@@ -117,7 +117,7 @@ def scatter(count: int, at: Stencil, parts: list[tuple[torch.Tensor, torch.Tenso
     ordered, entry = index.sort()
     starts = torch.searchsorted(ordered, torch.arange(count, dtype=torch.int32)) * len(parts)
     point = entry // 12
-    source = torch.stack([point + number * len(at.index) for number in range(len(parts))], dim=1)
+    source = torch.stack([point + number * len(at.texels) for number in range(len(parts))], dim=1)
     weight = torch.stack([weight.flatten()[entry] for weight, _ in parts], dim=1)
     values = torch.cat([value for _, value in parts])
     return F.embedding_bag(
