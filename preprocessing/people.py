@@ -28,8 +28,9 @@ from ag3d import console, provenance
 from ag3d.config.data import People
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.files import write_table
-from ag3d.preprocessing import skeleton
+from ag3d.preprocessing import looks, skeleton
 from ag3d.preprocessing.blazepose import BlazePose, Pose
+from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.images import PhotoError
 from ag3d.preprocessing.manifest import Manifest
 from ag3d.preprocessing.search import Found, find_people, overlap
@@ -43,7 +44,7 @@ COLUMNS = (
 )
 
 
-def people_of_shard(manifest: Manifest, net: BlazePose, settings: People) -> pd.DataFrame:
+def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, settings: People) -> pd.DataFrame:
     """The table of the shard. One photograph is in memory at a time."""
     rows = []
     photos = console.progress(manifest.photos(), "people", total=len(manifest.rows()), unit="photo")
@@ -55,9 +56,11 @@ def people_of_shard(manifest: Manifest, net: BlazePose, settings: People) -> pd.
         else:
             found = find_people(net, photo.rgb, settings.min_score)
             row["people"] = len(found.people)
+            face = None
             if found.people:
+                found.people[0], face = looks.again(net, faces, photo.rgb, found.people[0], settings.min_face)
                 row |= describe(found.people[0], photo.rgb.shape)
-            reason = judge(found, photo.rgb.shape, settings)
+            reason = judge(found, photo.rgb.shape, settings, face)
         row["status"] = "ok" if reason is None else "rejected"
         row["reason"], row["value"] = reason or ("", None)
         rows.append(row)
@@ -78,8 +81,11 @@ def describe(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def judge(found: Found, shape: tuple[int, ...], settings: People) -> tuple[str, float | None] | None:
-    """Why the main person cannot be used, with the measured value; None if they can."""
+def judge(
+    found: Found, shape: tuple[int, ...], settings: People, face: float | None = None
+) -> tuple[str, float | None] | None:
+    """Why the main person cannot be used, with the measured value; None if they can. `face`: the score of their face
+    where front and back are in doubt."""
     if not found.people:
         return "no person found", None
     main = found.people[0]
@@ -96,6 +102,8 @@ def judge(found: Found, shape: tuple[int, ...], settings: People) -> tuple[str, 
             "several people: two heads, one set of landmarks (distance, share of the person's square)",
             found.heads_apart,
         )
+    if face is not None and settings.max_no_face < face < settings.min_face:
+        return "front and back cannot be told apart (score of a face)", face
     return None
 
 
@@ -113,8 +121,9 @@ def main() -> None:
     args = parser.parse_args()
     settings = from_options(People, args)
     net = BlazePose(args.models, args.threads)
-    table = people_of_shard(Manifest(args.manifest), net, settings)
-    inputs = [args.manifest, *net.files]
+    faces = FaceDetector(args.models, args.threads)
+    table = people_of_shard(Manifest(args.manifest), net, faces, settings)
+    inputs = [args.manifest, *net.files, faces.file]
     write_table(args.output, table, provenance.record("people", to_mapping(settings), inputs))
     bad = table[table["status"] != "ok"]
     log.info("%d photographs, %d without a person to use", len(table), len(bad))

@@ -48,6 +48,12 @@ class People:
         low=0,
         high=1,
     )
+    min_face: float = option(
+        0.8, "where front and back are in doubt: a face scores at least this where one is seen", low=0, high=1
+    )
+    max_no_face: float = option(
+        0.65, "… and at most this where none is; in between the person is rejected", low=0, high=1
+    )
 
 
 @dataclass

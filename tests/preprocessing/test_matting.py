@@ -13,6 +13,7 @@ from ag3d.files import write_table
 from ag3d.model.body.body import Body
 from ag3d.preprocessing import mattes, matting, people, photos
 from ag3d.preprocessing.blazepose import BlazePose
+from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.guided_filter import guided_filter
 from ag3d.preprocessing.images import Photo
 from ag3d.preprocessing.manifest import Manifest, recorded_folder
@@ -117,7 +118,9 @@ def test_command_writes_mattes_and_status(
     manifest = tmp_path / "photos" / "00000.parquet"
     record = {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, manifest)}
     write_table(manifest, photos.manifest(place, 0, Photos(shards=1)), record)
-    table = people.people_of_shard(Manifest(manifest), BlazePose(blazepose_folder), People())
+    table = people.people_of_shard(
+        Manifest(manifest), BlazePose(blazepose_folder), FaceDetector(blazepose_folder), People()
+    )
     write_table(tmp_path / "people.parquet", table, {})
     (place / "gone.jpg").unlink()
     output = tmp_path / "mattes" / "00000.zip"

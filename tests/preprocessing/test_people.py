@@ -13,6 +13,7 @@ from ag3d.files import read_record, read_table, write_table
 from ag3d.model.body.body import Body
 from ag3d.preprocessing import people, photos, skeleton
 from ag3d.preprocessing.blazepose import BlazePose
+from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.manifest import Manifest, recorded_folder
 from ag3d.preprocessing.search import find_people, same
 
@@ -26,7 +27,7 @@ def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **op
     listed = photos.manifest(place, 0, Photos(shards=1))
     path = folder / "photos" / "00000.parquet"
     write_table(path, listed, {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, path)})
-    table = people.people_of_shard(Manifest(path), net, People(**options))
+    table = people.people_of_shard(Manifest(path), net, FaceDetector(net.files[0].parent), People(**options))
     return table.set_index(table["path"].str.removesuffix(".png"))
 
 
