@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from ag3d.preprocessing import fitting_points as P
 from ag3d.preprocessing import fitting_calibration, fitting_prior, fitting_silhouette, fitting_start
+from ag3d.preprocessing import fitting_points as P
 from ag3d.preprocessing.fitting_points import PointBody
 from ag3d.preprocessing.fitting_silhouette import Silhouettes
 

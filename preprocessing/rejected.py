@@ -19,11 +19,16 @@ from ag3d.shards import ShardReader, shard_files
 log = logging.getLogger(__name__)
 COLUMNS = ["photo_id", "path", "stage", "reason", "value"]
 TABLES, ZIPS = ("photos", "people", "fits"), ("mattes", "aligned", "normals")
-STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals", "dataset")
+STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals", "alike", "dataset")
 
 
 def verdicts(folder: Path, stage: str, shard: str) -> dict[str, dict[str, Any]]:
     """status, reason and value that `stage` gave each photograph or person of the shard."""
+    if stage == "alike":
+        path = folder / "alike.parquet"
+        rows = read_table(path).to_dict("records") if path.exists() else []
+        why = "almost the same picture as that of {of} (bits of the fingerprint that differ)"
+        return {r["person_id"]: {"status": "rejected", "reason": why.format(**r), "value": r["value"]} for r in rows}
     if stage in TABLES:
         table = read_table(folder / stage / f"{shard}.parquet")
         key = "photo_id" if stage == "photos" else "person_id"

@@ -140,6 +140,12 @@ class Alignment:
     """Crops in the network's frame."""
 
     resolution: int = option(256, "side of the aligned crops (pixels)", low=16, high=4096)
+    min_sharpness: float = option(
+        0.22,
+        "people less sharp are rejected: some 0.5 to 0.8 is sharp, 0.2 blurs what is smaller than 2 cm; 0: keep all",
+        low=0,
+        high=1,
+    )
 
 
 @dataclass
@@ -160,6 +166,12 @@ class Dataset:
     """The data set that the network is trained on."""
 
     resolution: int = option(256, "side of the data set's images (pixels)", low=16, high=4096)
+    max_alike: int = option(
+        16,
+        "people whose crops' fingerprints differ in at most so many of 256 bits are copies, of which the sharpest stays; -1: keep all",
+        low=-1,
+        high=256,
+    )
     version: int = option(
         1,
         "raise it to train anew on changed data; training does not restart by itself when photographs are added",

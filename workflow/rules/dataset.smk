@@ -1,7 +1,31 @@
+# Compares all shards: when photographs are added, every shard is packed again, which takes seconds.
+rule alike:
+    input:
+        aligned=shards("{D}/aligned/{shard}.zip"),
+        normals=shards("{D}/normals/{shard}.zip"),
+    output:
+        f"{D}/alike.parquet",
+    log:
+        f"{D}/logs/alike.log",
+    benchmark:
+        f"{D}/benchmarks/alike.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        most=settings.dataset.max_alike,
+    message:
+        "Looking for people who are shown twice"
+    shell:
+        "python -m ag3d.preprocessing.alike --aligned {input.aligned} --normals {input.normals} --max-alike {params.most}"
+        " --output {output} > {log} 2>&1"
+
+
 rule dataset:
     input:
         aligned=f"{D}/aligned/{{shard}}.zip",
         normals=f"{D}/normals/{{shard}}.zip",
+        alike=f"{D}/alike.parquet" if settings.dataset.max_alike >= 0 else [],
     output:
         f"{D}/dataset/{{shard}}.zip",
     log:
@@ -14,10 +38,11 @@ rule dataset:
         runtime=120,
     params:
         resolution=settings.dataset.resolution,
+        alike=lambda wildcards, input: f"--alike {input.alike}" if input.alike else "",
     message:
         "Packing the data set: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.dataset --aligned {input.aligned} --normals {input.normals}"
+        "python -m ag3d.preprocessing.dataset --aligned {input.aligned} --normals {input.normals} {params.alike}"
         " --output {output} --resolution {params.resolution} > {log} 2>&1"
 
 
