@@ -10,6 +10,7 @@ Writes one row a person that reached this stage:
 | transl [3], global_orient [3], body_pose [69], betas [10] | the body (world units = metres, radians) |
 | reprojection, reprojection_px | mean landmark error: share of the body's height, pixels of the photograph |
 | silhouette_iou | body against matte in the window |
+| uncertainty [24] | standard deviation of the joints about the pelvis (metres), by fits to landmarks moved by their usual errors |
 | status, reason, value | ok; or rejected, why, and the measured value |
 """
 
@@ -34,15 +35,26 @@ from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing.fitting_errors import cut_off, reprojection, silhouette_iou, verdict
 from ag3d.preprocessing.fitting_frame import frame, height
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import Observed, fit, project
+from ag3d.preprocessing.fitting_optimise import Fit, Observed, fit, project
 from ag3d.preprocessing.fitting_points import PointBody
 from ag3d.preprocessing.fitting_silhouette import silhouettes
+from ag3d.preprocessing.fitting_time import smooth
 from ag3d.shards import ShardReader
 
 log = logging.getLogger(__name__)
 COLUMNS = (
     *("person_id", "photo_id", "path", "centre_x", "centre_y", "half", "scale", "transl", "global_orient"),
-    *("body_pose", "betas", "reprojection", "reprojection_px", "silhouette_iou", "status", "reason", "value"),
+    *(
+        "body_pose",
+        "betas",
+        "reprojection",
+        "reprojection_px",
+        "silhouette_iou",
+        "uncertainty",
+        "status",
+        "reason",
+        "value",
+    ),
 )
 
 
@@ -52,21 +64,37 @@ def fit_shard(people: pd.DataFrame, mattes: ShardReader, body: Body, settings: F
     ready = people[people["status"] == "ok"]
     ready = ready[[status.get(person, {}).get("status") == "ok" for person in ready["person_id"]]]
     points = reduce_body(body).to(body.v_template.device)
+    batches = list(_batches(ready, settings.batch))
     rows: list[dict[str, Any]] = []
-    for batch in console.progress(list(_batches(ready, settings.batch)), "fitting", unit="batch"):
-        rows.extend(fit_batch(batch, mattes, body, points, settings))
+    if settings.smooth > 0:  # a video's frames may lie in several batches
+        every = [solve(batch, mattes, points, settings) for batch in console.progress(batches, "fitting", unit="batch")]
+        whole = Fit(*(torch.cat(values) for values in zip(*(vars(f).values() for f in every), strict=True)))
+        whole = smooth(whole, ready, settings.smooth) if every else whole
+        sizes = [len(batch) for batch in batches]
+        parts = zip(*(value.split(sizes) for value in vars(whole).values()), strict=True)
+        for batch, part in zip(batches, parts, strict=True):
+            rows.extend(describe(batch, mattes, body, points, Fit(*part), settings))
+    else:
+        for batch in console.progress(batches, "fitting", unit="batch"):
+            rows.extend(describe(batch, mattes, body, points, solve(batch, mattes, points, settings), settings))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def fit_batch(
-    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, settings: Fitting
+def solve(batch: pd.DataFrame, mattes: ShardReader, points: PointBody, settings: Fitting) -> Fit:
+    """Fit the people of `batch`."""
+    masks = _masks(batch, mattes)
+    seen = observed(batch, masks, _photo_sizes(batch, masks)).to(points.template.device)
+    return fit(points, seen, settings.iterations, samples=settings.samples)
+
+
+def describe(
+    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, found: Fit, settings: Fitting
 ) -> list[dict[str, Any]]:
-    """Rows of the table for the people of `batch`."""
+    """Rows of the table for the people of `batch`, who were `found` so."""
     device = body.v_template.device
-    masks = [mattes.image(f"{person}.png") > 127 for person in batch["person_id"]]
+    masks = _masks(batch, mattes)
     sizes = _photo_sizes(batch, masks)
     seen = observed(batch, masks, sizes).to(device)
-    found = fit(points, seen, settings.iterations)
     with torch.no_grad():
         place = frame(body, found)
         posed, _ = points(found.betas, axis_angle_to_matrix(found.global_orient), found.body_pose)
@@ -94,6 +122,7 @@ def fit_batch(
                 "reprojection": float(share[k]),
                 "reprojection_px": float(errors[k]),
                 "silhouette_iou": iou,
+                "uncertainty": _floats(found.spread[k]),
                 "status": state,
                 "reason": reason,
                 "value": value,
@@ -115,6 +144,10 @@ def observed(batch: pd.DataFrame, masks: list[np.ndarray], sizes: np.ndarray) ->
     inside = ((landmarks >= 0) & (landmarks <= size)).all(2)
     weights = torch.where(known, visibility.clamp(0, 1) * (0.05 + 0.95 * inside), 0)
     return Observed(landmarks.nan_to_num(), solid.nan_to_num(), weights, silhouettes(masks, sizes))
+
+
+def _masks(batch: pd.DataFrame, mattes: ShardReader) -> list[np.ndarray]:
+    return [mattes.image(f"{person}.png") > 127 for person in batch["person_id"]]
 
 
 def _photo_sizes(batch: pd.DataFrame, masks: list[np.ndarray]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,10 +45,12 @@ class Fit:
     global_orient: Tensor  # [B,3]
     scale: Tensor  # [B] pixels per metre
     origin: Tensor  # [B,2] pixels
+    spread: Tensor  # [B,24] standard deviation of the joints (metres, from the pelvis), NaN where it was not asked for
 
 
-def fit(body: PointBody, seen: Observed, iterations: int, first_iterations: int = 100) -> Fit:
-    """Fit `body` to what was `seen`; `iterations` steps with the matte after `first_iterations` without."""
+def fit(body: PointBody, seen: Observed, iterations: int, first_iterations: int = 100, samples: int = 0) -> Fit:
+    """Fit `body` to what was `seen`; `iterations` steps with the matte after `first_iterations` without. With `samples`,
+    the joints' spread is that of so many fits to landmarks moved by their usual errors."""
     weights = seen.weights * body.landmark_weights
     orient, pose = fitting_start.initial_pose(seen.landmarks_3d, body.joints)
     betas = torch.zeros(len(pose), 10, device=pose.device)
@@ -66,9 +68,36 @@ def fit(body: PointBody, seen: Observed, iterations: int, first_iterations: int 
     _descend(body, seen, weights, unknown, start, first_iterations, with_matte=False)
     if seen.mattes is not None:
         _descend(body, seen, weights, unknown, start, iterations, with_matte=True)
+    spread = _spread(body, seen, weights, unknown, start, iterations // 2, samples)
     orient, scale, origin = _camera(unknown, start)
     found = {name: value.detach() for name, value in unknown.items()}
-    return Fit(found["betas"], found["pose"], matrix_to_axis_angle(orient), scale, origin)
+    return Fit(found["betas"], found["pose"], matrix_to_axis_angle(orient), scale, origin, spread)
+
+
+def _spread(
+    body: PointBody,
+    seen: Observed,
+    weights: Tensor,
+    unknown: dict[str, Tensor],
+    start: tuple[Tensor, Tensor, Tensor],
+    iterations: int,
+    samples: int,
+) -> Tensor:
+    """Standard deviation [B,24] (metres) of the joints about the pelvis when the landmarks are moved at random."""
+    if samples < 2:
+        return torch.full((len(weights), 24), torch.nan, device=weights.device)
+    random = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(samples):
+        noise = torch.randn(*seen.landmarks_3d.shape, generator=random).to(weights.device)
+        metres = noise * fitting_calibration.deviations(seen.weights)
+        pixels = metres[..., :2] * start[1][:, None, None]
+        moved = replace(seen, landmarks_2d=seen.landmarks_2d + pixels, landmarks_3d=seen.landmarks_3d + metres)
+        trial = {name: value.detach().clone() for name, value in unknown.items()}
+        _descend(body, moved, weights, trial, start, iterations, with_matte=seen.mattes is not None)
+        _, joints = body(trial["betas"], _camera(trial, start)[0], trial["pose"])
+        found.append((joints - joints[:, :1]).detach())
+    return torch.stack(found).var(0).sum(2).sqrt()
 
 
 def project(points: Tensor, scale: Tensor, origin: Tensor) -> Tensor:

@@ -125,6 +125,18 @@ class Fitting:
 
     iterations: int = option(120, "optimiser steps with landmarks and matte, after 100 with landmarks only", low=1)
     batch: int = option(64, "people fitted at once", low=1)
+    samples: int = option(
+        3,
+        "fits to landmarks moved at random, from which each joint's uncertainty is estimated; 0: none",
+        low=0,
+        high=64,
+    )
+    smooth: float = option(
+        0.0,
+        "videos: over how many of the frames taken (standard deviation) poses are smoothed, with one shape a video; 0: not at all",
+        low=0,
+        high=100,
+    )
     device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda, cuda:1 …")
     max_reprojection: float = option(
         0.05, "fits with a larger mean landmark error (fraction of the body's height) are rejected", low=0

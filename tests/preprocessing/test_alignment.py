@@ -31,9 +31,9 @@ def fit_row(body: Body, scale: float, origin: tuple[float, float]) -> pd.Series:
     """A row of the table of fits: an upright body seen at `scale` pixels a metre."""
     pose = torch.zeros(1, 69)
     pose[0, [15 * 3 + 2, 16 * 3 + 2]] = torch.tensor([-0.9, 0.4])
-    found = Fit(
-        torch.zeros(1, 10), pose, torch.tensor([[np.pi, 0.0, 0.0]]), torch.tensor([scale]), torch.tensor([origin])
-    )
+    turned = torch.tensor([[np.pi, 0.0, 0.0]])
+    none = torch.full((1, 24), torch.nan)
+    found = Fit(torch.zeros(1, 10), pose, turned, torch.tensor([scale]), torch.tensor([origin]), none)
     place = frame(body, found)
     return pd.Series(
         {

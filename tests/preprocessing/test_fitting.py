@@ -49,6 +49,7 @@ def people(number: int, seed: int = 0) -> Fit:
         global_orient=matrix_to_axis_angle(turned),
         scale=200 + 40 * torch.rand(number, generator=random),
         origin=torch.tensor([WIDTH / 2, 260.0]) + 20 * torch.randn(number, 2, generator=random),
+        spread=torch.full((number, 24), torch.nan),
     )
 
 
@@ -238,3 +239,17 @@ def test_bones_count_as_their_least_known_end(points: PointBody) -> None:
     torch.testing.assert_close(
         fitting_calibration.misses(placed[:, :33], right), fitting_calibration.misses(placed[:, :33], seen.landmarks_3d)
     )
+
+
+def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
+    truth = people(3)
+    seen = see(points, truth)
+    weights = torch.ones(3, 33)
+    weights[1, [13, 15, 17, 19]] = 0.02  # the second person's left arm is hidden
+    spread = fit(points, Observed(seen.landmarks_2d, seen.landmarks_3d, weights), iterations=40, samples=4).spread
+    assert spread.shape == (3, 24)
+    assert (spread[:, 0] == 0).all()  # the pelvis is where it is measured from
+    assert (spread[0, [7, 20]] > 0.01).all()
+    assert spread[1, 20] > 1.5 * spread[1, 21]
+    assert spread[0].max() < 0.5
+    assert fit(points, seen, iterations=1).spread.isnan().all()
