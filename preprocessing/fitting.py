@@ -10,6 +10,7 @@ Writes one row a person that reached this stage:
 | transl [3], global_orient [3], body_pose [69], betas [10] | the body (world units = metres, radians) |
 | reprojection, reprojection_px | mean landmark error: share of the body's height, pixels of the photograph |
 | silhouette_iou | body against matte in the window |
+| cut | share of the body's surface outside the photograph |
 | uncertainty [24] | standard deviation of the joints about the pelvis (metres), by fits to landmarks moved by their usual errors |
 | status, reason, value | ok; or rejected, why, and the measured value |
 """
@@ -122,6 +123,7 @@ def describe(
                 "reprojection": float(share[k]),
                 "reprojection_px": float(errors[k]),
                 "silhouette_iou": iou,
+                "cut": float(cut[k]),
                 "uncertainty": _floats(found.spread[k]),
                 "status": state,
                 "reason": reason,

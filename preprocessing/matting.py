@@ -1,7 +1,7 @@
 """Cut the people of a shard out of their photographs.
 
 Writes a zip: `<person_id>.png`, 8-bit alpha at the photograph's size, for everybody whose matte is good, and `status.json`:
-person_id to status, reason and value, for everybody whom the stage `people` passed on. A photograph with an alpha channel
+person_id to status, reason, value, area and joints (what the verdict is made of), for everybody whom the stage `people` passed on. A photograph with an alpha channel
 of its own that holds the person keeps it. Else `method` says who cuts: `blazepose`, the landmark network's mask refined at
 the photograph's edges, or `onnx`, a network of yours.
 """
@@ -46,14 +46,18 @@ def matte(photo: Photo, region: Region, joints: np.ndarray, cut: Cut) -> np.ndar
     return mattes.keep_person(cut(photo.rgb, region), joints)
 
 
-def judge(alpha: np.ndarray, region: Region, joints: np.ndarray, settings: Matting) -> tuple[str, float] | None:
-    """Why a matte cannot be used, with the measured value; None if it can."""
+def measure(alpha: np.ndarray, region: Region, joints: np.ndarray, settings: Matting) -> dict[str, float]:
+    """How much of the person's square a matte covers, and the share of the joints that it holds."""
     area = float((alpha > 255 * settings.threshold).sum()) / region.side**2
-    if area < settings.min_area:
-        return "the matte is empty or tiny (share of the person's square)", area
-    held = mattes.inside(alpha, joints, SLACK * region.side)
-    if held < settings.min_joints:
-        return "the matte misses the person's joints (share that it holds)", held
+    return {"area": area, "joints": mattes.inside(alpha, joints, SLACK * region.side)}
+
+
+def judge(measured: dict[str, float], settings: Matting) -> tuple[str, float] | None:
+    """Why a matte cannot be used, with the measured value; None if it can."""
+    if measured["area"] < settings.min_area:
+        return "the matte is empty or tiny (share of the person's square)", measured["area"]
+    if measured["joints"] < settings.min_joints:
+        return "the matte misses the person's joints (share that it holds)", measured["joints"]
     return None
 
 
@@ -69,15 +73,17 @@ def matting_of_shard(
         points = np.reshape(person["landmarks_2d"], (33, 2))[skeleton.JOINTS]
         joints = points[np.asarray(person["visibility"])[skeleton.JOINTS] > 0.5]
         reason: tuple[str, float | None] | None
+        measured: dict[str, float] = {}
         try:
             alpha = matte(manifest.photo(person["photo_id"]), region, joints, cut)
-            reason = judge(alpha, region, joints, settings)
+            measured = measure(alpha, region, joints, settings)
+            reason = judge(measured, settings)
         except PhotoError as error:
             reason = (error.reason, error.value)
         if reason is None:
             output.add_image(f"{name}.png", alpha)
         why, value = reason or ("", None)
-        status[name] = {"status": "ok" if reason is None else "rejected", "reason": why, "value": value}
+        status[name] = {"status": "ok" if reason is None else "rejected", "reason": why, "value": value, **measured}
     output.add_json("status.json", status)
     return status
 

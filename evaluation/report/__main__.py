@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from ag3d import console
-from ag3d.config import load
+from ag3d.config import Config, load
 from ag3d.errors import UserError
 from ag3d.evaluation.data_folder import DataFolder
 from ag3d.evaluation.report.page import Card, Page
@@ -46,7 +46,7 @@ def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], p
         last = read_json(checkpoints[-1])
         page.cards.append(Card(f"{last['kimg']:g} kimg", "trained", f"{last['network']['image_resolution']} pixels"))
     add_measurements(page, run, milestones)
-    add_preprocessing(page, data, body)
+    add_preprocessing(page, data, body, settings or Config())
     add_run(page, run)
     results = run.parent
     add_times(page, [results / "body", results / "models", dataset, run])
