@@ -35,6 +35,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing.fitting_errors import cut_off, reprojection, silhouette_iou, verdict
 from ag3d.preprocessing.fitting_frame import frame, height
+from ag3d.preprocessing.fitting_import import Imports, fit_of
 from ag3d.preprocessing.fitting_landmarks import reduce_body
 from ag3d.preprocessing.fitting_optimise import Fit, Observed, fit, project
 from ag3d.preprocessing.fitting_points import PointBody
@@ -59,12 +60,21 @@ COLUMNS = (
 )
 
 
-def fit_shard(people: pd.DataFrame, mattes: ShardReader, body: Body, settings: Fitting) -> pd.DataFrame:
-    """Fit everybody whose detection and matte are ok. `people`: table of the stage people."""
+def fit_shard(
+    people: pd.DataFrame,
+    mattes: ShardReader,
+    body: Body,
+    settings: Fitting,
+    factors: dict[str, float] | None = None,
+) -> pd.DataFrame:
+    """Fit everybody whose detection and matte are ok. `people`: table of the stage people; `factors`, for imports:
+    photograph to its pixels as it is read, per pixel of its file."""
     status = mattes.json("status.json")
     ready = people[people["status"] == "ok"]
     ready = ready[[status.get(person, {}).get("status") == "ok" for person in ready["person_id"]]]
     points = reduce_body(body).to(body.v_template.device)
+    if settings.method == "import":
+        return import_shard(ready, mattes, body, points, settings, factors or {})
     batches = list(_batches(ready, settings.batch))
     rows: list[dict[str, Any]] = []
     if settings.smooth > 0:  # a video's frames may lie in several batches
@@ -78,6 +88,33 @@ def fit_shard(people: pd.DataFrame, mattes: ShardReader, body: Body, settings: F
     else:
         for batch in console.progress(batches, "fitting", unit="batch"):
             rows.extend(describe(batch, mattes, body, points, solve(batch, mattes, points, settings), settings))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def import_shard(
+    ready: pd.DataFrame,
+    mattes: ShardReader,
+    body: Body,
+    points: PointBody,
+    settings: Fitting,
+    factors: dict[str, float],
+) -> pd.DataFrame:
+    """The same table from fits that were made elsewhere."""
+    imports, rows = Imports(settings.imports), []
+    for start in console.progress(range(len(ready)), "importing", unit="fit"):
+        person = ready.iloc[start]
+        found = fit_of(
+            imports.of(person["path"]), person, factors.get(person["photo_id"], 1.0), body, settings.imports.focal
+        )
+        if found is None:
+            row: dict[str, Any] = dict.fromkeys(COLUMNS)
+            row |= {name: person[name] for name in ("person_id", "photo_id", "path")}
+            row |= dict.fromkeys(
+                ("centre_x", "centre_y", "half", "reprojection", "reprojection_px", "silhouette_iou", "cut"), np.nan
+            )
+            rows.append(row | {"status": "rejected", "reason": "there is no imported fit of this name"})
+        else:
+            rows.extend(describe(ready.iloc[start : start + 1], mattes, body, points, found[0], settings))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -173,6 +210,11 @@ def main() -> None:
     parser.add_argument("--people", type=Path, required=True, help="table of people of the shard (.parquet)")
     parser.add_argument("--mattes", type=Path, required=True, help="mattes of the shard (.zip)")
     parser.add_argument("--body", type=Path, required=True, help="the body model (.npz or .pkl)")
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        help="manifest of the shard (.parquet), for imports of photographs that are read at a reduced size",
+    )
     parser.add_argument("--output", type=Path, required=True, help="table of fits to write (.parquet)")
     add_options(parser, Fitting)
     args = parser.parse_args()
@@ -180,7 +222,9 @@ def main() -> None:
     device = choose_device(settings.device, "fitting.device")
     torch.manual_seed(0)
     body = Body.load(args.body, device=device)
-    table = fit_shard(read_table(args.people), ShardReader(args.mattes), body, settings)
+    photos = read_table(args.manifest) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
+    factors = dict(zip(photos["photo_id"], photos["scale"], strict=True))
+    table = fit_shard(read_table(args.people), ShardReader(args.mattes), body, settings, factors)
     record = provenance.record("fitting", to_mapping(settings), [args.people, args.mattes, args.body])
     write_table(args.output, table, record)
     good = table[table["status"] == "ok"]

@@ -120,9 +120,26 @@ class Matting:
 
 
 @dataclass
+class FitImport:
+    """Fits made elsewhere (method: import)."""
+
+    path: str = option("", "file or folder of the fits (.npz, or .pkl of plain arrays)")
+    kind: str = option(
+        "hmr2", "who made them: PyMAF, 4D-Humans (HMR2), SMPLify-X", choices=("pymaf", "hmr2", "smplifyx")
+    )
+    focal: float = option(5000.0, "smplifyx: focal length of its camera (pixels of the photograph)", low=1)
+
+
+@dataclass
 class Fitting:
     """Fitting the body to landmarks and matte."""
 
+    method: str = option(
+        "optimise",
+        "optimise: fit here; import: take fits made elsewhere, which are checked like those made here",
+        choices=("optimise", "import"),
+    )
+    imports: FitImport = option(FitImport, "")
     iterations: int = option(120, "optimiser steps with landmarks and matte, after 100 with landmarks only", low=1)
     batch: int = option(64, "people fitted at once", low=1)
     samples: int = option(
