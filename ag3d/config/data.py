@@ -13,10 +13,10 @@ class Photos:
 
     source: str = option(
         "synthetic",
-        "synthetic: the open demo people, rendered here; folder: your own photographs",
-        choices=("synthetic", "folder"),
+        "synthetic: the open demo people, rendered here; folder: your own photographs; zip: a data set of AG3D's layout, taken over as it is",
+        choices=("synthetic", "folder", "zip"),
     )
-    path: str = option("", "folder of photographs, searched with its sub-folders (source: folder)")
+    path: str = option("", "folder of photographs, searched with its sub-folders; or a zip, or a folder of zips")
     shards: int = option(
         2, "into how many shards the photographs are divided; fixed for the life of a data set", low=1, high=100_000
     )

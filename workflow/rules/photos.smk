@@ -1,6 +1,7 @@
 from ag3d.preprocessing.listing import fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
+ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
 PHOTOS = f"{D}/synthetic/photos" if SYNTHETIC else settings.photos.path
 
 
@@ -33,7 +34,7 @@ if SYNTHETIC:
 
 
 # A shard runs again when one of its files is added, changed or removed.
-FINGERPRINTS = {} if SYNTHETIC else fingerprints(PHOTOS, settings.photos.shards)
+FINGERPRINTS = {} if SYNTHETIC or ZIPS else fingerprints(PHOTOS, settings.photos.shards)
 
 
 rule photos:
