@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from ag3d.config.data import People
 from ag3d.preprocessing import skeleton
 from ag3d.preprocessing.blazepose import BlazePose, Pose
 from ag3d.preprocessing.faces import FaceDetector
@@ -18,22 +19,30 @@ from ag3d.preprocessing.regions import Region
 APART = (
     75.0  # degrees between the directions that a person faces in two looks, from which on they contradict each other
 )
+FRONT, BACK = 60.0, 120.0  # degrees within which a face should be seen, and beyond which none
 HEAD = 0.7  # side of the square in which a face is sought, relative to hips to shoulders (about half a metre)
 
 
 def again(
-    net: BlazePose, faces: FaceDetector, rgb: np.ndarray, first: Pose, min_face: float
-) -> tuple[Pose, float | None]:
-    """The mean of both looks; where they contradict each other, the one that a face (of a score of `min_face` or more),
-    or none, speaks for, and the score of that face."""
+    net: BlazePose, faces: FaceDetector, rgb: np.ndarray, first: Pose, settings: People
+) -> tuple[Pose, float, bool]:
+    """The mean of both looks, or the one that the face speaks for where they contradict each other; the score of the face;
+    and whether front and back may still be confused."""
+    face = faces.score(rgb, head(first))
     second = net.look(rgb, first.region, mirrored=True)
     if second.score < 0.5 * first.score:
-        return first, None
+        return first, face, _contradicts(face, first, settings)
     if abs((facing(first) - facing(second) + 180) % 360 - 180) < APART:
-        return mean(first, second), None
-    score = faces.score(rgb, head(first))
+        both = mean(first, second)
+        return both, face, _contradicts(face, both, settings)
     towards, away = sorted((first, second), key=lambda pose: abs(facing(pose)))
-    return (towards if score >= min_face else away), score
+    return towards if face >= settings.min_face else away, face, settings.max_no_face < face < settings.min_face
+
+
+def _contradicts(face: float, pose: Pose, settings: People) -> bool:
+    """A person seen from the front without a face, or from behind with one."""
+    turned = abs(facing(pose))
+    return (turned < FRONT and face <= settings.max_no_face) or (turned > BACK and face >= settings.min_face)
 
 
 def facing(pose: Pose) -> float:

@@ -11,7 +11,7 @@ Writes a row a photograph; the photographs that the stage before rejected are pa
 | landmarks_3d [99] | the same in metres from the middle of the hips: x right, y down, z away from the camera |
 | visibility [33] | probability that a landmark is in the picture and not hidden |
 | region [4] | x, y, side, angle of the turned square that the landmark network saw (pixels, radians) |
-| score, people | probability of being a person; number of people found |
+| score, face, people | probability of being a person, of a face at the head's place; number of people found |
 | status, reason, value | ok; or rejected, why, and the measured value |
 """
 
@@ -40,7 +40,7 @@ HEADS_APART = 0.08  # of the region's side; detections of one head scatter by le
 LISTS = ("box", "landmarks_2d", "landmarks_3d", "visibility", "region")
 COLUMNS = (
     *("person_id", "photo_id", "path", "width", "height", *LISTS),
-    *("score", "people", "status", "reason", "value"),
+    *("score", "face", "people", "status", "reason", "value"),
 )
 
 
@@ -50,22 +50,24 @@ def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, set
     photos = console.progress(manifest.photos(), "people", total=len(manifest.rows()), unit="photo")
     for entry, photo in photos:
         row = {"person_id": entry["photo_id"], **{key: entry[key] for key in ("photo_id", "path", "width", "height")}}
-        row |= {name: [] for name in LISTS} | {"score": 0.0, "people": 0}
+        row |= {name: [] for name in LISTS} | {"score": 0.0, "face": 0.0, "people": 0}
         if isinstance(photo, PhotoError):
             reason: tuple[str, float | None] | None = (photo.reason, photo.value)
         else:
             found = find_people(net, photo.rgb, settings.min_score)
             row["people"] = len(found.people)
-            face = None
+            doubt = False
             if found.people:
-                found.people[0], face = looks.again(net, faces, photo.rgb, found.people[0], settings.min_face)
+                found.people[0], row["face"], doubt = looks.again(net, faces, photo.rgb, found.people[0], settings)
                 row |= describe(found.people[0], photo.rgb.shape)
-            reason = judge(found, photo.rgb.shape, settings, face)
+            reason = judge(found, photo.rgb.shape, settings)
+            if reason is None and doubt:
+                reason = "front and back may be confused (score of a face)", row["face"]
         row["status"] = "ok" if reason is None else "rejected"
         row["reason"], row["value"] = reason or ("", None)
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({"value": "float64", "score": "float64", "people": "int32"})
+    return table.astype({"value": "float64", "score": "float64", "face": "float64", "people": "int32"})
 
 
 def describe(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -81,11 +83,8 @@ def describe(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def judge(
-    found: Found, shape: tuple[int, ...], settings: People, face: float | None = None
-) -> tuple[str, float | None] | None:
-    """Why the main person cannot be used, with the measured value; None if they can. `face`: the score of their face
-    where front and back are in doubt."""
+def judge(found: Found, shape: tuple[int, ...], settings: People) -> tuple[str, float | None] | None:
+    """Why the main person cannot be used, with the measured value; None if they can."""
     if not found.people:
         return "no person found", None
     main = found.people[0]
@@ -102,8 +101,6 @@ def judge(
             "several people: two heads, one set of landmarks (distance, share of the person's square)",
             found.heads_apart,
         )
-    if face is not None and settings.max_no_face < face < settings.min_face:
-        return "front and back cannot be told apart (score of a face)", face
     return None
 
 

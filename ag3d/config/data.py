@@ -49,10 +49,13 @@ class People:
         high=1,
     )
     min_face: float = option(
-        0.8, "where front and back are in doubt: a face scores at least this where one is seen", low=0, high=1
+        0.8, "a face is seen from this score on: its person is not seen from behind", low=0, high=1
     )
     max_no_face: float = option(
-        0.65, "… and at most this where none is; in between the person is rejected", low=0, high=1
+        0.5,
+        "none is seen up to this score: the person is not seen from the front; whose landmarks say otherwise is rejected",
+        low=0,
+        high=1,
     )
 
 

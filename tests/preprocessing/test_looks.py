@@ -12,7 +12,7 @@ from figure import Figure, draw
 from ag3d.config.data import People
 from ag3d.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.preprocessing import looks, people
+from ag3d.preprocessing import looks
 from ag3d.preprocessing.blazepose import MIRROR, BlazePose, Pose
 from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.search import find_people
@@ -71,13 +71,13 @@ def test_a_face_is_seen_from_the_front_only(blazepose: BlazePose, faces: FaceDet
 
 def test_looks_that_agree_are_averaged(blazepose: BlazePose, standing: Figure) -> None:
     pose = first(blazepose, standing)
-    found, score = looks.again(blazepose, Stub(0.0), standing.rgb, pose, 0.8)
-    assert score is None
+    found, score, doubt = looks.again(blazepose, Stub(0.9), standing.rgb, pose, People())
+    assert (score, doubt) == (0.9, False)
     other = blazepose.look(standing.rgb, pose.region, mirrored=True)
     np.testing.assert_allclose(found.landmarks_2d, (pose.landmarks_2d + other.landmarks_2d) / 2)
 
 
-@pytest.mark.parametrize(("face", "status"), [(0.95, "front"), (0.1, "back"), (0.7, "told")])
+@pytest.mark.parametrize(("face", "status"), [(0.95, "front"), (0.1, "back"), (0.7, "doubt")])
 def test_the_face_settles_a_contradiction(blazepose: BlazePose, standing: Figure, face: float, status: str) -> None:
     """A first look that takes front for back, as happens with people seen from behind the other way round."""
     pose = first(blazepose, standing)
@@ -86,12 +86,21 @@ def test_the_face_settles_a_contradiction(blazepose: BlazePose, standing: Figure
         landmarks_2d=pose.landmarks_2d[MIRROR[:33]],
         landmarks_3d=pose.landmarks_3d[MIRROR[:33]] * np.array([1, 1, -1], np.float32),
     )
-    found, score = looks.again(blazepose, Stub(face), standing.rgb, turned, 0.8)
+    found, score, doubt = looks.again(blazepose, Stub(face), standing.rgb, turned, People())
     assert score == face
-    if status != "told":
+    assert doubt == (status == "doubt")
+    if status != "doubt":
         assert (abs(looks.facing(found)) < 90) == (status == "front")
-    verdict = people.judge(find_people(blazepose, standing.rgb, 0.5), standing.rgb.shape, People(), score)
-    assert (verdict is not None and "front and back" in verdict[0]) == (status == "told")
+
+
+@pytest.mark.parametrize(
+    ("turn", "face", "doubt"), [(0.0, 0.2, True), (0.0, 0.7, False), (np.pi, 0.9, True), (np.pi, 0.7, False)]
+)
+def test_a_face_where_none_can_be_and_none_where_one_should_be(
+    blazepose: BlazePose, open_body: Body, turn: float, face: float, doubt: bool
+) -> None:
+    figure = draw(open_body, turn=turn, seed=3)
+    assert looks.again(blazepose, Stub(face), figure.rgb, first(blazepose, figure), People())[2] == doubt
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
