@@ -33,9 +33,10 @@ from ag3d.preprocessing.blazepose import BlazePose, Pose
 from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.images import PhotoError
 from ag3d.preprocessing.manifest import Manifest
-from ag3d.preprocessing.search import Found, find_people, overlap
+from ag3d.preprocessing.search import Found, find_people, overlap, within
 
 log = logging.getLogger(__name__)
+ON_MAIN = 0.65  # share of somebody's points on the main person's mask from which on they may be no one else
 HEADS_APART = 0.08  # of the region's side; detections of one head scatter by less than half of this
 LISTS = ("box", "landmarks_2d", "landmarks_3d", "visibility", "region")
 COLUMNS = (
@@ -58,6 +59,7 @@ def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, set
             row["people"] = len(found.people)
             doubt = False
             if found.people:
+                found.people[1:] = real(found.people, faces, photo.rgb, settings)
                 found.people[0], row["face"], doubt = looks.again(net, faces, photo.rgb, found.people[0], settings)
                 row |= describe(found.people[0], photo.rgb.shape)
             reason = judge(found, photo.rgb.shape, settings)
@@ -68,6 +70,12 @@ def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, set
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"value": "float64", "score": "float64", "face": "float64", "people": "int32"})
+
+
+def real(people: list[Pose], faces: FaceDetector, rgb: np.ndarray, settings: People) -> list[Pose]:
+    """Those beside the main person who are people: not a waist or a bag taken for one, which lies on them without a face."""
+    main, *others = people
+    return [o for o in others if within(main, o) < ON_MAIN or faces.score(rgb, looks.head(o)) >= settings.min_face]
 
 
 def describe(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
