@@ -61,6 +61,7 @@ def load(mapping: Mapping[str, Any]) -> Config:
     resolve(config.training, config.network)  # stages whose networks cannot be are told now, not after days
     config.photos.path = os.path.expanduser(config.photos.path)
     config.fitting.imports.path = os.path.expanduser(config.fitting.imports.path)
+    config.photos.list = os.path.expanduser(config.photos.list)
     config.body.file = os.path.expanduser(config.body.file)
     config.evaluation.inception = os.path.expanduser(config.evaluation.inception)
     for part in (config.matting.onnx, config.normals.onnx):

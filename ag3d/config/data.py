@@ -17,6 +17,12 @@ class Photos:
         choices=("synthetic", "folder", "zip"),
     )
     path: str = option("", "folder of photographs, searched with its sub-folders; or a zip, or a folder of zips")
+    delivery: str = option(
+        "",
+        "a data set as its owners deliver it, which is checked first: deepfashion, ubcfashion",
+        choices=("", "deepfashion", "ubcfashion"),
+    )
+    list: str = option("", "file with the names of those photographs of the folder to take, one a line; empty: all")
     shards: int = option(
         2, "into how many shards the photographs are divided; fixed for the life of a data set", low=1, high=100_000
     )
