@@ -66,6 +66,8 @@ def load(mapping: Mapping[str, Any]) -> Config:
     config.evaluation.inception = os.path.expanduser(config.evaluation.inception)
     for part in (config.matting.onnx, config.normals.onnx):
         part.file = os.path.expanduser(part.file)
+    for place in (config.matting, config.normals):
+        place.folder = os.path.expanduser(place.folder)
     return config
 
 

@@ -96,6 +96,17 @@ class OnnxMatting(OnnxInput):
 
 
 @dataclass
+class PaddleMatting:
+    """A model that PaddleSeg exported (method: paddleseg), run in its own environment: make paddleseg."""
+
+    model: str = option("", "folder of the exported model: deploy.yaml and the files that it names")
+    python: str = option(".venv-paddleseg/bin/python", "Python of PaddleSeg's environment")
+    refine: bool = option(
+        False, "draw the edges after those of the photograph; for segmentation, not for matting models"
+    )
+
+
+@dataclass
 class OnnxNormals(OnnxInput):
     """A normal network of your own (method: onnx). It sees the aligned crop."""
 
@@ -115,9 +126,10 @@ class Matting:
 
     method: str = option(
         "blazepose",
-        "blazepose: the mask of the landmark network, refined; onnx: your own",
-        choices=("blazepose", "onnx"),
+        "blazepose: the mask of the landmark network, refined; onnx: your own network; paddleseg: a model of PaddleSeg's; folder: mattes made elsewhere",
+        choices=("blazepose", "onnx", "paddleseg", "folder"),
     )
+    folder: str = option("", "folder: where the mattes are, each with its photograph's name")
     threshold: float = option(0.5, "alpha above this counts as the person", low=0, high=1)
     min_area: float = option(
         0.02, "mattes that cover less of the square around the person (share) are rejected", low=0, high=1
@@ -126,6 +138,7 @@ class Matting:
         0.75, "mattes that hold fewer of the person's visible joints (share) are rejected", low=0, high=1
     )
     onnx: OnnxMatting = option(OnnxMatting, "")
+    paddle: PaddleMatting = option(PaddleMatting, "")
 
 
 @dataclass
@@ -192,9 +205,10 @@ class Normals:
 
     method: str = option(
         "body",
-        "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours",
-        choices=("body", "network", "onnx"),
+        "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours; folder: maps made elsewhere",
+        choices=("body", "network", "onnx", "folder"),
     )
+    folder: str = option("", "folder: where the normal maps of the aligned crops are, <person_id>.png")
     network: str = option("", "weights of our network (.safetensors); empty: those that come with the project")
     onnx: OnnxNormals = option(OnnxNormals, "")
 

@@ -6,6 +6,11 @@ rule normals:
         aligned=f"{D}/aligned/{{shard}}.zip",
         body=ancient(BODY),
         network=str(network_file(settings.normals) or "") or [],
+        folder=(
+            ancient(settings.normals.folder)
+            if settings.normals.method == "folder"
+            else []
+        ),
     output:
         f"{D}/normals/{{shard}}.zip",
     log:
