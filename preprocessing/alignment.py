@@ -112,7 +112,7 @@ def align_shard(
             continue
         crop = align(photo, mattes.image(f"{person}.png"), fit, settings.resolution)
         covered, sharp = float((crop[..., 3] > 127).mean()), sharpness(crop)
-        seen = {"sharpness": round(sharp, 4), "fingerprint": fingerprint(crop)}
+        seen: dict[str, Any] = {"sharpness": round(sharp, 4), "fingerprint": fingerprint(crop)}
         if covered < MIN_ALPHA:
             reason = "the crop holds almost no person (share of pixels)"
             status[person] = {"status": "rejected", "reason": reason, "value": covered, **seen}

@@ -23,7 +23,7 @@ from ag3d.model.training.dataset import flat_label, is_image, label_rows, normal
 from ag3d.preprocessing.dataset import CAMERA_NUMBERS, resize_crop, resize_normals
 from ag3d.preprocessing.listing import photo_id, shard_of
 from ag3d.preprocessing.rejected import COLUMNS
-from ag3d.shards import ShardReader, ShardWriter, write_shard
+from ag3d.shards import ShardReader, ShardWriter, encode_png, write_shard
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,8 @@ def import_shard(
                 left_out.append((person, f"{source.path.name}:{name}", "dataset", str(error), None))
                 continue
             for prefix, content in (("img", picture), ("normal", normal)):
-                add = output.add if isinstance(content, bytes) else output.add_image
-                add(f"{prefix}_{person}.png", content)  # type: ignore[operator]
+                data = content if isinstance(content, bytes) else encode_png(content)
+                output.add(f"{prefix}_{person}.png", data)
             rows[f"img_{person}.png"] = parts
     output.add_json("dataset.json", {"labels": rows})
     return len(rows), pd.DataFrame(left_out, columns=COLUMNS).astype({"value": "float64"})

@@ -30,7 +30,7 @@ class NormalFolder:
         if image.shape[0] != image.shape[1]:
             raise ValueError(f"its normal map is not square ({image.shape[1]} × {image.shape[0]} pixels)")
         vectors = image[..., ::-1].astype(np.float32) / 127.5 - 1
-        if len(image) != side:
-            flags = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
-            vectors = cv2.resize(vectors, (side, side), interpolation=flags)
-        return unit(vectors)
+        if len(image) == side:
+            return unit(vectors)
+        flags = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
+        return unit(cv2.resize(vectors, (side, side), interpolation=flags))

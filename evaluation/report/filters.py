@@ -34,7 +34,7 @@ def _row(shown: list[tuple[Filter, np.ndarray, float]]) -> str:
     with plot(2.3 * ROW, 2.4, columns=ROW) as drawn:
         for axes, (f, values, limit) in zip(drawn.axes, shown, strict=False):
             low, high = min(values.min(), limit), max(values.max(), limit)
-            bins = np.linspace(low, high + 1e-9 + 1e-3 * (high - low), 25)
+            bins = np.linspace(low, high + 1e-9 + 1e-3 * (high - low), 25).tolist()
             fails = values < limit if f.least else values > limit
             for part, colour in ((~fails, COLORS[0]), (fails, COLORS[1])):
                 axes.hist(values[part], bins=bins, color=colour, alpha=0.85)
