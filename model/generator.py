@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
@@ -13,6 +15,8 @@ from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.networks.superresolution import SuperResolution
+from ag3d.model.recording import Recorded
+from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.renderer import EMPTY, Renderer
 
 SMALL_RESIDUAL = 0.03
@@ -32,6 +36,19 @@ class Generator(nn.Module):
         self.decoder = Decoder(settings.plane_channels, settings.decoder_hidden, settings.plane_channels, scale)
         self.superresolution = SuperResolution(settings, settings.image_resolution // 2)
         self.deformer = Deformer(settings, body, signed_distance)
+        self._recorded = {
+            mode: Recorded(functools.partial(self.backbone.synthesis, noise_mode=mode), self.backbone.synthesis)
+            for mode in ("random", "const", "none")
+        }
+        self._recorded["superresolution"] = Recorded(self.superresolution, self.superresolution)
+        self._recorded["mapping"] = Recorded(self._mapping, self.backbone.mapping)
+
+    def record(self) -> Generator:
+        """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on."""
+        for part in (*self._recorded.values(), self.deformer.recorded):
+            part.on = True
+            part.forget()
+        return self
 
     @property
     def body(self) -> Body:
@@ -43,12 +60,17 @@ class Generator(nn.Module):
 
     def mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
         """z [B,z_dim] to ws [B,num_ws,w_dim]. The pose is no condition of the style."""
+        if truncation == 1 and not update_average and not torch.is_grad_enabled():
+            return self._recorded["mapping"](z)
+        return self._mapping(z, truncation, update_average)
+
+    def _mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
         condition = torch.zeros(len(z), labels.LENGTH, device=z.device)
         return self.backbone.mapping(z, condition, truncation, update_average)
 
     def planes(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """ws to tri-planes [B,3,C,P,P]."""
-        drawn = self.backbone.synthesis(ws, noise_mode)
+        drawn = self._recorded[noise_mode](ws)
         return drawn.view(len(ws), 3, -1, *drawn.shape[-2:])
 
     def synthesis(
@@ -78,7 +100,7 @@ class Generator(nn.Module):
         )
         features = out.pop("features")
         out["image_raw"] = features[:, :3]
-        out["image"] = self.superresolution(out["image_raw"], features, ws)
+        out["image"] = self._recorded["superresolution"](out["image_raw"], features, ws)
         return out
 
     def forward(
@@ -97,13 +119,14 @@ class Generator(nn.Module):
         ws: torch.Tensor,
         label: torch.Tensor | None = None,
         planes: torch.Tensor | None = None,
+        shown: bool = True,
     ) -> dict[str, torch.Tensor]:
         """The field at points [B,N,3]: canonical, or posed where labels are given.
 
-        Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], color [B,N,3] in [0,1],
-        gradient [B,N,3] (canonical, pointing inwards).
+        Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], and if `shown` color
+        [B,N,3] in [0,1] and gradient [B,N,3] (canonical, pointing inwards).
         """
-        tri = self.planes(ws) if planes is None else planes
+        tri = table(self.planes(ws) if planes is None else planes)
         batch, count = points.shape[:2]
         if label is None:
             place = torch.arange(batch * count, device=points.device)
@@ -111,16 +134,14 @@ class Generator(nn.Module):
         else:
             found, _ = self.renderer.find(points, self.deformer.pose(label), tri, self.decoder, self.deformer)
             place, roots = found.flat, found.points
-        values = self.renderer.field(roots, place // count, tri, self.decoder, self.deformer)
+        values = self.renderer.field(roots, place // count, tri, self.decoder, self.deformer, shown)
 
         def spread(packed: torch.Tensor, empty: float) -> torch.Tensor:
             out = packed.new_full((batch * count, *packed.shape[1:]), empty)
             return out.index_put((place,), packed).view(batch, count, *packed.shape[1:])
 
         sdf = spread(values.sdf, EMPTY)
-        return {
-            "sdf": sdf,
-            "density": self.renderer.density(sdf),
-            "color": spread(values.color[:, :3], 0.0),
-            "gradient": spread(values.gradient, 0.0),
-        }
+        out = {"sdf": sdf, "density": self.renderer.density(sdf)}
+        if shown:
+            out |= {"color": spread(values.color[:, :3], 0.0), "gradient": spread(values.gradient, 0.0)}
+        return out

@@ -10,7 +10,8 @@ from trimesh.visual import ColorVisuals
 
 from ag3d.errors import UserError
 from ag3d.model.generator import Generator
-from ag3d.model.rendering.planes import features
+from ag3d.model.rendering.field import residual
+from ag3d.model.rendering.planes import table
 
 _CHUNK = 100_000
 _REACH = 0.15  # metres from the body within which a surface is looked for
@@ -49,11 +50,12 @@ def field_values(generator: Generator, planes: torch.Tensor, resolution: int) ->
     axes = [low[axis] + step * torch.arange(counts[axis], device=low.device) for axis in range(3)]
     lattice = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
     values = torch.full((len(lattice),), -1.0, device=low.device)
+    tri = table(planes)
     for part in torch.arange(len(lattice), device=low.device).split(_CHUNK):
         near = part[generator.deformer.body_distance(lattice[part])[0] > -_REACH]
         if len(near):
             image = torch.zeros(len(near), dtype=torch.long, device=low.device)
-            values[near] = generator.renderer.sdf(lattice[near], image, planes, generator.decoder, generator.deformer)
+            values[near] = generator.renderer.sdf(lattice[near], image, tri, generator.decoder, generator.deformer)
     return values.view(counts).cpu().numpy(), low.cpu().numpy(), step
 
 
@@ -67,11 +69,12 @@ def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) -> np.ndarray:
     """The field's colours at canonical points [n,3]: uint8 [n,3]."""
+    tri = table(planes)
     out = [np.zeros((0, 3), np.uint8)]
     for part in points.split(_CHUNK):
         image = torch.zeros(len(part), dtype=torch.long, device=part.device)
-        found, _ = features(planes, part / (generator.settings.box_warp / 2), image, derivative=False)
-        color = generator.decoder(found)[1][:, :3]
+        places = part / (generator.settings.box_warp / 2)
+        color = residual(tri, places, image, generator.decoder, gradient=False).color[:, :3]
         out.append((color * 255).round().clamp(0, 255).byte().cpu().numpy())
     return np.concatenate(out)
 

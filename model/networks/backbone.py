@@ -31,12 +31,18 @@ class SynthesisBlock(nn.Module):
         self.first = in_channels == 0
 
     def forward(
-        self, x: torch.Tensor | None, image: torch.Tensor | None, ws: torch.Tensor, noise_mode: NoiseMode
+        self,
+        x: torch.Tensor | None,
+        image: torch.Tensor | None,
+        ws: torch.Tensor,
+        noise_mode: NoiseMode,
+        dtype: torch.dtype,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`ws`: [B,2 or 3,w_dim], the codes of conv0 (not in the first block), conv1 and torgb."""
+        """`ws`: [B,2 or 3,w_dim], the codes of conv0 (not in the first block), conv1 and torgb; `dtype` is of x."""
         codes = iter(ws.unbind(dim=1))
         if self.first:
             x = self.const[None].expand(len(ws), -1, -1, -1)
+            x = x.to(dtype, memory_format=torch.channels_last)
         else:
             assert x is not None
             x = self.conv0(x, next(codes), noise_mode)
@@ -46,12 +52,16 @@ class SynthesisBlock(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """ws [B,num_ws,w_dim] to an image of `image_channels` at `resolution`. Neighbouring blocks share a code."""
+    """ws [B,num_ws,w_dim] to an image of `image_channels` at `resolution`. Neighbouring blocks share a code.
+
+    The convolutions compute in `dtype`; the image is float32.
+    """
 
     def __init__(self, settings: Network, resolution: int, image_channels: int) -> None:
         super().__init__()
         self.resolutions = [2**power for power in range(2, int(math.log2(resolution)) + 1)]
         self.num_ws = 2 * len(self.resolutions)
+        self.dtype = torch.float32
         below = 0
         for side in self.resolutions:
             width = channels_at(side, settings)
@@ -63,7 +73,7 @@ class Synthesis(nn.Module):
         start = 0
         for side in self.resolutions:
             count = 2 if side == 4 else 3
-            x, image = getattr(self, f"b{side}")(x, image, ws[:, start : start + count], noise_mode)
+            x, image = getattr(self, f"b{side}")(x, image, ws[:, start : start + count], noise_mode, self.dtype)
             start += count - 1
         assert image is not None
         return image

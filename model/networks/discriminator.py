@@ -43,29 +43,37 @@ class Epilogue(nn.Module):
         self.first = in_channels > 0
         self.group = group
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, batches: int) -> torch.Tensor:
         if self.first:
             x = self.fromrgb(x)
-        x = self.conv(torch.cat([x, minibatch_deviation(x, self.group)], dim=1))
+        x = self.conv(torch.cat([x, minibatch_deviation(x, self.group, batches)], dim=1))
         return self.out(self.fc(x.flatten(1)))
 
 
-def minibatch_deviation(x: torch.Tensor, group: int) -> torch.Tensor:
-    """[B,C,H,W] to [B,1,H,W]: the mean standard deviation over groups of samples n, n + B/group, …"""
-    size = min(group, len(x))
-    while len(x) % size:
+def minibatch_deviation(x: torch.Tensor, group: int, batches: int = 1) -> torch.Tensor:
+    """[B,C,H,W] to [B,1,H,W]: the mean standard deviation over groups of samples n, n + B/group, …
+
+    `batches`: so many batches lie one after the other in B, and each has groups of its own.
+    """
+    each = len(x) // batches
+    size = min(group, each)
+    while each % size:
         size -= 1
-    grouped = x.reshape(size, -1, *x.shape[1:])
-    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))  # [B/size]
-    return deviation.repeat(size).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+    grouped = x.reshape(batches, size, -1, *x.shape[1:])
+    deviation = (grouped.var(dim=1, unbiased=False) + 1e-8).sqrt().mean(dim=(2, 3, 4))  # [batches,each/size]
+    return deviation.repeat(1, size).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
 
 
 class Discriminator(nn.Module):
-    """images [B,C,R,R] and label [B,111] to a logit [B,1]."""
+    """images [B,C,R,R] and label [B,111] to a logit [B,1].
+
+    The residual blocks compute in `dtype`, the last one in float32.
+    """
 
     def __init__(self, settings: Network, in_channels: int, resolution: int, c_dim: int = 111) -> None:
         super().__init__()
         features = channels_at(4, settings)
+        self.dtype = torch.float32
         self.sides = [2**power for power in range(int(math.log2(resolution)), 2, -1)]
         for side in self.sides:
             width, below = channels_at(side, settings), channels_at(side // 2, settings)
@@ -77,11 +85,12 @@ class Discriminator(nn.Module):
             0 if self.sides else in_channels, features, features, settings.minibatch_std_group, settings.clamp
         )
 
-    def forward(self, images: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        x = images
+    def forward(self, images: torch.Tensor, label: torch.Tensor, batches: int = 1) -> torch.Tensor:
+        """`batches`: so many batches lie one after the other; none sees the others."""
+        x = images.to(self.dtype, memory_format=torch.channels_last)
         for side in self.sides:
             x = getattr(self, f"b{side}")(x)
-        x = self.b4(x)
+        x = self.b4(x.float(), batches)
         condition = self.mapping(None, label)
         return (x * condition).sum(dim=1, keepdim=True) / math.sqrt(condition.shape[1])
 
@@ -104,8 +113,13 @@ class Discriminators(nn.Module):
         self.heads = {"full": "D_image", "normal": "D_normal", "face": "D_face_image", "normal_face": "D_face_normal"}
         self.heads = {key: name for key, name in self.heads.items() if hasattr(self, name)}
 
-    def forward(self, images: dict[str, torch.Tensor], label: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`images`: image [B,3,R,R], image_raw [B,3,r,r], image_normal [B,3,r,r], face, face_normal. Logits [B,1]."""
+    def forward(
+        self, images: dict[str, torch.Tensor], label: torch.Tensor, batches: int = 1
+    ) -> dict[str, torch.Tensor]:
+        """`images`: image [B,3,R,R], image_raw [B,3,r,r], image_normal [B,3,r,r], face, face_normal. Logits [B,1].
+
+        `batches`: so many batches lie one after the other in B; none sees the others.
+        """
         pair = torch.cat([images["image"], resize(images["image_raw"], self.resolution)], dim=1)
         inputs = {
             "full": pair,
@@ -113,7 +127,7 @@ class Discriminators(nn.Module):
             "face": images.get("face"),
             "normal_face": images.get("face_normal"),
         }
-        return {key: getattr(self, name)(inputs[key], label) for key, name in self.heads.items()}
+        return {key: getattr(self, name)(inputs[key], label, batches) for key, name in self.heads.items()}
 
 
 def face_sizes(settings: Network) -> tuple[int, int]:

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
-_TAPS = (1.0, 3.0, 3.0, 1.0)
+from ag3d.model.kernels import images as kernels
 
 
-def filter2d(
-    images: torch.Tensor, *, up: int = 1, down: int = 1, pad: tuple[int, int], gain: float = 1.0
-) -> torch.Tensor:
-    """Insert up-1 zeros after each pixel, pad (before, after), correlate, keep every `down`-th pixel.
+@functools.cache
+def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """outer([1,3,3,1], [1,3,3,1]) / 64 · gain, symmetric: [4,4]. Kept, so that no step copies it to the device again."""
+    with torch.inference_mode(False):
+        taps = torch.tensor((1.0, 3.0, 3.0, 1.0), dtype=torch.float64) / 8
+        return (torch.outer(taps, taps) * gain).to(device, dtype)
 
-    images: [B,C,H,W]. The filter is outer([1,3,3,1], [1,3,3,1]) / 64 times `gain`; it is separable and symmetric, so
-    rows and columns are filtered one after the other. Zero insertion becomes a transposed convolution.
-    """
+
+class _Filter(torch.autograd.Function):
+    """The kernel. Its adjoint is itself, with `up` and `down` changing places, so it can be differentiated at will."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float
+    ) -> torch.Tensor:
+        ctx.arguments = down, up, 3 - pad, tuple(images.shape[2:]), gain
+        return kernels.fir(images, up, down, pad, size, gain)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None, None]:
+        return _Filter.apply(gradient, *ctx.arguments), None, None, None, None, None
+
+
+def filter2d(images: torch.Tensor, *, pad: int, down: int = 1, gain: float = 1.0) -> torch.Tensor:
+    """Pad images [B,C,H,W] with zeros, filter, keep every `down`-th pixel."""
+    if kernels.fast(images):
+        height, width = ((side + 2 * pad - 4) // down + 1 for side in images.shape[2:])
+        return _Filter.apply(images, 1, down, pad, (height, width), gain)
     channels = images.shape[1]
-    taps = torch.tensor(_TAPS, dtype=images.dtype, device=images.device) * (gain**0.5 / 8)
-    for axis in (2, 3):
-        shape = (channels, 1, 4, 1) if axis == 2 else (channels, 1, 1, 4)
-        kernel = taps.view(shape[2:]).expand(shape)
-        stride_up = (up, 1) if axis == 2 else (1, up)
-        stride_down = (down, 1) if axis == 2 else (1, down)
-        if up > 1:
-            # The transposed convolution yields the fully padded result (3 before, 4 - up after); pad or crop to `pad`.
-            images = F.conv_transpose2d(images, kernel, stride=stride_up, groups=channels)
-            before, after = pad[0] - 3, pad[1] - (4 - up)
-            images = F.pad(images, (0, 0, before, after) if axis == 2 else (before, after))
-            if down > 1:
-                images = images[:, :, ::down] if axis == 2 else images[:, :, :, ::down]
-        else:
-            images = F.pad(images, (0, 0, *pad) if axis == 2 else pad)
-            images = F.conv2d(images, kernel, stride=stride_down, groups=channels)
-    return images
+    kernel = _kernel(gain, images.dtype, images.device).expand(channels, 1, 4, 4)
+    return F.conv2d(images, kernel, stride=down, padding=pad, groups=channels)
 
 
 def upsample(images: torch.Tensor) -> torch.Tensor:
-    """[B,C,H,W] to [B,C,2H,2W]."""
-    return filter2d(images, up=2, pad=(2, 1), gain=4)
+    """[B,C,H,W] to [B,C,2H,2W]: a zero after each pixel, padding (2,1), filter with gain 4."""
+    if kernels.fast(images):
+        return _Filter.apply(images, 2, 1, 2, (2 * images.shape[2], 2 * images.shape[3]), 4.0)
+    channels = images.shape[1]
+    kernel = _kernel(4.0, images.dtype, images.device).expand(channels, 1, 4, 4)
+    return F.conv_transpose2d(images, kernel, stride=2, padding=1, groups=channels)
 
 
 def downsample(images: torch.Tensor) -> torch.Tensor:
     """[B,C,H,W] to [B,C,H/2,W/2]."""
-    return filter2d(images, down=2, pad=(1, 1))
+    return filter2d(images, down=2, pad=1)
 
 
 def resize(images: torch.Tensor, resolution: int) -> torch.Tensor:

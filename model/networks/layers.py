@@ -9,29 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ag3d.model.networks.activation import Activation, activate_, gain_of
 from ag3d.model.networks.filters import filter2d
 
-Activation = Literal["linear", "lrelu"]
 NoiseMode = Literal["random", "const", "none"]
 
 
 def normalize_second_moment(x: torch.Tensor) -> torch.Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-
-
-def activate(
-    x: torch.Tensor, bias: torch.Tensor | None, activation: Activation, gain: float = 1.0, clamp: float = 0.0
-) -> torch.Tensor:
-    """Add `bias` per channel (axis 1), activate, scale; clamp to ±clamp·gain if clamp > 0. lrelu carries a gain of √2."""
-    if bias is not None:
-        x = x + bias.to(x.dtype).view(1, -1, *([1] * (x.ndim - 2)))
-    scale = gain
-    if activation == "lrelu":
-        x = F.leaky_relu(x, 0.2)
-        scale = gain * math.sqrt(2)
-    if scale != 1:
-        x = x * scale
-    return x.clamp(-clamp * gain, clamp * gain) if clamp > 0 else x
 
 
 class FullyConnected(nn.Module):
@@ -46,10 +31,13 @@ class FullyConnected(nn.Module):
         self.activation: Activation = activation
         self.lr = lr
 
+    def effective(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight [out,in] and bias [out] as they act, the activation's gain included: it passes through a leaky ReLU."""
+        gain = self.lr * gain_of(self.activation)
+        return self.weight * (gain / math.sqrt(self.weight.shape[1])), self.bias * gain
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self.weight.to(x.dtype) * (self.lr / math.sqrt(self.weight.shape[1]))
-        bias = self.bias.to(x.dtype) * self.lr
-        return activate(F.linear(x, weight, bias), None, self.activation)
+        return activate_(F.linear(x, *self.effective()), self.activation)
 
 
 class Convolution(nn.Module):
@@ -73,35 +61,40 @@ class Convolution(nn.Module):
         self.clamp = clamp
 
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
-        weight = self.weight.to(x.dtype) / math.sqrt(self.weight[0].numel())
+        """In the precision of `x`. The gains act on weight and bias, which is the same and spares a pass."""
+        total = gain * gain_of(self.activation)
+        weight = (self.weight * (total / math.sqrt(self.weight[0].numel()))).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * total).to(x.dtype)
         kernel = weight.shape[-1]
         if not self.down:
-            x = F.conv2d(x, weight, padding=kernel // 2)
+            x = F.conv2d(x, weight, bias, padding=kernel // 2)
         elif kernel == 1:
-            x = F.conv2d(filter2d(x, down=2, pad=(1, 1)), weight)
+            x = F.conv2d(filter2d(x, down=2, pad=1), weight, bias)
         else:
-            x = F.conv2d(filter2d(x, pad=(2, 2)), weight, stride=2)
-        return activate(x, self.bias, self.activation, gain, self.clamp)
+            x = F.conv2d(filter2d(x, pad=2), weight, bias, stride=2)
+        return activate_(x, self.activation, self.clamp * gain)
 
 
 def modulated_convolution(
-    x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, demodulate: bool = True, up: bool = False
+    x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, bias: torch.Tensor, up: bool = False, gain: float = 1.0
 ) -> torch.Tensor:
-    """Scale the input channels by `styles`, convolve, and (demodulate) scale the output channels to unit weight norm.
+    """Scale the input channels by `styles`, convolve, scale the output channels to unit weight norm, add `bias`; all times `gain`.
 
-    x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]. With `up`, a transposed convolution doubles the resolution.
+    x: [B,I,H,W]; weight: [O,I,k,k]; styles: [B,I]; bias: [O]. With `up`, a transposed convolution doubles the resolution.
     """
+    if x.dtype == torch.float16:  # whose range is small; the scaling of the outputs takes it back
+        weight = weight / weight.abs().amax(dim=(1, 2, 3), keepdim=True) / math.sqrt(weight[0].numel())
+        styles = styles / styles.abs().amax(dim=1, keepdim=True)
+    # Σ (w·s)² over inputs and taps is a matrix product of squares.
+    norm = styles.square() @ weight.square().sum(dim=(2, 3)).t()
+    scale = ((norm + 1e-8).rsqrt() * gain).to(x.dtype)
     x = x * styles.to(x.dtype)[:, :, None, None]
     if up:
         x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)
-        x = filter2d(x, pad=(1, 1), gain=4)
+        x = filter2d(x, pad=1, gain=4)
     else:
         x = F.conv2d(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
-    if demodulate:
-        # Σ (w·s)² over inputs and taps is a matrix product of squares.
-        squares = styles.square() @ weight.square().sum(dim=(2, 3)).t()
-        x = x * (squares + 1e-8).rsqrt().to(x.dtype)[:, :, None, None]
-    return x
+    return torch.addcmul((bias * gain).to(x.dtype)[:, None, None], x, scale[:, :, None, None])
 
 
 class SynthesisLayer(nn.Module):
@@ -120,17 +113,21 @@ class SynthesisLayer(nn.Module):
         self.resolution, self.up, self.clamp = resolution, up, clamp
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode) -> torch.Tensor:
-        x = modulated_convolution(x, self.weight, self.affine(w), up=self.up)
+        gain = gain_of("lrelu")
+        x = modulated_convolution(x, self.weight, self.affine(w), self.bias, self.up, gain)
         if noise_mode == "random":
             noise = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device)
-            x = x + (noise * self.noise_strength).to(x.dtype)
+            x = x.add_((noise * (self.noise_strength * gain)).to(x.dtype))
         elif noise_mode == "const":
-            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
-        return activate(x, self.bias, "lrelu", clamp=self.clamp)
+            x = x.add_((self.noise_const * (self.noise_strength * gain)).to(x.dtype))
+        return activate_(x, "lrelu", self.clamp)
 
 
 class ToRGB(nn.Module):
-    """Modulated 1×1 convolution without demodulation, in float32."""
+    """Modulated 1×1 convolution without demodulation; its result is float32.
+
+    A 1×1 convolution with weights of each sample's own is a batched matrix product over the pixels.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, clamp: float = 0.0) -> None:
         super().__init__()
@@ -141,5 +138,10 @@ class ToRGB(nn.Module):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
-        x = modulated_convolution(x, self.weight, styles, demodulate=False)
-        return activate(x, self.bias, "linear", clamp=self.clamp).float()
+        count = len(self.weight)
+        spare = -count % 8 if x.is_cuda else 0  # matrix units want multiples of eight
+        own = F.pad(self.weight[:, :, 0, 0].t() * styles[:, :, None], (0, spare)).to(x.dtype)  # [B,I,O]
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [B,H·W,I], in place where x is channels-last
+        drawn = torch.baddbmm(F.pad(self.bias, (0, spare)).to(x.dtype), pixels, own)[..., :count]
+        drawn = activate_(drawn.contiguous(), "linear", self.clamp).float()
+        return drawn.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)

@@ -26,7 +26,10 @@ class Block(nn.Module):
 
 
 class SuperResolution(nn.Module):
-    """features [B,C,r,r] and their colours [B,3,r,r] to an image of twice `resolution`; every layer has the last code."""
+    """features [B,C,r,r] and their colours [B,3,r,r] to an image of twice `resolution`; every layer has the last code.
+
+    The convolutions compute in `dtype`; the image is float32.
+    """
 
     def __init__(self, settings: Network, resolution: int) -> None:
         super().__init__()
@@ -34,8 +37,10 @@ class SuperResolution(nn.Module):
         self.block0 = Block(settings.plane_channels, wide, settings.w_dim, resolution, up=False, clamp=settings.clamp)
         self.block1 = Block(wide, narrow, settings.w_dim, 2 * resolution, up=True, clamp=settings.clamp)
         self.resolution = resolution
+        self.dtype = torch.float32
 
     def forward(self, image: torch.Tensor, features: torch.Tensor, ws: torch.Tensor) -> torch.Tensor:
         w = ws[:, -1]
-        x, image = self.block0(resize(features, self.resolution), resize(image, self.resolution), w)
+        x = resize(features, self.resolution).to(self.dtype, memory_format=torch.channels_last)
+        x, image = self.block0(x, resize(image, self.resolution), w)
         return self.block1(x, image, w)[1]

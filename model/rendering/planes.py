@@ -1,52 +1,125 @@
-"""Tri-planes: bilinear look-up of features at canonical points, with their derivatives."""
+"""Tri-planes: bilinear look-up of features at canonical points, of their derivatives, and the way back.
+
+The planes are kept as rows of texels. Every look-up is a weighted sum over a stencil of rows, an embedding bag: nothing
+of the size [n,12,C] is ever made.
+"""
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 # Which of the point's coordinates run along the width and the height of each plane.
 AXES = ((0, 1), (0, 2), (2, 1))
+_MARGIN = 2  # zero texels around each plane: points outside find zeros, and no derivative
 
 
-def features(
-    planes: torch.Tensor, points: torch.Tensor, image: torch.Tensor, derivative: bool = True
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Mean features of the three planes, and their derivatives by the point.
+class Table(NamedTuple):
+    """The planes of a batch as rows of texels, margins included."""
 
-    planes: [B,3,C,P,P]; points: [n,3], in [-1,1] over the planes; image: [n], whose planes. Outside counts as zero.
-    Returns [n,C] and (if asked) [n,3,C]; both differentiable by the planes.
-    """
+    rows: torch.Tensor  # [B·(P+4)·(P+4)·3,C]
+    side: int  # P
+
+
+class Stencil(NamedTuple):
+    """Where points look: three planes of four texels, and how far they are beyond the first."""
+
+    index: torch.Tensor  # [n,3,4] int32, rows of the table
+    fraction: torch.Tensor  # [n,3,2], along width and height
+    side: int
+
+    def mix(self) -> torch.Tensor:
+        """The texels' shares in the mean feature [n,3,4]."""
+        wide, high = self._ends()
+        return (high[..., :, None] * wide[..., None, :]).flatten(2) / 3
+
+    def slopes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Derivatives of the shares [n,3,4] by the coordinates along width and height, which are in [-1,1]."""
+        wide, high = self._ends()
+        step = _constant((-self.side / 6, self.side / 6), wide.dtype, wide.device)
+        return (high[..., :, None] * step).flatten(2), (step[:, None] * wide[..., None, :]).flatten(2)
+
+    def _ends(self) -> tuple[torch.Tensor, torch.Tensor]:
+        ends = torch.stack([1 - self.fraction, self.fraction], dim=-1)  # [n,3,2,2]
+        return ends[:, :, 0], ends[:, :, 1]
+
+
+@functools.cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Kept, so that no step copies it to the device again."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def table(planes: torch.Tensor) -> Table:
+    """Planes [B,3,C,P,P] as rows; differentiable."""
     channels, side = planes.shape[2], planes.shape[3]
-    table = planes.permute(0, 1, 3, 4, 2).reshape(-1, channels)
-    index, mix = _stencil(points, image, side, 3 if derivative else 0)
-    gathered = F.embedding(index, table)  # [n,12,C]
-    out = torch.bmm(mix, gathered)
-    return out[:, 0], out[:, 1:] if derivative else None
+    padded = F.pad(planes.flatten(1, 2), (_MARGIN,) * 4)
+    return Table(padded.permute(0, 2, 3, 1).reshape(-1, channels), side)
 
 
-def _stencil(
-    points: torch.Tensor, image: torch.Tensor, side: int, derivatives: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of the table [n,12] and how to mix them [n,1+derivatives,12]: three planes of four texels."""
-    count = len(points)
-    index = torch.empty(count, 12, dtype=torch.long, device=points.device)
-    mix = torch.zeros(count, 1 + derivatives, 12, dtype=points.dtype, device=points.device)
-    for plane, (across, down) in enumerate(AXES):
-        x = ((points[:, across] + 1) * side - 1) / 2
-        y = ((points[:, down] + 1) * side - 1) / 2
-        x0, y0 = x.floor(), y.floor()
-        fx, fy = x - x0, y - y0
-        for corner in range(4):
-            right, below = corner & 1, corner >> 1
-            cx, cy = x0 + right, y0 + below
-            inside = ((cx >= 0) & (cx < side) & (cy >= 0) & (cy < side)).to(points.dtype) / 3
-            wx, wy = (fx if right else 1 - fx), (fy if below else 1 - fy)
-            slot = 4 * plane + corner
-            row = (image * 3 + plane) * side * side
-            index[:, slot] = row + cy.long().clamp(0, side - 1) * side + cx.long().clamp(0, side - 1)
-            mix[:, 0, slot] = wx * wy * inside
-            if derivatives:
-                mix[:, 1 + across, slot] += (1.0 if right else -1.0) * wy * inside * (side / 2)
-                mix[:, 1 + down, slot] += (1.0 if below else -1.0) * wx * inside * (side / 2)
-    return index, mix
+def stencil(points: torch.Tensor, image: torch.Tensor, side: int) -> Stencil:
+    """Of points [n,3], in [-1,1] over planes of side `side`, in the planes of the images [n]."""
+    coordinates = points.unbind(1)
+    place = torch.stack([coordinates[axis] for pair in AXES for axis in pair], dim=1).unflatten(1, (3, 2))
+    place = place.add(1).mul_(side / 2).sub_(0.5).clamp_(-_MARGIN, side)
+    base = place.floor()
+    whole = side + 2 * _MARGIN
+    x, y = (base.int() + _MARGIN).unbind(2)
+    first = ((image.int() * whole)[:, None] + y) * (3 * whole) + x * 3
+    device = points.device
+    corners = (0, 3, 3 * whole, 3 * whole + 3)
+    offset = _constant(tuple(plane + corner for plane in range(3) for corner in corners), torch.int32, device)
+    return Stencil(first[:, :, None] + offset.view(3, 4), place.sub_(base), side)
+
+
+def weighted(rows: torch.Tensor, at: Stencil, weight: torch.Tensor) -> torch.Tensor:
+    """Sums of the texels with weights [n,3,4]: [n,C]."""
+    return F.embedding_bag(at.index.flatten(1), rows, per_sample_weights=weight.flatten(1), mode="sum")
+
+
+def features(rows: torch.Tensor, at: Stencil) -> torch.Tensor:
+    """Mean features of the three planes [n,C]. Outside the planes counts as zero."""
+    return weighted(rows, at, at.mix())
+
+
+def derivatives(rows: torch.Tensor, at: Stencil) -> torch.Tensor:
+    """The features' derivatives by the point [n,3,C]."""
+    along = at.slopes()
+    seen = [[(plane, pair.index(axis)) for plane, pair in enumerate(AXES) if axis in pair] for axis in range(3)]
+    index = torch.stack([at.index[:, plane] for pairs in seen for plane, _ in pairs], dim=1)  # [n,6,4]
+    weight = torch.stack([along[way][:, plane] for pairs in seen for plane, way in pairs], dim=1)
+    found = F.embedding_bag(index.view(-1, 8), rows, per_sample_weights=weight.view(-1, 8), mode="sum")
+    return found.unflatten(0, (-1, 3))
+
+
+def towards(at: Stencil, direction: torch.Tensor) -> torch.Tensor:
+    """Derivatives of the texels' shares [n,3,4] along directions [n,3]."""
+    wide, high = at.slopes()
+    across, down = (torch.stack([direction[:, pair[way]] for pair in AXES], dim=1) for way in (0, 1))
+    return wide.mul_(across[:, :, None]).add_(high.mul_(down[:, :, None]))
+
+
+def scatter(count: int, at: Stencil, parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The transpose of a look-up: Σ over points and parts of weight [n,3,4] × value [n,C], by row: [count,C].
+
+    On the CPU the entries are sorted by row, so that each row is a bag of its own; on CUDA they are added atomically.
+    """
+    index, channels = at.index.flatten(), parts[0][1].shape[1]
+    if at.index.is_cuda:
+        out = torch.zeros(count, channels, dtype=parts[0][1].dtype, device=index.device)
+        spread = sum(weight.flatten(1)[:, :, None] * value[:, None] for weight, value in parts)
+        assert isinstance(spread, torch.Tensor)
+        return out.index_add_(0, index, spread.flatten(0, 1))
+    ordered, entry = index.sort()
+    starts = torch.searchsorted(ordered, torch.arange(count, dtype=torch.int32)) * len(parts)
+    point = entry // 12
+    source = torch.stack([point + number * len(at.index) for number in range(len(parts))], dim=1)
+    weight = torch.stack([weight.flatten()[entry] for weight, _ in parts], dim=1)
+    values = torch.cat([value for _, value in parts])
+    return F.embedding_bag(
+        source.flatten(), values, starts, per_sample_weights=weight.flatten().to(values.dtype), mode="sum"
+    )

@@ -87,17 +87,21 @@ def test_plane_features_and_derivatives_equal_autograd():
     expected = dense_features(tri, points)
     weights = torch.randn_like(expected)
     by_point, by_plane = torch.autograd.grad((expected * weights).sum(), (points, tri))
-    ours, jacobian = planes.features(tri, points.detach(), image)
+    rows, side = planes.table(tri)
+    at = planes.stencil(points.detach(), image, side)
+    ours = planes.features(rows, at)
     assert_close(ours, expected, rtol=1e-5, atol=1e-6)
-    assert_close(torch.einsum("ndc,nc->nd", jacobian, weights), by_point, rtol=1e-5, atol=1e-5)
-    (gradient,) = torch.autograd.grad((ours * weights).sum(), tri)
+    assert_close(torch.einsum("ndc,nc->nd", planes.derivatives(rows, at), weights), by_point, rtol=1e-5, atol=1e-5)
+    scattered = planes.scatter(len(rows), at, [(at.mix(), weights)])
+    (gradient,) = torch.autograd.grad(rows, tri, scattered)
     assert_close(gradient, by_plane, rtol=1e-5, atol=1e-5)
 
 
 def test_points_belong_to_their_own_image():
     tri = torch.zeros(2, 3, 4, 8, 8)
     tri[1] = 1
-    found, _ = planes.features(tri, torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), derivative=False)
+    rows, side = planes.table(tri)
+    found = planes.features(rows, planes.stencil(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), side))
     assert_close(found[:, 0], torch.tensor([0.0, 1, 1, 0]))
 
 
