@@ -18,7 +18,7 @@ CAMERA_DISTANCE = 100.0  # world units, as in the labels
 # Expected errors, which make the terms comparable.
 SIGMA_3D, SIGMA_MATTE, SIGMA_OUTLINE = 0.1, 0.015, 0.05  # metres
 SIGMA_LIMIT, SIGMA_POSE, SIGMA_SIZE = 0.05, 0.5, 0.1  # radians, radians, logarithm
-WEIGHT_3D, WEIGHT_DEPTH, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 1.0, 60.0, 60.0, 0.4
+WEIGHT_3D, WEIGHT_DEPTH, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 1.0, 120.0, 60.0, 0.4
 UNDERRATED = (
     2.0  # errors of landmarks hang together and those of scale and shape add to them: measured on synthetic people
 )
