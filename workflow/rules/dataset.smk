@@ -1,3 +1,6 @@
+from ag3d.files import existing
+
+
 # Compares all shards: when photographs are added, every shard is packed again, which takes seconds.
 rule alike:
     input:
@@ -25,7 +28,7 @@ if ZIPS:
 
     rule import_zip:
         input:
-            settings.photos.path,
+            existing(settings.photos.path, "photos.path"),
         output:
             data=f"{D}/dataset/{{shard}}.zip",
             rejected=f"{D}/rejected/{{shard}}.parquet",

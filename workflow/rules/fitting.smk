@@ -1,3 +1,5 @@
+from ag3d.files import existing
+
 IMPORTED = settings.fitting.method == "import"
 
 
@@ -6,7 +8,11 @@ rule fitting:
         people=f"{D}/people/{{shard}}.parquet",
         mattes=f"{D}/mattes/{{shard}}.zip",
         manifest=f"{D}/photos/{{shard}}.parquet" if IMPORTED else [],
-        imports=ancient(settings.fitting.imports.path) if IMPORTED else [],
+        imports=(
+            ancient(existing(settings.fitting.imports.path, "fitting.imports.path"))
+            if IMPORTED
+            else []
+        ),
         body=ancient(BODY),
     output:
         f"{D}/fits/{{shard}}.parquet",

@@ -1,3 +1,4 @@
+from ag3d.files import existing
 from ag3d.preprocessing.matting_paddle import paddle_files
 from ag3d.preprocessing.onnx_network import onnx_file
 
@@ -9,7 +10,7 @@ def matting_files():
     if settings.matting.method == "paddleseg":
         return [str(path) for path in paddle_files(settings.matting.paddle)]
     if settings.matting.method == "folder":
-        return ancient(settings.matting.folder)
+        return ancient(existing(settings.matting.folder, "matting.folder"))
     return ancient(BLAZEPOSE)
 
 

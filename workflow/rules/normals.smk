@@ -1,3 +1,4 @@
+from ag3d.files import existing
 from ag3d.preprocessing.normal_files import network_file
 
 
@@ -7,7 +8,7 @@ rule normals:
         body=ancient(BODY),
         network=str(network_file(settings.normals) or "") or [],
         folder=(
-            ancient(settings.normals.folder)
+            ancient(existing(settings.normals.folder, "normals.folder"))
             if settings.normals.method == "folder"
             else []
         ),
