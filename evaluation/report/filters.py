@@ -12,7 +12,7 @@ from ag3d.evaluation.data_folder import DataFolder
 from ag3d.evaluation.report.figures import COLORS, plot
 from ag3d.evaluation.report.page import Figure
 
-ROW = 4  # histograms beside each other
+ROW = 3  # histograms beside each other
 
 
 class Filter(NamedTuple):
@@ -31,7 +31,7 @@ def filter_figures(data: DataFolder, settings: Config) -> list[Figure]:
 
 
 def _row(shown: list[tuple[Filter, np.ndarray, float]]) -> str:
-    with plot(2.3 * ROW, 2.4, columns=ROW) as drawn:
+    with plot(2.5 * ROW, 2.5, columns=ROW) as drawn:
         for axes, (f, values, limit) in zip(drawn.axes, shown, strict=False):
             low, high = min(values.min(), limit), max(values.max(), limit)
             bins = np.linspace(low, high + 1e-9 + 1e-3 * (high - low), 25).tolist()
@@ -39,7 +39,7 @@ def _row(shown: list[tuple[Filter, np.ndarray, float]]) -> str:
             for part, colour in ((~fails, COLORS[0]), (fails, COLORS[1])):
                 axes.hist(values[part], bins=bins, color=colour, alpha=0.85)
             axes.axvline(limit, color=COLORS[1], linewidth=1.5)
-            axes.set_title(f"{f.title}\n{f.key} {limit:g}: {int(fails.sum())} of {len(values)} out")
+            axes.set_title(f"{f.title}\n{f.key} {limit:g}\n{int(fails.sum())} of {len(values)} beyond it", fontsize=8)
             axes.set_yscale("symlog", linthresh=10)
         for axes in drawn.axes[len(shown) :]:
             axes.set_axis_off()
