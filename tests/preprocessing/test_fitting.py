@@ -253,3 +253,20 @@ def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
     assert spread[1, 20] > 1.5 * spread[1, 21]
     assert spread[0].max() < 0.5
     assert fit(points, seen, iterations=1).spread.isnan().all()
+
+
+def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body: Body, points: PointBody) -> None:
+    people_file, mattes = write_inputs(tmp_path, body, points, people(4, seed=4))
+    table = read_table(people_file).iloc[:3].copy()
+    settings = Fitting(iterations=15, batch=2, samples=0, device="cpu")
+    alone = fitting.fit_shard(table, ShardReader(mattes), body, settings)
+    settings.smooth = 0.5
+    photographs = fitting.fit_shard(table, ShardReader(mattes), body, settings)
+    pd.testing.assert_frame_equal(alone, photographs)  # nothing to smooth
+    table["path"], table["photo_id"] = "walk.mp4", [f"walk-1-f{10 * k:06d}" for k in range(3)]
+    video = fitting.fit_shard(table, ShardReader(mattes), body, settings)
+    shapes = np.stack(video["betas"])
+    np.testing.assert_allclose(shapes, shapes[[0, 0, 0]])
+    np.testing.assert_allclose(shapes[0], np.median(np.stack(alone["betas"]), axis=0), atol=1e-6)
+    assert (video["status"] == "ok").sum() <= 3
+    assert np.abs(np.stack(video["body_pose"]) - np.stack(alone["body_pose"])).max() > 1e-3
