@@ -18,6 +18,9 @@ from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
 from ag3d.preprocessing import normal_data, normal_examples, normal_files, normal_network, normal_training, normals
 from ag3d.preprocessing.normal_network import NetworkEstimate, NormalNetwork
+from ag3d.preprocessing.synthetic.dataset import ideal
+from ag3d.preprocessing.synthetic.photograph import make_photograph
+from ag3d.preprocessing.synthetic.render import models
 from ag3d.shards import ShardReader, write_shard
 
 SIDE = 64
@@ -244,3 +247,21 @@ def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_b
     assert cosine.median() > 0.99
     with pytest.raises(UserError, match="has no truth"):
         normal_data.pack(tmp_path / "elsewhere", tiny_body, output)
+
+
+@pytest.mark.skipif(not normal_files.OWN.exists(), reason="the project's weights are not there")
+def test_the_projects_weights_beat_the_body(open_body: Body, open_body_path: Path) -> None:
+    """On people that no training has seen, with bodies that fit perfectly."""
+    assert normal_files.OWN.stat().st_size < 8_000_000
+    estimate, misses = NetworkEstimate(normal_files.OWN), []
+    for number in range(3):
+        photograph = make_photograph(
+            *models(str(open_body_path), str(open_body_path.with_name("garments.npz"))), 31, number
+        )
+        crop, image, label = ideal(photograph, 192)
+        found, seen = normals.body_normals(open_body, label, 192)
+        true, inside = image / 127.5 - 1, normals.on_person(crop)
+        for guess in (estimate(crop, found, seen), normals.by_body(crop, found, seen)):
+            cosine = (guess * true).sum(2)[inside] / np.linalg.norm(true, axis=2)[inside]
+            misses.append(np.degrees(np.arccos(cosine.clip(-1, 1))).mean())
+    assert np.mean(misses[::2]) < 0.75 * np.mean(misses[1::2])
