@@ -204,7 +204,7 @@ class Normals:
     """Normal maps of the aligned crops."""
 
     method: str = option(
-        "body",
+        "network",
         "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours; folder: maps made elsewhere",
         choices=("body", "network", "onnx", "folder"),
     )
