@@ -200,7 +200,8 @@ def test_the_stage_uses_the_network(weights: Path, tmp_path: Path, tiny_body: Bo
 
 
 def test_missing_and_foreign_weights_are_told(weights: Path, tmp_path: Path) -> None:
-    assert normal_files.network_file(Normals()) is None
+    assert normal_files.network_file(Normals(method="body")) is None
+    assert normal_files.network_file(Normals()) == normal_files.OWN
     with pytest.raises(UserError, match=r"no.safetensors does not exist; name the weights .* 'normals.network'"):
         normal_files.network_file(Normals(method="network", network="no.safetensors"))
     weights.with_suffix(".json").write_text('{"format": "other"}')
