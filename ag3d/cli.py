@@ -33,7 +33,7 @@ VERBS = {
     "dataset": ("ag3d.preprocessing.dataset", "pack a shard of the training data"),
     "import-zip": ("ag3d.preprocessing.import_zip", "take a data set of AG3D's layout over, checked and in shards"),
     "train": ("ag3d.model.training.run", "train the network, or go on with it"),
-    "generate": ("ag3d.model.inference.generate", "make images and videos of avatars"),
+    "generate": ("ag3d.model.inference.generate", "make images and videos of avatars; find the person of a photograph"),
     "import-checkpoint": ("ag3d.model.released.import_checkpoint", "read a checkpoint that AG3D released (.pkl)"),
     "export": ("ag3d.model.export.__main__", "export meshes and rigged, animated avatars (.glb, .obj, .ply)"),
     "evaluate": ("ag3d.evaluation.metrics", "measure a trained network"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
 import torch
 
 from ag3d.errors import UserError
@@ -15,3 +18,12 @@ def choose_device(name: str, key: str) -> torch.device:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"{key} is '{name}', which is not here ({error}); use auto or cpu") from error
+
+
+def repeatable(device: torch.device) -> None:
+    """For the process: the same command gives the same numbers. On a GPU, sums would be added up in any order."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+        torch.use_deterministic_algorithms(True, warn_only=True)

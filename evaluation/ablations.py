@@ -14,13 +14,25 @@ import numpy as np
 
 from ag3d import console
 from ag3d.config.ablations import FULL
-from ag3d.evaluation.comparison import Column, Row, Table, Value, columns_of, entries, read_measurements, table_names
+from ag3d.evaluation.comparison import (
+    Column,
+    Row,
+    Table,
+    Value,
+    columns_of,
+    entries,
+    few,
+    read_measurements,
+    several_versions,
+    table_names,
+)
 from ag3d.evaluation.descriptions import describe
 from ag3d.evaluation.table_formats import FORMATS
 from ag3d.files import write_text
 
 log = logging.getLogger(__name__)
 HEAD = ("variant", "kimg", "seeds")
+CLOSE = "Too close to say which variant is best (within the spreads of the first and the second, or a single seed): {}."
 SPREAD = "Mean over the seeds of the training; ± is the standard deviation between seeds."
 
 
@@ -34,8 +46,22 @@ def ablations(variants: dict[str, list[dict[str, Any]]]) -> list[Table]:
 
 def _table(name: str, variants: dict[str, list[dict[str, Any]]], columns: list[Column]) -> Table:
     rows = [_row(variant, members, name) for variant, members in variants.items()]
-    notes = [describe(name, [column.name for column in columns]), SPREAD]
+    close = [column.name for column in columns if _close(rows, column)]
+    every = [measured for members in variants.values() for measured in members]
+    notes = [describe(name, [column.name for column in columns]), SPREAD, *few(every, name), *several_versions(every)]
+    if close:
+        notes.append(CLOSE.format(", ".join(close)))
     return Table(f"Ablations, {name}", columns, rows, HEAD, notes, name)
+
+
+def _close(rows: list[Row], column: Column) -> bool:
+    """Whether the best and the second best differ by less than seeds do."""
+    found = [row.values[column.name] for row in rows if column.name in row.values]
+    if len(found) < 2 or not column.better:
+        return False
+    first, second = sorted(found, key=lambda value: value.value, reverse=column.better == "higher")[:2]
+    spreads = [value.deviation for value in (first, second)]
+    return None in spreads or abs(first.value - second.value) <= float(np.linalg.norm(np.array(spreads, float)))
 
 
 def _row(variant: str, members: list[dict[str, Any]], name: str) -> Row:
@@ -52,7 +78,7 @@ def _row(variant: str, members: list[dict[str, Any]], name: str) -> Row:
 def _mean(metrics: list[dict[str, Any]]) -> Value:
     numbers = [metric["value"] for metric in metrics]
     protocols = sorted({metric["protocol_id"] for metric in metrics})
-    spread = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
+    spread = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
     # Several protocols in one cell make one that agrees with no other: the table refuses it.
     return Value(float(np.mean(numbers)), spread, " + ".join(protocols))
 

@@ -30,18 +30,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """A measured number under a protocol; `deviation` is 0 where none is known."""
+    """A measured number under a protocol; `deviation` is None where none is known."""
 
     value: float
-    deviation: float = 0.0
+    deviation: float | None = None
     protocol: str = ""
 
     def text(self, bold: str = "{}") -> str:
         size = abs(self.value)
         if 0 < size < 1e-4:
-            return bold.format(f"{self.value:.1e}") + (f" ± {self.deviation:.1e}" if self.deviation else "")
+            return bold.format(f"{self.value:.1e}") + (f" ± {self.deviation:.1e}" if self.deviation is not None else "")
         decimals = 2 if size >= 10 else 3 if size >= 0.1 or not size else 2 - int(np.floor(np.log10(size)))
-        spread = f" ± {self.deviation:.{decimals}f}" if self.deviation else ""
+        spread = f" ± {self.deviation:.{decimals}f}" if self.deviation is not None else ""
         return bold.format(f"{self.value:.{decimals}f}") + spread
 
 
@@ -53,6 +53,7 @@ class Row:
     values: dict[str, Value] = field(default_factory=dict)  # by the columns' names
     source: str = ""  # publication of a quoted row
     run: bool = True
+    absent: str = NOT_RUN  # what stands in the cells of a row that was not
     competes: bool = True  # for the best of a column
 
 
@@ -146,7 +147,9 @@ def _table(name: str, members: list[dict[str, Any]], others: list[dict[str, Any]
     rows.sort(key=lambda row: (row.cells[0], float(row.cells[1]) if row.cells[1] != "–" else 0))
     rows += _floor(members[-1], name)
     columns = columns_of(members, name)
-    notes = [f"{describe(name, [column.name for column in columns])} {spread(name)}".strip(), *_few(members, name)]
+    people = "'images' is generated / data set." if name != "geometry" else ""
+    words = (describe(name, [column.name for column in columns]), people, spread(name))
+    notes = [" ".join(filter(None, words)), *few(members, name), *several_versions(members)]
     return Table(title_of(name, members), columns, rows, notes=notes, name=name)
 
 
@@ -158,7 +161,7 @@ def _row(measured: dict[str, Any], found: dict[str, dict[str, Any]]) -> Row:
 
 
 def value_of(metric: dict[str, Any]) -> Value:
-    return Value(metric["value"], metric.get("deviation") or 0.0, metric["protocol_id"])
+    return Value(metric["value"], metric.get("deviation"), metric["protocol_id"])
 
 
 def _images(found: dict[str, dict[str, Any]]) -> str:
@@ -171,7 +174,7 @@ def _images(found: dict[str, dict[str, Any]]) -> str:
 def _floor(measured: dict[str, Any], name: str) -> list[Row]:
     """What the data set scores: a value near this cannot be told from perfect."""
     found = entries(measured, name)
-    values = {c: Value(m["floor"], 0.0, m["protocol_id"]) for c, m in found.items() if m.get("floor") is not None}
+    values = {c: Value(m["floor"], None, m["protocol_id"]) for c, m in found.items() if m.get("floor") is not None}
     if not values:
         return []
     reals = max(metric["reals"] for metric in found.values())
@@ -179,16 +182,32 @@ def _floor(measured: dict[str, Any], name: str) -> list[Row]:
     return [Row(cells, values, competes=False)]
 
 
-def _few(members: list[dict[str, Any]], name: str) -> list[str]:
-    """A warning where images are fewer than dimensions."""
-    found = [m for measured in members for m in entries(measured, name).values() if "bias" in m]
-    few = [m for m in found if min(m["fakes"], m["reals"]) <= m["dimensions"]]
-    if not few:
+def few(members: list[dict[str, Any]], name: str) -> list[str]:
+    """A warning where images are fewer than dimensions, and by how much that raises the values."""
+    found = [(column, m) for measured in members for column, m in entries(measured, name).items() if "bias" in m]
+    scarce = [(column, m) for column, m in found if min(m["fakes"], m["reals"]) <= m["dimensions"]]
+    if not scarce:
         return []
-    low = min(min(m["fakes"], m["reals"]) for m in few)
+    low = min(min(m["fakes"], m["reals"]) for _, m in scarce)
+    biases: dict[str, list[float]] = {}
+    for column, m in scarce:
+        biases.setdefault(column, []).append(m["bias"])
+    amounts = "; ".join(f"{column} {_span(biases[column])}" for column in sorted(biases, key=column_order))
     return [
-        f"With {low} images, fewer than the features have dimensions, the distances are too large; see bias in the JSON files."
+        f"With {low} images, not more than the features have dimensions, the distances are too large, by about {amounts} "
+        "(bootstrap)."
     ]
+
+
+def several_versions(members: list[dict[str, Any]]) -> list[str]:
+    """A warning where different versions of the program measured: it may have drawn the same people a little otherwise."""
+    found = sorted({version for m in members if (version := m.get("versions", {}).get("ag3d"))})
+    return [f"Measured with different versions of the program: {', '.join(found)}."] if len(found) > 1 else []
+
+
+def _span(values: list[float]) -> str:
+    ends = list(dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values))))
+    return " to ".join(ends)
 
 
 def _by_protocol(measurements: list[dict[str, Any]], name: str) -> list[list[dict[str, Any]]]:

@@ -23,6 +23,14 @@ def precision_recall(
     return _inside(a, b, k), _inside(b, a, k)
 
 
+def share_error(share: float, count: int) -> dict[str, float]:
+    """95 % interval of a share of `count` pictures (Wilson 1927), and the standard error that it stands for: not 0 at 0 and 1."""
+    z = 1.96
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return {"deviation": float(half / z), "low": max(0.0, float(middle - half)), "high": min(1.0, float(middle + half))}
+
+
 def nearest(
     fake: np.ndarray, real: np.ndarray, k: int, device: torch.device | str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:

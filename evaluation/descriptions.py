@@ -4,24 +4,23 @@ from __future__ import annotations
 
 _EMBEDDED = "on the features of MediaPipe's segmentation network (not Inception's)"
 _INCEPTION = "on Inception's features"
-_PEOPLE = "'images' is generated / data set."
 # Kind of table: what it holds, and what ± is there.
 _KINDS = {
-    "frechet": (f"Fréchet distance {{features}}. {_PEOPLE}", "± is the bootstrap's standard deviation."),
-    "fid": (f"Fréchet inception distance, {{protocol}}. {_PEOPLE}", "± is the bootstrap's standard deviation."),
-    "kid": (f"Kernel distance {{features}}, unbiased. {_PEOPLE}", "± is the standard deviation, from subsets."),
+    "frechet": ("Fréchet distance {features}.", "± is the bootstrap's standard deviation."),
+    "fid": ("Fréchet inception distance, {protocol}.", "± is the bootstrap's standard deviation."),
+    "kid": ("Kernel distance {features}, unbiased.", "± is the standard deviation, from subsets."),
     "precision_recall": (
         "Improved precision and recall {features}: shares of generated pictures inside the data set's manifold, and of the "
         "data set inside theirs. Diversity: variance of the generated pictures' features as a share of the data set's.",
-        "",
+        "± is the standard error: of a share of so many pictures; of diversity, from subsets.",
     ),
     "copied": (
         "Share of generated pictures, {features}, three times nearer to one training image than to any other.",
-        "",
+        "± is the standard error of a share of so many pictures.",
     ),
     "sliced": (
         "Sliced Wasserstein distance of 7×7 patches over the levels of a Laplacian pyramid, in thousandths; needs no network.",
-        "",
+        "± is the standard deviation, from subsets.",
     ),
     "geometry": ("Means over generated people.", "± is the standard error."),
 }
@@ -36,6 +35,7 @@ _GEOMETRY = {
     "95 % mm": "95 %: point below which that share of these distances lies.",
     "opposite IoU": "Opposite IoU: outlines from opposite sides, one mirrored.",
     "colour": "Colour: difference (of 255) between what cameras 10° apart see at the same places.",
+    "identity": "Identity: how differently a person looks to cameras 30° apart, as a share of the difference between people.",
     "flicker": "Flicker: difference (of 255) at a place of the body between successive frames of a walk.",
 }
 _STREAMS = ("image", "normal", "face")

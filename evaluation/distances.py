@@ -82,9 +82,11 @@ def _kinds(protocol: Protocol, pair: Pair, main: bool) -> dict[str, Entry]:
 
 
 def _frechet(pair: Pair) -> Entry:
-    spread = frechet.bootstrap(pair.fake, pair.real, pair.settings.bootstrap, pair.settings.seed)
-    value = frechet.distance_of_features(pair.fake, pair.real)
-    return {"value": value, **vars(spread), "floor": pair.halves(frechet.distance_of_features)}
+    def estimate(x: np.ndarray, y: np.ndarray) -> float:
+        return frechet.distance(x, y, pair.device)
+
+    spread = frechet.bootstrap(pair.fake, pair.real, pair.settings.bootstrap, pair.settings.seed, pair.device)
+    return {"value": estimate(pair.fake, pair.real), **vars(spread), "floor": pair.halves(estimate)}
 
 
 def _kid(pair: Pair) -> Entry:
@@ -98,11 +100,15 @@ def _kid(pair: Pair) -> Entry:
 
 def _coverage(pair: Pair) -> dict[str, Entry]:
     precision, recall = coverage.precision_recall(pair.fake, pair.real, device=pair.device)
-    return {
-        "precision": {"value": precision, "better": "higher", "column": "precision"},
-        "recall": {"value": recall, "better": "higher", "column": "recall"},
-        "diversity": {"value": coverage.diversity(pair.fake, pair.real), "better": "", "column": "diversity"},
+    shares = {"precision": (precision, len(pair.fake)), "recall": (recall, len(pair.real))}
+    found: dict[str, Entry] = {
+        name: {"value": share, **coverage.share_error(share, count), "better": "higher", "column": name}
+        for name, (share, count) in shares.items()
     }
+    draws, seed = pair.settings.bootstrap, pair.settings.seed
+    spread = kernel.deviation(pair.fake, pair.real, coverage.diversity, draws, seed)
+    value = coverage.diversity(pair.fake, pair.real)
+    return found | {"diversity": {"value": value, "deviation": spread, "better": "", "column": "diversity"}}
 
 
 def _sliced(pair: Pair) -> Entry:
@@ -110,4 +116,12 @@ def _sliced(pair: Pair) -> Entry:
         return float(np.mean(sliced.levels(x, y, pair.settings.seed)))
 
     levels = sliced.levels(pair.fake, pair.real, pair.settings.seed)
-    return {"value": float(np.mean(levels)), "levels": levels, "floor": pair.halves(estimate, splits=1)}
+    deviation = kernel.deviation(
+        pair.fake, pair.real, estimate, min(SPLITS, pair.settings.bootstrap), pair.settings.seed
+    )
+    return {
+        "value": float(np.mean(levels)),
+        "deviation": deviation,
+        "levels": levels,
+        "floor": pair.halves(estimate, splits=1),
+    }

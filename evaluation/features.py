@@ -7,8 +7,10 @@ its mean and standard deviation. Distances on these features compare runs with e
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,26 +57,35 @@ class EmbeddedFeatures:
                 f"{self.path} does not exist; make it with: python -m ag3d.preprocessing.models --output {folder}"
             )
         self.sha256 = sha256(self.path)
-        self._interpreter = _interpreter(self.path)
-        self._input = self._interpreter.get_input_details()[0]
-        details = {t["index"]: t for t in self._interpreter.get_tensor_details()}
+        # An interpreter has room for one image; each thread has its own.
+        self._interpreters = threading.local()
+        self._threads = ThreadPoolExecutor(_processors())
+        interpreter = self._interpreter()
+        side = interpreter.get_input_details()[0]["shape"]
+        details = {t["index"]: t for t in interpreter.get_tensor_details()}
         found = tuple(details[embedding.tensor]["shape"]) if embedding.tensor in details else ()
-        if found != embedding.shape or tuple(self._input["shape"]) != (1, embedding.side, embedding.side, 3):
+        if found != embedding.shape or tuple(side) != (1, embedding.side, embedding.side, 3):
             raise UserError(f"{self.path} is not the version that the features are defined on (MediaPipe 0.10.21's)")
 
     def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """uint8 RGB images [H,W,3], of any sizes, to float32 [n,D]."""
-        rows = [self._one(image) for image in images]
+        rows = list(self._threads.map(self._one, images))
         return np.stack(rows) if rows else np.zeros((0, self.embedding.dimensions), np.float32)
 
     def _one(self, image: np.ndarray) -> np.ndarray:
         assert image.dtype == np.uint8, image.dtype
         e = self.embedding
         x = resize(image, e.side).astype(np.float32) * (e.scale / 255) + e.offset
-        self._interpreter.set_tensor(self._input["index"], x[None])
-        self._interpreter.invoke()
-        values = self._interpreter.get_tensor(e.tensor)[0].astype(np.float64)
+        interpreter = self._interpreter()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x[None])
+        interpreter.invoke()
+        values = interpreter.get_tensor(e.tensor)[0].astype(np.float64)
         return np.concatenate([values.mean((0, 1)), values.std((0, 1))]).astype(np.float32)
+
+    def _interpreter(self):
+        if not hasattr(self._interpreters, "own"):
+            self._interpreters.own = _interpreter(self.path)
+        return self._interpreters.own
 
 
 def resize(image: np.ndarray, side: int) -> np.ndarray:
@@ -85,13 +96,16 @@ def resize(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
+def _processors() -> int:
+    """For each of the processes that torchrun started on this machine."""
+    return max(1, min(16, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def _interpreter(path: Path):
     from ai_edge_litert.interpreter import Interpreter
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # inner tensors are what we came for
-        interpreter = Interpreter(
-            str(path), experimental_preserve_all_tensors=True, num_threads=min(4, len(os.sched_getaffinity(0)))
-        )
+        interpreter = Interpreter(str(path), experimental_preserve_all_tensors=True, num_threads=1)
     interpreter.allocate_tensors()
     return interpreter

@@ -16,6 +16,7 @@ from ag3d.config import Evaluation
 from ag3d.errors import UserError
 from ag3d.evaluation.control import PoseErrors, pose_errors
 from ag3d.evaluation.generated import draw
+from ag3d.evaluation.identity import identity_shares
 from ag3d.evaluation.pictures import to_bytes
 from ag3d.evaluation.surface import surface_errors
 from ag3d.evaluation.turning import flicker, turning_errors
@@ -41,6 +42,7 @@ COLUMNS = {
     "surface_body_p95": ("surface", "95 % mm", ""),
     "turning_silhouette": ("turning", "opposite IoU", "higher"),
     "turning_color": ("turning", "colour", "lower"),
+    "turning_identity": ("turning", "identity", "lower"),
     "flicker": ("flicker", "flicker", "lower"),
 }
 
@@ -88,6 +90,8 @@ def measures(
         crowd.each("surface", lambda ws, label: surface_errors(generator, ws, label, settings.voxels))
     if "turning" in wanted:
         crowd.each("turning", lambda ws, label: turning_errors(generator, ws, label))
+        if shares := identity_shares(generator, crowd.ws, crowd.label[:1], models):
+            crowd.values["turning_identity"] = shares
     if "flicker" in wanted:
         crowd.each("flicker", lambda ws, label: {"": flicker(generator, ws, walk(label))})
     return {name: _entry(name, values, crowd, floors) for name, values in crowd.values.items()}

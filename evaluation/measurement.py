@@ -40,9 +40,9 @@ class Measurement:
     def features(self, source: Source, networks: list[Extractor]) -> tuple[Features, Features] | None:
         """Of fakes and reals; None in processes that only help."""
         settings = self.settings
-        key = provenance.digest(
-            [self.checkpoint_sha256, vars(source), settings.seed, settings.batch, [n.sha256 for n in networks]]
-        )
+        # Another version of the program may draw the same people a little otherwise: its blocks are not gone on with.
+        made = [provenance.code_version(), self.checkpoint_sha256, vars(source), settings.seed, settings.batch]
+        key = provenance.digest([*made, [network.sha256 for network in networks]])
         folder = self.blocks / key
         fake = fake_features(self.generator, self.poses, source, networks, folder, settings.batch, settings.seed)
         if fake is None:

@@ -34,8 +34,14 @@ def memorised(protocol: Protocol, fake: Features, real: Features, device: torch.
     a, b = fake[key(protocol)], real[key(protocol)]
     if len(b) < 2:
         return {}
+    share = coverage.copied(a, b, device)
     entry: dict[str, Any] = {
-        **{"value": coverage.copied(a, b, device), "table": protocol.metric("copied"), "column": "image"},
+        **{
+            "value": share,
+            **coverage.share_error(share, len(a)),
+            "table": protocol.metric("copied"),
+            "column": "image",
+        },
         **{"better": "lower", "main": True, "stream": "image", "network": key(protocol).split("/")[1]},
         **{"dimensions": a.shape[1], "fakes": len(a), "reals": len(b)},
     }

@@ -9,9 +9,15 @@ from ag3d.config.settings import read_yaml
 from ag3d.errors import UserError
 from ag3d.evaluation.comparison import Column, Row, Table, Value
 
+NOT_ENTERED = "not entered"
+STREAMS = ("image", "normal", "face")
 
-def read_published(path: Path) -> list[Table]:
-    """A table for each data set and protocol of the file. Methods without values are left out. Raises UserError."""
+
+def read_published(path: Path, data: str = "") -> list[Table]:
+    """A table for each data set and protocol of the file; of one data set, where its name begins `data` (deepfashion-512).
+
+    A method whose values nobody entered is a row that says so. Raises UserError.
+    """
     content = read_yaml(path)
     entries = content.get("values") or []
     if not isinstance(entries, list):
@@ -19,31 +25,33 @@ def read_published(path: Path) -> list[Table]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for number, entry in enumerate(entries):
         row = _row(entry, f"{path}: values[{number}]")
-        groups.setdefault((entry["data"], str(entry["protocol"])), []).append(row)
+        if not data or _letters(data).startswith(_letters(str(entry["data"]))):
+            groups.setdefault((str(entry["data"]), str(entry["protocol"])), []).append(row)
     return [
         Table(
-            f"{protocol} on {data}, as published",
-            [Column(name) for name in dict.fromkeys(column for row in rows for column in row.values)],
+            f"{protocol} on {name}, as published",
+            [Column(stream) for stream in STREAMS if any(stream in row.values for row in rows)] or [Column("image")],
             rows,
             ("method",),
-            name=f"published, {data}",
+            name=f"published, {name}",
         )
-        for (data, protocol), rows in groups.items()
+        for (name, protocol), rows in groups.items()
     ]
 
 
 def _row(entry: Any, where: str) -> Row:
     if not isinstance(entry, dict):
         raise UserError(f"{where} must be a mapping")
-    for key in ("method", "data", "protocol", "source", "image"):
-        if key not in entry:
-            raise UserError(
-                f"{where}: '{key}' is missing; a quoted value needs method, data, protocol, source and image"
-            )
+    for key in ("method", "data", "protocol", "source"):
+        if not entry.get(key):
+            raise UserError(f"{where}: '{key}' is missing; a quoted value needs method, data, protocol and source")
     protocol = f"{entry['protocol']}, {entry['data']}"
-    values = {
-        name: Value(float(entry[name]), protocol=protocol)
-        for name in ("image", "normal", "face")
-        if entry.get(name) is not None
-    }
-    return Row((str(entry["method"]),), values, str(entry["source"]))
+    try:
+        values = {s: Value(float(entry[s]), protocol=protocol) for s in STREAMS if entry.get(s) is not None}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: the values of {', '.join(STREAMS)} must be numbers ({error})") from error
+    return Row((str(entry["method"]),), values, str(entry["source"]), run=bool(values), absent=NOT_ENTERED)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +39,17 @@ def real(paths: Sequence[Path], generator: Generator, source: Source, batch: int
     images = ZipDataset(paths, settings.image_resolution, cache_bytes=0)
     small = images if source.reference else ZipDataset(paths, side, cache_bytes=0)
     device = next(generator.parameters()).device
-    for start in console.progress(range(0, len(images), batch), "data set", unit="batch"):
-        numbers = range(start, min(start + batch, len(images)))
-        items = [images[k] for k in numbers]
-        image = [_channels_last(item.image) for item in items]
-        label = torch.from_numpy(np.stack([item.label for item in items])).to(device)
-        normal = [_channels_last((items[k - start] if source.reference else small[k]).normal) for k in numbers]
-        if source.reference:
-            normal = to_floats(resize(to_tensor(normal), side))
-        yield Pictures(image, normal, faces(image, label, generator, source))
+    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as readers:
+        for start in console.progress(range(0, len(images), batch), "data set", unit="batch"):
+            numbers = range(start, min(start + batch, len(images)))
+            items = list(readers.map(images.__getitem__, numbers))
+            image = [_channels_last(item.image) for item in items]
+            label = torch.from_numpy(np.stack([item.label for item in items])).to(device)
+            shrunk = items if source.reference else readers.map(small.__getitem__, numbers)
+            normal = [_channels_last(item.normal) for item in shrunk]
+            if source.reference:
+                normal = to_floats(resize(to_tensor(normal), side))
+            yield Pictures(image, normal, faces(image, label, generator, source))
 
 
 def _channels_last(image: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -18,6 +19,7 @@ from ag3d.evaluation.protocols import Protocol
 from ag3d.evaluation.sliced import Patches
 
 Features = dict[str, np.ndarray]  # "stream/extractor" to [n,…]
+AHEAD = 2  # batches that are made before the first has been looked at
 PATCHES = 1 << 15  # about as many from all images of a set and a level
 
 
@@ -47,10 +49,34 @@ def extractors(
 
 
 def measure(batches: Iterable[Pictures], networks: Sequence[Extractor]) -> Features:
-    """Features of every picture of every stream by every network. Pictures are dropped batch by batch."""
+    """Features of every picture of every stream by every network. Pictures are dropped batch by batch.
+
+    The processor's networks look at one batch while the next is made. Inception shares the generator's device, and
+    torch's settings are the whole process's: it takes its turn.
+    """
+    here = [network for network in networks if isinstance(network, Inception)]
+    beside = [network for network in networks if not isinstance(network, Inception)]
     collected = defaultdict(list)
-    for pictures in batches:
-        for stream, images in pictures.streams().items():
-            for network in networks:
-                collected[f"{stream}/{network.name}"].append(network(images))
+
+    def keep(found: Features) -> None:
+        for name, values in found.items():
+            collected[name].append(values)
+
+    with ThreadPoolExecutor(1) as worker:
+        waiting: deque[Future[Features]] = deque()
+        for pictures in batches:
+            waiting.append(worker.submit(_look, pictures, beside))
+            keep(_look(pictures, here))
+            if len(waiting) > AHEAD:
+                keep(waiting.popleft().result())
+        for job in waiting:
+            keep(job.result())
     return {name: np.concatenate(parts) for name, parts in collected.items()}
+
+
+def _look(pictures: Pictures, networks: Sequence[Extractor]) -> Features:
+    return {
+        f"{stream}/{network.name}": network(images)
+        for stream, images in pictures.streams().items()
+        for network in networks
+    }

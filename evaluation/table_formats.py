@@ -7,7 +7,7 @@ import html
 import io
 from collections.abc import Callable
 
-from ag3d.evaluation.comparison import NOT_RUN, Column, Row, Table
+from ag3d.evaluation.comparison import Column, Row, Table
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
@@ -27,9 +27,9 @@ def to_csv(tables: list[Table]) -> str:
             first += [""] * (4 - len(first))
             for column in table.columns:
                 value = row.values.get(column.name)
-                numbers = ["" if row.run else NOT_RUN, ""]
+                numbers = ["" if row.run else row.absent, ""]
                 if value is not None:
-                    numbers = [f"{value.value:.6g}", f"{value.deviation:.6g}" if value.deviation else ""]
+                    numbers = [f"{value.value:.6g}", "" if value.deviation is None else f"{value.deviation:.6g}"]
                 protocol = "" if value is None else value.protocol
                 writer.writerow([*first, column.name, *numbers, column.better, protocol, row.source])
     return out.getvalue()
@@ -96,7 +96,7 @@ def to_page(tables: list[Table]) -> str:
     style = "".join(
         (
             "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:CanvasText;background:Canvas}",
-            "figure{margin:0 0 2.5rem}table{border-collapse:collapse}th,td{padding:.25rem .9rem .25rem 0;text-align:left}",
+            "figure{margin:0 0 2.5rem}table{border-collapse:collapse}th,td{padding:.25rem .9rem .25rem 0;text-align:left;white-space:nowrap}",
             "thead th{border-top:2px solid;border-bottom:1px solid}tbody tr:last-child td{border-bottom:2px solid}",
             ".aside{opacity:.65}figcaption{margin-top:.6rem;max-width:60rem;font-size:.85em;opacity:.8}",
         )
@@ -120,9 +120,10 @@ def caption(table: Table) -> list[str]:
         for column, protocol in table.protocols.items():
             grouped.setdefault(protocol, []).append(column)
         lines.append("Protocols: " + "; ".join(f"{id_} ({', '.join(names)})" for id_, names in grouped.items()) + ".")
-    quoted = [f"{row.cells[0]}: {row.source}" for row in table.rows if row.source]
-    if quoted:
-        lines.append("Quoted, not measured here: " + "; ".join(quoted) + ".")
+    for text, run in (("Quoted, not measured here", True), ("Publications to enter values from", False)):
+        sources = [f"{row.cells[0]}: {row.source}" for row in table.rows if row.source and row.run == run]
+        if sources:
+            lines.append(f"{text}: {'; '.join(sources)}.")
     return lines
 
 
@@ -141,7 +142,7 @@ def _cells(table: Table, row: Row, bold: str) -> list[str]:
 def _cell(table: Table, row: Row, column: Column, bold: str) -> str:
     value = row.values.get(column.name)
     if value is None:
-        return "–" if row.run else NOT_RUN
+        return "–" if row.run else row.absent
     best = row.competes and value.value == table.best(column)
     return value.text(bold if best else "{}")
 

@@ -38,7 +38,16 @@ class Export:
     )
     faces: int = option(20000, "triangles of a mesh, at most", low=100)
     texture: int = option(1024, "side of the texture (pixels); 0: colours at the vertices instead", low=0, high=8192)
-    motions: list[str] = option(["walk", "wave"], "animations: walk, wave, or motion files of AMASS's kind (.npz)")
+    colors: str = option(
+        "auto",
+        "what textures are painted with: images (the network's, from around), field (what the raw rendering shows), or "
+        "auto: images of 256 pixels and more",
+        choices=("auto", "images", "field"),
+    )
+    motions: list[str] = option(
+        ["walk", "wave"],
+        "animations: walk, wave, motion files of AMASS's kind (.npz), or fits of a video (results/DATA/fits#VIDEO)",
+    )
     fps: int = option(30, "frames per second of the animations", low=1, high=240)
     travel: bool = option(False, "whether an animation moves the avatar from its place")
 

@@ -57,9 +57,8 @@ def present(folder: Path, captions: dict[str, str]) -> list[tuple[Path, str]]:
 
 def add_measurements(page: Page, run: Path, milestones: list[str]) -> None:
     """Tables, and all values with their intervals."""
-    table = run / "tables" / "comparison.html"
-    if table.exists():
-        page.tables = fragment(table.read_text(encoding="utf-8"))
+    tables = (run / "tables" / f"{name}.html" for name in ("comparison", "ablations"))
+    page.tables = "".join(fragment(table.read_text(encoding="utf-8")) for table in tables if table.exists())
     measured = [read_json(path) for name in milestones if (path := run / "metrics" / f"{name}.json").exists()]
     rows = [
         [f"{entry['kimg']:g}", name, *_numbers(metric)]

@@ -20,13 +20,13 @@ from ag3d.files import write_text
 
 
 def page_for(targets: list[Path]) -> Path:
-    """The page that shows a run's folder or .glb files; made where it is missing. Raises UserError."""
+    """The page that shows a run's folder or .glb files; made where it is missing or older than them. Raises UserError."""
     first = targets[0]
     if first.is_dir():
         if len(targets) > 1:
             raise UserError("give one folder of a run, or .glb files")
         page = first / "viewer.html"
-        if not page.exists():
+        if not page.exists() or page.stat().st_mtime < max(_made(first), default=0.0):
             write_text(page, render(page_of_run(first)))
         return page
     for path in targets:
@@ -37,6 +37,12 @@ def page_for(targets: list[Path]) -> Path:
     page = first.with_suffix(".html")
     write_text(page, render(page_of_files(targets)))
     return page
+
+
+def _made(run: Path) -> list[float]:
+    """When the run's avatars were made."""
+    records = (run / "avatars" / "avatars.json", run / "export" / "export.json")
+    return [record.stat().st_mtime for record in records if record.exists()]
 
 
 def server(page: Path, port: int) -> ThreadingHTTPServer:

@@ -20,29 +20,40 @@ from ag3d import console, provenance
 from ag3d.config import Avatars, Export, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options
 from ag3d.console import progress
-from ag3d.device import choose_device
+from ag3d.device import choose_device, repeatable
 from ag3d.errors import UserError
 from ag3d.files import atomic, write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
-from ag3d.model.export.clips import Clip, named_motion, read_clips
+from ag3d.model.export.clips import Clip, read_clips
 from ag3d.model.export.files import check_suffix, write_mesh
 from ag3d.model.export.mesh import canonical_mesh, posed_mesh
 from ag3d.model.export.picture import picture
 from ag3d.model.export.rig import avatar_glb, rig
+from ag3d.model.export.shown import Shown
 from ag3d.model.export.texture import textured
+from ag3d.model.generator import Generator
+from ag3d.model.inference.latents import read_latents
 from ag3d.model.inference.motion import motion_labels
-from ag3d.model.inference.people import People, read_poses
+from ag3d.model.inference.named import NAMES, named_motion
+from ag3d.model.inference.people import People, Saved, read_poses
 from ag3d.shards import save_png
+
+FINE = 256  # side of images that show more than the field does
 
 
 def surface(people: People, person: int, settings: Export, plain: bool = False) -> trimesh.Trimesh:
     """The canonical mesh of a person, textured unless the settings or the file (`plain`) want vertex colours."""
     with torch.no_grad():
-        planes = people.generator.planes(people.ws[person : person + 1])
+        ws = people.ws[person : person + 1]
+        planes = people.generator.planes(ws)
     mesh = canonical_mesh(people.generator, planes, settings.resolution, settings.faces, settings.level)
-    return textured(people.generator, planes, mesh, settings.texture) if settings.texture and not plain else mesh
+    if plain or not settings.texture:
+        return mesh
+    fine = people.generator.resolution >= FINE if settings.colors == "auto" else settings.colors == "images"
+    shown = Shown(ws, people.betas[person]) if fine else None
+    return textured(people.generator, planes, mesh, settings.texture, shown)
 
 
 def write_avatar(people: People, person: int, mesh: trimesh.Trimesh, clips: list[Clip], path: Path) -> None:
@@ -78,6 +89,19 @@ def pose_label(people: People, posed: bool, motions: list[str], frame: int) -> t
     return motion_labels(motion, people.betas[0].cpu())[frame : frame + 1].to(people.label.device)
 
 
+def find_people(generator: Generator, arguments: argparse.Namespace, who: Avatars, number: int) -> People:
+    """The people that --ws, or --seed and --truncation name. Raises UserError."""
+    poses = read_poses(arguments.poses) if arguments.poses else None
+    if not arguments.ws:
+        return People(generator, labels.canonical_label() if poses is None else poses, number, who.seed, who.truncation)
+    latents = read_latents(arguments.ws, generator.num_ws, generator.settings.w_dim)
+    if poses is None and latents.label is None:
+        poses = labels.canonical_label()
+    if arguments.what != "all":
+        latents = latents.chosen([who.seed], str(arguments.ws))
+    return Saved(generator, latents, poses)
+
+
 def main() -> None:
     arguments = _arguments()
     settings = from_options(Export, arguments)
@@ -86,16 +110,15 @@ def main() -> None:
     output, what = arguments.output, arguments.what
     if what != "all":
         check_suffix(output, (".glb", ".obj", ".ply") if what == "mesh" else (".glb",))
-    if arguments.posed and not arguments.poses:
-        raise UserError("--posed needs --poses, the pose distribution to take the pose from")
+    if arguments.posed and not arguments.poses and not arguments.ws:
+        raise UserError("--posed needs --poses, the pose distribution to take the pose from (or --ws with poses)")
     if arguments.posed and arguments.motion:
         raise UserError("--posed and --motion both say how to pose the mesh; give one of them")
     clips = [] if what == "mesh" else read_clips(settings.motions, settings.fps, settings.travel)
     device = choose_device(arguments.device, "--device")
+    repeatable(device)
     generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)
-    poses = read_poses(arguments.poses) if arguments.poses else labels.canonical_label()
-    number = settings.number if what == "all" else 1
-    people = People(generator, poses, number, who.seed, who.truncation)
+    people = find_people(generator, arguments, who, settings.number if what == "all" else 1)
     if what == "all":
         export_all(people, settings, clips, output)
         inputs = [arguments.checkpoint / "generator_ema.safetensors", arguments.body]
@@ -121,15 +144,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--poses", type=Path, help="pose distribution (.npy) that people take their build and pose from (default: none)"
     )
+    parser.add_argument(
+        "--ws", type=Path, help="people of a file of style codes (ag3d generate writes them) instead of random ones"
+    )
     parser.add_argument("--output", type=Path, required=True, help="file to write; all: folder")
-    parser.add_argument("--seed", type=int, default=0, help="which person; all: the first (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="which person; all: the first, or with --ws everybody (default: %(default)s)",
+    )
     parser.add_argument("--truncation", type=float, default=0.7, help="1: full variety (default: %(default)s)")
     parser.add_argument(
         "--motion",
         action="append",
         default=[],
         metavar="NAME|FILE",
-        help="avatar: an animation, may be given often; mesh: a motion to be posed by; walk, wave or a motion file (.npz)",
+        help=f"avatar: an animation, may be given often; mesh: a motion to be posed by. {NAMES}",
     )
     parser.add_argument("--frame", type=int, default=0, help="mesh: the frame of --motion (default: %(default)s)")
     parser.add_argument("--posed", action="store_true", help="mesh: in the person's own pose of --poses")

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ag3d.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_quaternion
-from ag3d.model.inference.motion import Motion, read_motion
-from ag3d.model.inference.walking import BUILT_IN, built_in
+from ag3d.model.inference.motion import Motion
+from ag3d.model.inference.named import named_motion
+from ag3d.model.inference.walking import BUILT_IN
 
-MOST_FRAMES = 5000
 # AMASS's world (z up, an upright body faces -y) to the avatar's (y up, facing +z).
 _TO_AVATAR = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
@@ -46,8 +45,6 @@ def clip_of(motion: Motion, name: str, fps: float, travel: bool = False, closed:
     With `closed`, the first frame is added at the end, so that a motion that repeats has no gap.
     """
     motion = motion.resampled(fps)
-    if len(motion) > MOST_FRAMES:
-        raise UserError(f"the motion {name} has {len(motion)} frames at {fps:g} per second; at most {MOST_FRAMES} fit")
     rotations = axis_angle_to_matrix(torch.cat([motion.global_orient, motion.body_pose], 1).unflatten(1, (24, 3)))
     rotations[:, 0] = _TO_AVATAR @ rotations[:, 0]
     pelvis = (motion.trans - motion.trans[0]) @ _TO_AVATAR.T
@@ -58,17 +55,12 @@ def clip_of(motion: Motion, name: str, fps: float, travel: bool = False, closed:
     return Clip(name, rotations, pelvis, fps)
 
 
-def named_motion(name: str) -> Motion:
-    """A built-in motion, or one of a file (AMASS). Raises UserError."""
-    return built_in(name) if name in BUILT_IN else read_motion(name)
-
-
 def read_clips(names: list[str], fps: float, travel: bool = False) -> list[Clip]:
-    """Clips of motion files (AMASS) and of built-in motions by name. Raises UserError."""
+    """Clips of motion files, fits of videos, and built-in motions by name. Raises UserError."""
     clips: list[Clip] = []
     for name in names:
         known = name in BUILT_IN
-        short = name if known else Path(name).stem
+        short = name if known else Path(name.rpartition("#")[2]).stem
         same = sum(clip.name.split("#")[0] == short for clip in clips)
         clips.append(clip_of(named_motion(name), f"{short}#{same + 1}" if same else short, fps, travel, closed=known))
     return clips

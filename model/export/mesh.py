@@ -10,10 +10,10 @@ from trimesh.visual import ColorVisuals
 
 from ag3d.errors import UserError
 from ag3d.model.generator import Generator
+from ag3d.model.inference.memory import in_parts
 from ag3d.model.rendering.field import residual
 from ag3d.model.rendering.planes import table
 
-_CHUNK = 100_000
 _REACH = 0.15  # metres from the body within which a surface is looked for
 _CARE = 3  # of 10, how hastily triangles are merged: from 4 on the surface moves more, below it none may be found
 
@@ -51,11 +51,17 @@ def field_values(generator: Generator, planes: torch.Tensor, resolution: int) ->
     lattice = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
     values = torch.full((len(lattice),), -1.0, device=low.device)
     tri = table(planes)
-    for part in torch.arange(len(lattice), device=low.device).split(_CHUNK):
-        near = part[generator.deformer.body_distance(lattice[part])[0] > -_REACH]
+
+    def evaluate(part: slice) -> None:
+        cloud = lattice[part]
+        near = torch.nonzero(generator.deformer.body_distance(cloud)[0] > -_REACH).squeeze(1)
         if len(near):
             image = torch.zeros(len(near), dtype=torch.long, device=low.device)
-            values[near] = generator.renderer.sdf(lattice[near], image, tri, generator.decoder, generator.deformer)
+            found = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)
+            values[part.start + near] = found
+
+    for _ in in_parts(len(lattice), _at_once(low.device), evaluate, "point"):
+        pass
     return values.view(counts).cpu().numpy(), low.cpu().numpy(), step
 
 
@@ -70,26 +76,37 @@ def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) -> np.ndarray:
     """The field's colours at canonical points [n,3]: uint8 [n,3]."""
     tri = table(planes)
-    out = [np.zeros((0, 3), np.uint8)]
-    for part in points.split(_CHUNK):
-        image = torch.zeros(len(part), dtype=torch.long, device=part.device)
-        places = part / (generator.settings.box_warp / 2)
+
+    def evaluate(part: slice) -> np.ndarray:
+        places = points[part] / (generator.settings.box_warp / 2)
+        image = torch.zeros(len(places), dtype=torch.long, device=places.device)
         color = residual(tri, places, image, generator.decoder, gradient=False).color[:, :3]
-        out.append((color * 255).round().clamp(0, 255).byte().cpu().numpy())
-    return np.concatenate(out)
+        return (color * 255).round().clamp(0, 255).byte().cpu().numpy()
+
+    return np.concatenate(
+        [np.zeros((0, 3), np.uint8), *in_parts(len(points), _at_once(points.device), evaluate, "point")]
+    )
+
+
+def _at_once(device: torch.device) -> int:
+    """Points of the field: as many as the processor's cache likes, or as keep a GPU busy."""
+    return 100_000 if device.type == "cpu" else 1 << 20
+
+
+def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor) -> trimesh.Trimesh:
+    """The canonical mesh skinned by the deformer's weights, in the world of the label [1,111] turned upright (y up)."""
+    points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(label.device)
+    posed = mesh.copy()
+    posed.vertices = (carried(generator, points, label) * points.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
+    return posed
 
 
 @torch.no_grad()
-def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor) -> trimesh.Trimesh:
-    """The canonical mesh skinned by the deformer's weights, in the world of the label [1,111] turned upright (y up)."""
-    device = label.device
-    points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
+def carried(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Canonical points [n,3] where the deformer carries them in the world of the label [1,111]: [n,3]."""
     transforms = generator.deformer.pose(label).transforms[0]
     blended = (generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4)
-    moved = torch.einsum("nrc,nc->nr", blended[:, :, :3], points) + blended[:, :, 3]
-    posed = mesh.copy()
-    posed.vertices = (moved * moved.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
-    return posed
+    return torch.einsum("nrc,nc->nr", blended[:, :, :3], points) + blended[:, :, 3]
 
 
 def smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Textures: a person's surface cut open and laid flat, and painted with the field's own colours."""
+"""Textures: a person's surface cut open and laid flat, and painted with the field's or the images' colours."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
 from ag3d.model.export.mesh import colors_at
+from ag3d.model.export.shown import Shown, painted
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 
 _GUTTER = 256  # one texel between pieces for each so many of the side: smaller copies of the texture mix them less
 
 
-def textured(generator: Generator, planes: torch.Tensor, mesh: trimesh.Trimesh, side: int) -> trimesh.Trimesh:
+def textured(
+    generator: Generator, planes: torch.Tensor, mesh: trimesh.Trimesh, side: int, shown: Shown | None = None
+) -> trimesh.Trimesh:
     """The canonical mesh with a texture of side × side pixels; vertices are doubled where the texture is cut.
 
-    The person's planes are [1,3,C,P,P].
+    The person's planes are [1,3,C,P,P]. With `shown` the colours are those of the network's images, else the field's.
     """
     origin, faces, uv = unwrap(mesh, side)
     flat = trimesh.Trimesh(mesh.vertices[origin], faces, process=False)
-    picture = bake(generator, planes, flat, uv, side)
+    picture = bake(generator, planes, flat, uv, side, shown)
     material = SimpleMaterial(image=Image.fromarray(picture), diffuse=[255, 255, 255, 255])
     flat.visual = TextureVisuals(uv=np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1), material=material)
     return flat
@@ -46,7 +49,14 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
 
 
 @torch.no_grad()
-def bake(generator: Generator, planes: torch.Tensor, mesh: trimesh.Trimesh, uv: np.ndarray, side: int) -> np.ndarray:
+def bake(
+    generator: Generator,
+    planes: torch.Tensor,
+    mesh: trimesh.Trimesh,
+    uv: np.ndarray,
+    side: int,
+    shown: Shown | None = None,
+) -> np.ndarray:
     """Paint a texture uint8 [side,side,3] of a canonical mesh whose vertices lie at `uv` [V,2]."""
     device = planes.device
     faces = torch.from_numpy(np.asarray(mesh.faces)).to(device)
@@ -54,9 +64,12 @@ def bake(generator: Generator, planes: torch.Tensor, mesh: trimesh.Trimesh, uv: 
     raster = rasterize(screen, faces, side, side)
     corners = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
     hit = raster.face_index >= 0
+    colors = colors_at(generator, planes, interpolate(raster, faces, corners)[hit])
+    if shown is not None:
+        colors = painted(shown, generator, planes, corners, faces, raster, colors)
     covered = hit.cpu().numpy()
     texture = np.zeros((side, side, 3), np.uint8)
-    texture[covered] = colors_at(generator, planes, interpolate(raster, faces, corners)[hit])
+    texture[covered] = colors
     return spread(texture, covered)
 
 

@@ -15,13 +15,15 @@ import torch
 from ag3d import console, provenance
 from ag3d.config import Avatars, to_mapping
 from ag3d.config.settings import add_options, from_options
-from ag3d.device import choose_device
+from ag3d.device import choose_device, repeatable
 from ag3d.files import atomic, write_json
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
-from ag3d.model.inference.generate import animation, interpolation, novel_view, sample_pictures
+from ag3d.model.inference.generate import animation, interpolation, novel_view, sample_pictures, steps_round
+from ag3d.model.inference.latents import write_latents
 from ag3d.model.inference.people import People, canonical, read_poses
 from ag3d.model.inference.pictures import KINDS, grid, write_video
+from ag3d.model.inference.shots import Look, arrange, write_film
 from ag3d.model.inference.walking import built_in, walking
 from ag3d.shards import save_png
 
@@ -48,16 +50,18 @@ def make_avatars(people: People, settings: Avatars, output: Path) -> None:
     for index, seed in enumerate(people.seeds):
         save_png(output / "people" / f"{seed:06d}.png", grid([[posed[kind][index] for kind in KINDS]]))
     filmed = torch.arange(min(FILMED, len(people)))
-    sweep = 0.5 * np.radians(40) * np.sin(2 * np.pi * np.arange(settings.frames) / settings.frames)
-    write_video(output / "novel_view.mp4", novel_view(people, filmed, sweep, settings.side), settings.fps)
-    round_trip = 2 * np.pi * np.arange(settings.frames) / settings.frames
-    write_video(output / "turn.mp4", novel_view(people, filmed, round_trip, settings.side), settings.fps)
+    seeds = people.seeds[: len(filmed)]
+    look = Look(("image", "normal"), settings.side)
+    for name, degrees in (("novel_view", 40), ("turn", 360)):
+        shots = novel_view(people, filmed, steps_round(settings.frames, degrees), look)
+        write_film(output / f"{name}.mp4", shots, look, settings.fps, seeds)
     with atomic(output / "walk.npz") as beside:
         np.savez(beside, allow_pickle=False, **walking())
     motion = built_in("walk")
     motion = motion.resampled(settings.frames / len(motion) * motion.fps)
-    write_video(output / "animation.mp4", animation(people, filmed, motion, settings.side), max(1, round(motion.fps)))
-    strip = interpolation(people, settings.frames, settings.side)
+    shots = animation(people, filmed, motion, look)
+    write_film(output / "animation.mp4", shots, look, max(1, round(motion.fps)), seeds)
+    strip = [arrange(shot.pictures(look), 1) for shot in interpolation(people, settings.frames, look)]
     wide = [np.concatenate(np.split(frame, 2), axis=1) for frame in strip]  # image and normals side by side
     write_video(output / "interpolation.mp4", wide, settings.fps)
     shown = np.linspace(0, len(strip) - 1, min(8, len(strip))).round().astype(int)
@@ -75,15 +79,13 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = from_options(Avatars, arguments)
     device = choose_device(arguments.device, "--device")
+    repeatable(device)
     generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)
     people = People(
         generator, read_poses(arguments.poses), settings.number, settings.seed, settings.truncation, settings.batch
     )
     make_avatars(people, settings, arguments.output)
-    with atomic(arguments.output / "latents.npz") as beside:
-        np.savez(
-            beside, ws=people.ws[:, 0].cpu().numpy(), label=people.label.cpu().numpy(), seed=np.array(people.seeds)
-        )
+    write_latents(arguments.output / "latents.npz", people.ws, people.label, people.seeds)
     inputs = [arguments.checkpoint / "generator_ema.safetensors", arguments.poses, arguments.body]
     record = provenance.record("avatars", to_mapping(settings), inputs)
     write_json(

@@ -17,7 +17,7 @@ from ag3d.model.body.rotation import axis_angle_to_matrix, between, matrix_to_ax
 
 _DAMAGED = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # what numpy raises on bad files
 # AMASS's world (z up) to the label's (y down, z away); an upright body of AMASS that faces -y faces the camera.
-_TO_LABEL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+TO_LABEL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 
 @dataclass
@@ -133,8 +133,8 @@ def motion_labels(motion: Motion, betas: torch.Tensor, follow: bool = True) -> t
     With `follow` the camera goes along horizontally; else the body moves through the frame about its middle. Up and
     down stay.
     """
-    orient = matrix_to_axis_angle(_TO_LABEL @ axis_angle_to_matrix(motion.global_orient))
-    moved = motion.trans @ _TO_LABEL.T
+    orient = matrix_to_axis_angle(TO_LABEL @ axis_angle_to_matrix(motion.global_orient))
+    moved = motion.trans @ TO_LABEL.T
     transl = torch.zeros_like(moved)
     transl[:, 1] = 0.15 + moved[:, 1] - moved[:, 1].median()
     if not follow:

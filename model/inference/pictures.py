@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import cv2
 import imageio_ffmpeg
 import numpy as np
 import torch
+from PIL import Image
 
 from ag3d.files import atomic
 
@@ -56,9 +59,11 @@ def grid(rows: list[list[np.ndarray]]) -> np.ndarray:
     return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
 
 
-def write_video(path: str | Path, frames: list[np.ndarray], fps: int) -> None:
-    """H.264 in MP4 that browsers play: frames uint8 [H,W,3] of one size."""
-    height, width = (side + side % 2 for side in frames[0].shape[:2])
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """H.264 in MP4 that browsers play: frames uint8 [H,W,3] of one size, written as they come."""
+    waiting = iter(frames)
+    first = next(waiting)
+    height, width = (side + side % 2 for side in first.shape[:2])
     with atomic(path) as beside:
         writer = imageio_ffmpeg.write_frames(
             str(beside),
@@ -86,6 +91,18 @@ def write_video(path: str | Path, frames: list[np.ndarray], fps: int) -> None:
         )
         with closing(writer):
             writer.send(None)
-            for frame in frames:
+            for frame in chain([first], waiting):
                 padded = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), mode="edge")
                 writer.send(np.ascontiguousarray(padded))
+
+
+def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """An animated GIF that repeats for ever: frames uint8 [H,W,3] of one size, 256 colours each."""
+    reduced = [
+        Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    ends = [round(100 * (index + 1) / fps) for index in range(len(reduced))]  # GIFs count hundredths of seconds
+    lasts = [10 * (end - start) for start, end in zip([0, *ends], ends, strict=False)]
+    with atomic(path) as beside:
+        reduced[0].save(beside, "GIF", save_all=True, append_images=reduced[1:], duration=lasts, loop=0, disposal=1)

@@ -176,6 +176,7 @@ def measurements(run: str, kimg: float, value: float) -> dict:
 
 def make_run(root: Path) -> Path:
     """results/<run>: two milestones, curves, previews, avatars, tables."""
+    from ag3d.evaluation.ablations import ablations
     from ag3d.evaluation.comparison import comparison
     from ag3d.evaluation.table_formats import to_page
 
@@ -190,6 +191,7 @@ def make_run(root: Path) -> Path:
             measured.append(measurements(root.name, kimg, value))
     (root / "tables").mkdir(parents=True)
     (root / "tables" / "comparison.html").write_text(to_page(comparison(measured)))
+    (root / "tables" / "ablations.html").write_text(to_page(ablations({"full": measured, "without-thing": measured})))
     (root / "train" / "previews").mkdir(parents=True)
     lines = [
         {

@@ -73,6 +73,15 @@ def test_mean_and_spread_over_seeds():
     assert "standard deviation between seeds" in text
 
 
+def test_what_cannot_be_told_apart_is_said():
+    """image: 0.3 ± 0.14 and 0.35 ± 0.07; then with a clear winner; then with one seed each."""
+    for other, text in (((0.3, 0.4), True), ((0.9, 1.0), False)):
+        (table,) = ablations.ablations({FULL: of_seeds(0.2, 0.4), "b": of_seeds(*other)})
+        assert any("Too close to say" in note and "image, normal" in note for note in table.notes) == text
+    (table,) = ablations.ablations({FULL: of_seeds(0.2), "b": of_seeds(5.0)})
+    assert any("Too close to say" in note for note in table.notes)
+
+
 def test_what_was_not_run_says_so():
     some, none = [*of_seeds(0.5), not_run()], [not_run(), not_run()]
     text = to_markdown(ablations.ablations({FULL: of_seeds(0.2, 0.4), "some": some, "none": none}))

@@ -58,3 +58,14 @@ def test_what_was_learnt_by_heart_is_counted():
 def test_too_few_are_refused():
     with pytest.raises(ValueError, match="more than 3"):
         coverage.precision_recall(np.zeros((3, 2)), np.zeros((9, 2)))
+
+
+def test_error_of_a_share():
+    random = np.random.default_rng(0)
+    assert coverage.share_error(0.3, 200)["deviation"] == pytest.approx(
+        random.binomial(200, 0.3, 20_000).std() / 200, rel=0.03
+    )
+    none = coverage.share_error(0.0, 50)
+    assert none["low"] == pytest.approx(0.0, abs=1e-12)
+    assert none["deviation"] == pytest.approx(0.0714 / 2 / 1.96, abs=1e-3)
+    assert none["high"] == pytest.approx(0.0714, abs=1e-3)  # 1.96² / (50 + 1.96²)

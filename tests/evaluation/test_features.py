@@ -28,10 +28,10 @@ def people(count: int, seed: int) -> list[np.ndarray]:
 def test_distances_order_damage(blazepose, embedding):
     network = EmbeddedFeatures(embedding, blazepose)
     real = network(people(60, 0))
-    same = frechet.distance_of_features(real, network(people(60, 1)))
-    blurred = frechet.distance_of_features(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
-    turned = frechet.distance_of_features(real, network([i[::-1].copy() for i in people(60, 1)]))
-    collapsed = frechet.distance_of_features(real, network(people(3, 1) * 20))
+    same = frechet.distance(real, network(people(60, 1)))
+    blurred = frechet.distance(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
+    turned = frechet.distance(real, network([i[::-1].copy() for i in people(60, 1)]))
+    collapsed = frechet.distance(real, network(people(3, 1) * 20))
     assert real.shape == (60, embedding.dimensions)
     assert same < 0.5 * min(blurred, turned, collapsed)
 
@@ -39,6 +39,13 @@ def test_distances_order_damage(blazepose, embedding):
 def test_features_repeat(blazepose):
     first, second = (EmbeddedFeatures(EMBEDDINGS[0], blazepose)(people(2, 5)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_threads_do_not_mix_pictures_up(blazepose):
+    network, images = EmbeddedFeatures(EMBEDDINGS[0], blazepose), people(24, 6)
+    together = network(images)
+    np.testing.assert_array_equal(together, np.concatenate([network([image]) for image in images]))
+    assert len(np.unique(together, axis=0)) == 24
 
 
 def test_resize_averages_when_it_shrinks():

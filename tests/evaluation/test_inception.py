@@ -91,19 +91,23 @@ def test_frechet_distance_equals_clean_fids(cleanfid, dimensions):
     random = np.random.default_rng(dimensions)
     mixing = random.normal(size=(2, dimensions, dimensions))
     x, y = (random.normal(size=(4 * dimensions, dimensions)) @ m + k for k, m in enumerate(mixing))
-    statistics = [part for z in (x, y) for part in (z.mean(0), np.cov(z, rowvar=False))]
-    expected = cleanfid.fid.frechet_distance(*statistics)
-    streamed = frechet.Statistics()
-    for part in np.array_split(x, 5):
-        streamed.add(part)
-    assert frechet.distance(streamed, frechet.statistics(y)) == pytest.approx(expected, rel=1e-6)
-    assert frechet.distance_of_features(x, y) == pytest.approx(expected, rel=1e-6)
+    expected = cleanfid.fid.fid_from_feats(x, y)
+    assert frechet.distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert frechet.quick_distance(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_equals_clean_fids_where_variances_span_six_orders(cleanfid):
+    random = np.random.default_rng(0)
+    scales = np.logspace(-3, 0, 64)  # of the deviations
+    turn = np.linalg.qr(random.normal(size=(64, 64)))[0]
+    x, y = ((random.normal(size=(500, 64)) * scales) @ turn for _ in range(2))
+    assert frechet.distance(x, 1.1 * y) == pytest.approx(cleanfid.fid.fid_from_feats(x, 1.1 * y), rel=1e-6)
 
 
 def test_distance_of_a_networks_features_equals_clean_fids(cleanfid, weights):
     network = inception.Inception(weights, "clean", CPU)
     x, y = network(pictures(24, 40))[:, :24], network(pictures(32, 44))[:, :24]
-    assert frechet.distance_of_features(x, y) == pytest.approx(cleanfid.fid.fid_from_feats(x, y), rel=1e-6)
+    assert frechet.distance(x, y) == pytest.approx(cleanfid.fid.fid_from_feats(x, y), rel=1e-6)
 
 
 def test_kernel_distance_equals_clean_fids(cleanfid):

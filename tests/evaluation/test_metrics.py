@@ -163,7 +163,8 @@ def test_command_measures_and_keeps_features_by_content(
         *(f"{kind}_{stream}" for kind in kinds for stream in streams),
         *(f"frechet_embedded_{stream}_detection" for stream in streams),
         *("copied_embedded_image", "sliced_patches_image", "sliced_patches_normal", "pose_pck"),
-        *("surface_angle", "surface_overlap", "surface_body", "turning_silhouette", "turning_color", "flicker"),
+        *("surface_angle", "surface_overlap", "surface_body", "turning_silhouette", "turning_color"),
+        *("turning_identity", "flicker"),
     }
     assert all(m["protocol_id"] in first["protocols"] for m in first["metrics"].values())
     assert all(np.isfinite(m["value"]) for m in first["metrics"].values())
@@ -274,3 +275,13 @@ def test_other_contents_have_other_caches(network, data, embedded, tmp_path):
 def test_unknown_metrics_are_named():
     with pytest.raises(UserError, match=r"'evaluation\.metrics' names 'poses'; did you mean 'pose'"):
         Evaluation(metrics=["poses"])
+
+
+def test_blocks_of_another_version_are_not_gone_on_with(network, poses, data, embedded, tmp_path, monkeypatch):
+    folders = []
+    monkeypatch.setattr(measurement, "fake_features", lambda *arguments: folders.append(arguments[4]))
+    work = measurement.Measurement(network, poses, data, tmp_path, tmp_path, tmp_path / "blocks", Evaluation())
+    for version in ("1", "1", "2"):
+        monkeypatch.setattr("ag3d.provenance.code_version", lambda version=version: version)
+        assert work.features(FEW, embedded) is None
+    assert folders[0] == folders[1] != folders[2]

@@ -103,6 +103,7 @@ def test_values_reach_the_page(page):
         "91.3 %",
         "IoU of mattes",
         "half against half",
+        "without thing",
         "file: body &lt;1&gt;",
         "1 min 45 s",
     ):

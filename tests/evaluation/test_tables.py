@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from ag3d.errors import UserError
 from ag3d.evaluation import tables
 from ag3d.evaluation.comparison import Column, Row, Table, Value, comparison, read_measurements
 from ag3d.evaluation.published import read_published
+from ag3d.evaluation.speed import read_speed
 from ag3d.evaluation.table_formats import fragment, to_csv, to_html, to_latex, to_markdown, to_page
 from ag3d.files import write_json
 
@@ -152,3 +154,72 @@ def test_published_values_need_their_source(tmp_path):
     path.write_text("values:\n- {method: M, data: D, protocol: fid, image: 1.5}\n")
     with pytest.raises(UserError, match="source"):
         read_published(path)
+    path.write_text("values:\n- {method: M, data: D, protocol: fid, image: about 2, source: Table 1}\n")
+    with pytest.raises(UserError, match=r"values\[0\].*must be numbers"):
+        read_published(path)
+
+
+def test_published_values_of_one_data_set_and_protocol_share_a_table(tmp_path):
+    path = tmp_path / "published.yaml"
+    rows = [("A", "Deep Fashion", "fid", 1.5), ("B", "Deep Fashion", "fid", 0.5), ("C", "Deep Fashion", "other", 0.1)]
+    rows += [("D", "UBC", "fid", 0.2)]
+    lines = [f"- {{method: {m}, data: {d}, protocol: {p}, image: {v}, source: s}}" for m, d, p, v in rows]
+    lines += ["- {method: E, data: Deep Fashion, protocol: fid, source: s}"]
+    path.write_text("values:\n" + "\n".join(lines))
+    assert len(read_published(path)) == 3
+    first, second = read_published(path, "deepfashion-512")
+    text = to_markdown([first])
+    assert "| B | **0.500** |" in text
+    assert "| E | not entered |" in text
+    assert "Publications to enter values from: E: s." in text
+    assert [row.cells for row in second.rows] == [("C",)]
+    assert "**0.1" not in to_markdown([second])
+    assert read_published(path, "demo-data") == []
+
+
+def test_the_projects_published_values_can_be_read():
+    found = read_published(Path(tables.__file__).with_name("published.yaml"))
+    methods = {row.cells[0] for table in found for row in table.rows}
+    assert methods >= {"EG3D", "StyleSDF", "ENARF-GAN", "EVA3D", "AG3D"}
+    assert all(row.source for table in found for row in table.rows)
+
+
+def benchmark(device: str, value: float, reference: float | None = 80.0) -> list[dict]:
+    common = {"commit": "abc", "device": device, "dtype": "bfloat16"}
+    return [
+        {**common, "name": "infer_512_b1_ms", "value": value, "reference": reference},
+        {**common, "name": "train_512_b4_peak_gb", "value": 30.0, "reference": None},
+    ]
+
+
+def test_speed_is_compared_on_one_device_only(tmp_path):
+    for name, device, value in (("a", "NVIDIA H200", 20.0), ("b", "NVIDIA H100", 40.0)):
+        write_json(tmp_path / f"{name}.json", benchmark(device, value))
+    large, other = read_speed([tmp_path / "a.json", tmp_path / "b.json"])
+    text = to_markdown([large])
+    assert "pictures 512 px, FPS ↑" in text
+    assert "| a | abc | bfloat16 | **50.00** | 30.00 |" in text
+    assert "| AG3D's release | – | float32 | 12.50 | – |" in text
+    assert "Quoted, not measured here: AG3D's release" in text
+    assert [row.cells[0] for row in other.rows] == ["b"]
+    with pytest.raises(UserError, match=r"none\.json does not exist"):
+        read_speed([tmp_path / "none.json"])
+    write_json(tmp_path / "wrong.json", {"passes": []})
+    with pytest.raises(UserError, match=r"wrong\.json is not a file of"):
+        read_speed([tmp_path / "wrong.json"])
+
+
+def test_few_images_are_said_to_raise_the_distance_and_by_how_much():
+    few, many = (measured(name, 1, 0.9) for name in ("few", "many"))
+    for part, dimensions in ((few, 256), (many, 64)):
+        for metric in part["metrics"].values():
+            metric |= {"bias": 0.25, "dimensions": dimensions}
+    assert "With 140 images" in to_markdown(comparison([few]))
+    assert "too large, by about image 0.25; normal 0.25 (bootstrap)" in to_markdown(comparison([few]))
+    assert "too large" not in to_markdown(comparison([many]))
+
+
+def test_different_versions_of_the_program_are_named():
+    first, second = ({**measured(name, 1, 0.9), "versions": {"ag3d": name}} for name in ("1.0 abc", "1.0 def"))
+    assert "different versions of the program: 1.0 abc, 1.0 def." in to_markdown(comparison([first, second]))
+    assert "different versions" not in to_markdown(comparison([first, first]))

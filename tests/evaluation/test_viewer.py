@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import sys
@@ -120,6 +121,10 @@ def test_view_opens_pages(run_folder: Path, tmp_path: Path, monkeypatch: pytest.
     command(monkeypatch, view, run, "--no-browser")
     assert (run / "viewer.html").read_text() == "as it is"
     assert f"open {run / 'viewer.html'} in a browser" in capsys.readouterr().out
+    later = (run / "viewer.html").stat().st_mtime + 5
+    os.utime(run / "export" / "export.json", (later, later))
+    command(monkeypatch, view, run, "--no-browser")
+    assert "Avatars of run run" in (run / "viewer.html").read_text()  # the avatars were made anew
     files = [run / "export" / "000003.glb", run / "export" / "000004.glb"]
     command(monkeypatch, view, *files)
     assert opened[1:] == [(run / "export" / "000003.html").resolve().as_uri()]

@@ -1,5 +1,10 @@
+# Values that others published on the data set of that name stand below.
+PUBLISHED = os.path.join(workflow.basedir, "evaluation", "published.yaml")
+
+
 rule tables:
     input:
+        published=ancient(PUBLISHED),
         metrics=expand(f"{R}/metrics/{{kimg}}.json", kimg=MILESTONES),
     output:
         expand(f"{R}/tables/comparison.{{suffix}}", suffix=["csv", "md", "tex"]),
@@ -15,7 +20,10 @@ rule tables:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        data_set=settings.dataset_name,
     message:
         "Making the tables"
     shell:
-        "python -m ag3d.evaluation.tables --metrics {input.metrics} --output {R}/tables > {log} 2>&1"
+        "python -m ag3d.evaluation.tables --metrics {input.metrics} --published {input.published}"
+        " --data-set {params.data_set:q} --output {R}/tables > {log} 2>&1"

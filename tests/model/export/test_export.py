@@ -9,12 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import trimesh
 from gltf_file import GltfFile
 
 from ag3d.errors import UserError
 from ag3d.files import read_json
 from ag3d.model.export import __main__ as export
+from ag3d.model.inference.latents import write_latents
+from ag3d.model.inference.people import People
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -73,6 +76,33 @@ def test_avatars(command, tmp_path: Path) -> None:
     assert [entry["name"] for entry in GltfFile(tmp_path / "c.glb").tree["animations"]] == ["dance", "wave"]
 
 
+def test_style_codes(command, tmp_path: Path, small_generator, pose_distribution: torch.Tensor) -> None:
+    people = [People(small_generator, pose_distribution, 1, seed, 0.7) for seed in (4, 5, 6)]
+    ws, label = (torch.cat([getattr(one, name) for one in people]) for name in ("ws", "label"))
+    write_latents(tmp_path / "ws.npz", ws, label, [4, 5, 6])
+    np.save(tmp_path / "poses.npy", pose_distribution.numpy())
+    for words in ([], ["--posed"]):
+        command("mesh", tmp_path / "a.ply", "--ws", tmp_path / "ws.npz", "--seed", 5, *words)
+        command("mesh", tmp_path / "b.ply", "--poses", tmp_path / "poses.npy", "--seed", 5, *words)
+        assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.ply").read_bytes()
+    with pytest.raises(UserError, match=r"ws.npz holds no person 0; it has 4, 5, 6"):
+        command("mesh", tmp_path / "c.ply", "--ws", tmp_path / "ws.npz")
+    command("all", tmp_path / "all", "--ws", tmp_path / "ws.npz", "--motion", "wave")
+    assert sorted(path.name for path in (tmp_path / "all").glob("*.glb")) == ["000004.glb", "000005.glb", "000006.glb"]
+
+
+def test_colours_of_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    textured = export.textured
+    monkeypatch.setattr(export, "textured", lambda *given: asked.append(given[-1]) or textured(*given))
+    for colors in ("auto", "field", "images"):
+        command("mesh", tmp_path / f"{colors}.glb", "--colors", colors)
+    assert [shown is not None for shown in asked] == [False, False, True]  # this network's images are small
+    monkeypatch.setattr(export, "FINE", 32)
+    command("mesh", tmp_path / "fine.glb")
+    assert asked[-1] is not None
+
+
 def test_a_folder_as_the_rule_wants_it(command, tmp_path: Path, poses_path: Path) -> None:
     folder = tmp_path / "export"
     command("all", folder, "--poses", poses_path, "--seed", 4, "--settings", "{number: 2, motions: [walk]}")
@@ -106,6 +136,8 @@ def test_a_folder_as_the_rule_wants_it(command, tmp_path: Path, poses_path: Path
         ("mesh", "a.glb", ["--resolution", 0], "resolution' is 0; it must be between 16 and 1024"),
         ("mesh", "a.glb", ["--texture", -1], "texture' is -1"),
         ("mesh", "a.glb", ["--faces", 3], "faces' is 3"),
+        ("mesh", "a.glb", ["--colors", "red"], "colors' is 'red'; it must be one of 'auto', 'images', 'field'"),
+        ("mesh", "a.glb", ["--ws", "none.npz"], "none.npz do not exist"),
         ("mesh", "a.glb", ["--seed", -1], "'seed' is -1"),
         ("mesh", "a.glb", ["--truncation", 2], "'truncation' is 2.0"),
     ],

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from ag3d.model.inference.pictures import KINDS, depth_picture, enlarge, grid, pictures_of, to_uint8, write_video
+from ag3d.model.inference.pictures import (
+    KINDS,
+    depth_picture,
+    enlarge,
+    grid,
+    pictures_of,
+    to_uint8,
+    write_gif,
+    write_video,
+)
 
 
 def test_values_become_bytes() -> None:
@@ -112,6 +123,39 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     write_video(tmp_path / "c.mp4", moving(6, 64, 64)[::-1], 12)
     assert (tmp_path / "c.mp4").read_bytes() != (tmp_path / "a.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("fps", [12, 30, 7])
+def test_gifs_come_back(tmp_path: Path, fps: int) -> None:
+    frames = moving(9, 40, 31)
+    for name in ("a", "b"):
+        write_gif(tmp_path / f"{name}.gif", iter(frames), fps)
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert (gif.n_frames, gif.size, gif.info["loop"]) == (9, (31, 40), 0)
+        lasts = 0
+        for index, frame in enumerate(frames):
+            gif.seek(index)
+            lasts += gif.info["duration"]
+            assert np.abs(np.asarray(gif.convert("RGB")).astype(int) - frame).max() < 8
+    assert lasts == pytest.approx(1000 * 9 / fps, abs=10)  # GIFs count hundredths of seconds
+
+
+def test_videos_need_not_fit_into_the_memory(tmp_path: Path) -> None:
+    """Frames are written as they come."""
+    alive: list[int] = []
+
+    def endless():
+        for index in range(40):
+            frame = np.zeros((16, 16, 3), np.uint8)
+            alive.append(index)
+            weakref.finalize(frame, alive.remove, index)
+            assert len(alive) < 6
+            yield frame
+
+    write_video(tmp_path / "video.mp4", endless(), 10)
+    with imageio.get_reader(tmp_path / "video.mp4") as reader:
+        assert sum(1 for _ in reader) == 40
 
 
 def test_no_half_video(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Time of a textured, rigged avatar (.glb) from a style code, step by step.
+
+A network of AG3D's size on 300 voxels, with 20,000 triangles, a texture of 1024² painted with the network's images, and two
+animations. It is untrained, which changes nothing about the work: its people are bodies. The first avatar of a process
+also loads and compiles; the median of the others counts. Target on one H200: 10 s. Writes benchmarks/results/export.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ag3d import console, provenance
+from ag3d.config import Export, Network
+from ag3d.device import repeatable
+from ag3d.files import write_json
+from ag3d.model.body import label as labels
+from ag3d.model.body.body import Body
+from ag3d.model.checkpoint import load_generator
+from ag3d.model.export import __main__ as export
+from ag3d.model.export import mesh, shown, texture
+from ag3d.model.export.clips import read_clips
+from ag3d.model.generator import Generator
+from ag3d.model.inference.people import People
+from ag3d.model.precision import apply, chosen
+
+RESULTS = Path(__file__).with_name("results") / "export.json"
+TARGET = 10.0  # seconds, on an H200
+STEPS: list[tuple[ModuleType, str, str]] = [
+    (mesh, "field_values", "field"),
+    (mesh, "marching_cubes", "marching cubes"),
+    (mesh, "largest_piece", "largest piece"),
+    (texture, "unwrap", "unwrapping"),
+    (shown, "painted", "painting from images"),
+    (texture, "bake", "baking, with the painting"),
+    (export, "rig", "skin weights"),
+    (export, "avatar_glb", "file"),
+]
+
+
+def arguments() -> argparse.Namespace:
+    parser = console.parser("export", __doc__)
+    parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"))
+    parser.add_argument("--checkpoint", type=Path, help="a trained network instead of an untrained one")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--image", type=int, default=512, help="side of the untrained network's images")
+    parser.add_argument("--resolution", type=int, default=300, help="voxels along the body's longest side")
+    parser.add_argument("--faces", type=int, default=20000)
+    parser.add_argument("--texture", type=int, default=1024)
+    parser.add_argument("--colors", choices=("images", "field"), default="images")
+    parser.add_argument("--avatars", type=int, default=4, help="how many are made; the first is not counted")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def network(args: argparse.Namespace, body: Body, device: torch.device) -> Generator:
+    if args.checkpoint:
+        return load_generator(args.checkpoint, body, device)
+    torch.manual_seed(0)
+    generator = Generator(Network(image_resolution=args.image), body).to(device).eval().requires_grad_(False)
+    apply(chosen("auto", device, training=False), generator)
+    return generator
+
+
+def timed(found: dict[str, list[float]], name: str, function: Callable[..., Any], wait: Callable[[], None]) -> Callable[..., Any]:  # fmt: skip
+    def run(*given: Any, **named: Any) -> Any:
+        wait()
+        start = time.perf_counter()
+        out = function(*given, **named)
+        wait()
+        found[name].append(time.perf_counter() - start)
+        return out
+
+    return run
+
+
+def main() -> None:
+    args = arguments()
+    device = torch.device(args.device)
+    repeatable(device)  # as the command does
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    generator = network(args, Body.load(args.body), device)
+    people = People(generator, labels.canonical_label(), args.avatars, 0, 0.7)
+    settings = Export(resolution=args.resolution, faces=args.faces, texture=args.texture, colors=args.colors)
+    clips = read_clips(settings.motions, settings.fps)
+    found: dict[str, list[float]] = defaultdict(list)
+    for module, name, step in STEPS:
+        setattr(module, name, timed(found, step, getattr(module, name), wait))
+    texture.painted = shown.painted  # it was imported by name
+
+    def avatar(person: int) -> None:
+        export.write_avatar(people, person, export.surface(people, person, settings), clips, Path(folder) / "a.glb")
+
+    make = timed(found, "whole avatar", avatar, wait)
+    with tempfile.TemporaryDirectory() as folder:
+        for person in range(args.avatars):
+            make(person)
+
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    dtype = f"{chosen('auto', device, training=False)} convolutions, float32 field"
+    size = f"{args.image if not args.checkpoint else generator.resolution} pixels, {args.resolution} voxels, {args.faces} triangles, texture {args.texture}, {args.colors}"
+    print(f"{provenance.code_version()}  {card}  {dtype}  torch {torch.__version__}\n{size}")
+    rows = []
+    for step, seconds in found.items():
+        value = statistics.median(seconds[1:] or seconds)
+        target = TARGET if step == "whole avatar" else None
+        rows.append(
+            {"name": step, "commit": provenance.code_version(), "device": card, "dtype": dtype, "size": size}
+            | {"value": value, "first": seconds[0], "unit": "s", "target_on_h200": target}
+        )
+        print(f"{step:28s} {value:8.2f} s   (the first: {seconds[0]:.2f} s)")
+    write_json(args.output, rows)
+
+
+if __name__ == "__main__":
+    console.run(main)
