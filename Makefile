@@ -1,12 +1,13 @@
 # make demo   set up, then run the whole pipeline on open data (CPU, about ten minutes)
 # make test   set up, then run the tests
+# make paddleseg  make the environment that PaddleSeg's models need (.venv-paddleseg)
 # make lint   formatting, static checks
 # make clean  remove results of the demo, keep the environment
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup paddleseg demo test lint format bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -22,6 +23,13 @@ setup: .venv/.ready
 
 .venv/.ready-dev: .venv/.ready envs/requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-dev.txt
+	@touch $@
+
+paddleseg: .venv-paddleseg/.ready
+
+.venv-paddleseg/.ready: envs/requirements-paddleseg.txt
+	test -x .venv-paddleseg/bin/python || $(PYTHON) -m venv .venv-paddleseg
+	.venv-paddleseg/bin/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-paddleseg.txt
 	@touch $@
 
 demo: setup

@@ -143,3 +143,10 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 def sha256(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def existing(path: str, key: str) -> str:
+    """`path`, which the configuration's `key` names. Raises UserError where nothing is there."""
+    if not path or not os.path.exists(path):
+        raise UserError(f"configuration: '{key}' is '{path}', which does not exist")
+    return path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from ag3d import console, provenance
 from ag3d.errors import UserError
@@ -37,7 +38,9 @@ MEASURES: dict[str, dict[str, tuple[str, str, bool, str]]] = {
     },
     "mattes": {
         "overlap": ("overlap", "%", False, "intersection over union with the true mask"),
+        "kept": ("kept", "%", False, "share of the true mask, hair and skirts included, that the matte holds"),
         "boundary": ("boundary error", "%", False, "mean distance between the outlines, share of the height"),
+        "boundary_512": ("boundary error at 512", "px", False, "the same in pixels of a crop of 512"),
         "alpha": ("alpha error", "%", False, "sum of absolute differences, share of the person's area"),
     },
     "fits": {
@@ -51,10 +54,13 @@ MEASURES: dict[str, dict[str, tuple[str, str, bool, str]]] = {
     },
     "aligned": {
         "joints": ("joint error in the crop", "px", False, "joints of the label from the true ones, pixels of the crop"),
+        "joints_512": ("joint error at 512", "px", False, "the same in pixels of a crop of 512"),
         "overlap": ("alpha overlap", "%", False, "intersection over union with the true mask in the crop's window"),
     },
     "normals": {
         "angle": ("angular error", "°", False, "mean angle to the true normals of the clothed person, inside both masks"),
+        "body": ("angular error of the body", "°", False, "the same of normals that follow from the fitted body alone"),
+        "gain": ("below the body's", "%", False, "how much of that error the normal map takes away"),
     },
 }  # fmt: skip
 
@@ -84,7 +90,13 @@ def compare(folder: Path, truth: Path, body: Body, shards: int | None = None) ->
     judge = Judge(DataFolder(folder, shards), read_table(table).to_dict("records"), ShardReader(maps), body)
     for person in console.progress(judge.people, "comparing", unit="person"):
         judge.judge(person)
-    return {"stages": summary(judge.errors), "photographs": len(judge.people)}
+    stages = summary(judge.errors)
+    if len(judge.heights) > 2:
+        rank = float(spearmanr(*zip(*judge.heights, strict=True)).statistic)
+        entry = {"key": "height_rank", "name": "rank correlation of heights", "unit": "", "count": len(judge.heights)}
+        meaning = "Spearman's, of fitted and true standing heights: 1 where the tall are fitted tall"
+        stages["fits"].append({**entry, "meaning": meaning, "mean": rank, "median": None, "p90": None})
+    return {"stages": stages, "photographs": len(judge.people)}
 
 
 def main() -> None:

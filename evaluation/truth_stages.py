@@ -18,6 +18,7 @@ from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing.alignment import window
 from ag3d.preprocessing.fitting_frame import height
+from ag3d.preprocessing.normals import body_normals, by_body, encode, on_person
 from ag3d.shards import ShardReader
 
 Errors = dict[str, list[float]]  # measure to a value per person
@@ -55,6 +56,7 @@ class Judge:
             tall = float(height(body, betas)[0]) * row["half"] * (factor or 1.0)
             self.people.append(Person(name, row, float(factor or 1.0), tall))
         self.errors: dict[str, Errors] = defaultdict(lambda: defaultdict(list))
+        self.heights: list[tuple[float, float]] = []  # fitted and true, metres
 
     def add(self, stage: str, name: str, value: float | bool | None) -> None:
         if value is not None and np.isfinite(value):
@@ -103,9 +105,12 @@ class Judge:
         size = (alpha.shape[1], alpha.shape[0])
         true = cv2.resize(self.mask(person), size, interpolation=cv2.INTER_AREA)
         self.add("mattes", "overlap", accuracy.iou(alpha > 127, true > 127))
+        self.add("mattes", "kept", ((alpha > 127) & (true > 127)).sum() / max(1, (true > 127).sum()))
         error = accuracy.boundary_error(alpha > 127, true > 127)
-        tall = person.tall * alpha.shape[1] / (person.row["width"] * person.factor)
-        self.add("mattes", "boundary", None if error is None else error / tall)
+        if error is not None:
+            scale = alpha.shape[1] / person.row["width"]  # the matte's pixels per pixel of the truth
+            self.add("mattes", "boundary", error / (person.tall / person.factor * scale))
+            self.add("mattes", "boundary_512", error / (person.row["half"] * scale) * 256)
         self.add("mattes", "alpha", np.abs(alpha.astype(float) - true).sum() / max(1.0, float(true.sum())))
 
     def fit(self, person: Person) -> None:
@@ -124,11 +129,9 @@ class Judge:
         here, there = (axis_angle_to_matrix(v)[0].double().numpy() for v in (parts[2], person.numbers("global_orient")))
         self.add("fits", "orientation", accuracy.rotation_angle(here, there))
         self.add("fits", "flipped", accuracy.turn(here, there) > 90)
-        self.add(
-            "fits",
-            "height",
-            100 * abs(float(height(self.body, parts[0])[0] - height(self.body, person.numbers("betas"))[0])),
-        )
+        tall = float(height(self.body, parts[0])[0]), float(height(self.body, person.numbers("betas"))[0])
+        self.heights.append(tall)
+        self.add("fits", "height", 100 * abs(tall[0] - tall[1]))
         self.add("fits", "silhouette", self._silhouette(out.vertices[0], row, person))
 
     def _silhouette(self, vertices: torch.Tensor, row: dict[str, Any], person: Person) -> float:
@@ -154,7 +157,9 @@ class Judge:
             joints = self.body.from_label(torch.from_numpy(label)[None]).joints[0]
         centre = np.array([row["centre_x"], row["centre_y"]])
         true = ((person.points("joints_2d") - centre) / row["half"] + 1) * side / 2
-        self.add("aligned", "joints", _mean_distance((_flat(joints) + 1) * side / 2, true))
+        error = _mean_distance((_flat(joints) + 1) * side / 2, true)
+        self.add("aligned", "joints", error)
+        self.add("aligned", "joints_512", error * 512 / side)
         there, half = tuple(centre / person.factor), row["half"] / person.factor
         mask = window(self.mask(person), there, half, side, border=0)
         self.add("aligned", "overlap", accuracy.iou(image[..., 3] > 127, mask > 127))
@@ -162,7 +167,21 @@ class Judge:
         if normal is not None:
             reference = window(self.maps.image(f"{person.name}-normal.png"), there, half, side, border=255)
             inside = (normal != 255).any(-1) & (mask > 250)
-            self.add("normals", "angle", accuracy.normal_error(normal, reference, inside))
+            angle = accuracy.normal_error(normal, reference, inside)
+            self.add("normals", "angle", angle)
+            body = self._body_error(image, label, reference, inside)
+            self.add("normals", "body", body)
+            self.add("normals", "gain", None if angle is None or not body else 1 - angle / body)
+
+    def _body_error(
+        self, crop: np.ndarray, label: np.ndarray, reference: np.ndarray, inside: np.ndarray
+    ) -> float | None:
+        """The error of normals that follow from the label's body alone; None where it does not meet the crop's matte."""
+        try:
+            found = by_body(crop, *body_normals(self.body, label.tolist(), len(crop)))
+        except ValueError:
+            return None
+        return accuracy.normal_error(encode(found, on_person(crop)), reference, inside)
 
 
 def project(points: torch.Tensor, row: dict[str, Any]) -> np.ndarray:

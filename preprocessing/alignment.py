@@ -2,7 +2,7 @@
 
 Writes a zip per shard: `<person_id>.png` (RGBA; colour from the photograph, alpha from the matte, white where alpha is
 zero: that takes a third of the bytes and of the decoding), `labels.json` (person_id: the 111 numbers of AG3D's label)
-and `status.json`.
+and `status.json`: status, reason and value, and of each crop its sharpness and fingerprint (ag3d.preprocessing.appearance).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ag3d.config.data import Alignment
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.files import read_table
 from ag3d.model.body import label as labels
+from ag3d.preprocessing.appearance import fingerprint, sharpness
 from ag3d.preprocessing.images import PhotoError
 from ag3d.preprocessing.manifest import Manifest
 from ag3d.shards import ShardReader, ShardWriter, write_shard
@@ -110,14 +111,18 @@ def align_shard(
             status[person] = {"status": "rejected", "reason": error.reason, "value": error.value}
             continue
         crop = align(photo, mattes.image(f"{person}.png"), fit, settings.resolution)
-        covered = float((crop[..., 3] > 127).mean())
+        covered, sharp = float((crop[..., 3] > 127).mean()), sharpness(crop)
+        seen: dict[str, Any] = {"sharpness": round(sharp, 4), "fingerprint": fingerprint(crop)}
         if covered < MIN_ALPHA:
             reason = "the crop holds almost no person (share of pixels)"
-            status[person] = {"status": "rejected", "reason": reason, "value": covered}
+            status[person] = {"status": "rejected", "reason": reason, "value": covered, **seen}
+            continue
+        if sharp < settings.min_sharpness:
+            status[person] = {"status": "rejected", "reason": "blurred (sharpness)", "value": sharp, **seen}
             continue
         output.add_image(f"{person}.png", crop)
         rows[person] = label(fit)
-        status[person] = {"status": "ok", "reason": "", "value": None}
+        status[person] = {"status": "ok", "reason": "", "value": None, **seen}
     output.add_json("labels.json", rows)
     output.add_json("status.json", status)
     return status

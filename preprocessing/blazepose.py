@@ -19,6 +19,8 @@ from ag3d.preprocessing.regions import Region
 DETECTOR, LANDMARKS = "pose_detection.tflite", "pose_landmark_full.tflite"
 DETECTOR_SIDE, LANDMARK_SIDE = 224, 256
 ENLARGE = 1.25  # the region around a person, relative to the circle that the networks predict
+# The landmark, of 33 and 6 auxiliary ones, that each is in a mirror.
+MIRROR = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(11 + (k ^ 1) for k in range(22)), 33, 34, 35, 36, 37, 38]
 _LAYERS = ((28, 2), (14, 2), (7, 6))  # the detector's feature maps: side, boxes a cell
 
 
@@ -55,7 +57,7 @@ class BlazePose:
     def __init__(self, folder: str | os.PathLike[str], threads: int = 1) -> None:
         """`folder` holds the .tflite files. Raises UserError if one is missing or damaged."""
         self.files = [Path(folder) / DETECTOR, Path(folder) / LANDMARKS]
-        self._detector, self._landmarks = (_Network(path, threads) for path in self.files)
+        self._detector, self._landmarks = (Network(path, threads) for path in self.files)
         self._anchors = anchors()
 
     def detect(self, rgb: np.ndarray, window: Region | None = None, threshold: float = 0.5) -> list[Detection]:
@@ -72,13 +74,18 @@ class BlazePose:
         pixels = window.to_photo(corners.reshape(-1, 2) * DETECTOR_SIDE, DETECTOR_SIDE).reshape(-1, 4, 2)
         return weighted_nms(pixels, scores[chosen])
 
-    def look(self, rgb: np.ndarray, region: Region) -> Pose:
-        """Landmarks and mask of the person that fills `region`."""
-        out = self._landmarks(region.crop(rgb, LANDMARK_SIDE).astype(np.float32) / 255)
+    def look(self, rgb: np.ndarray, region: Region, mirrored: bool = False) -> Pose:
+        """Landmarks and mask of the person that fills `region`; `mirrored`: as the networks see it in a mirror."""
+        crop = region.crop(rgb, LANDMARK_SIDE).astype(np.float32) / 255
+        out = self._landmarks(np.ascontiguousarray(crop[:, ::-1]) if mirrored else crop)
         raw = out[(195,)].reshape(39, 5)
         places = refine(raw[:, :2], out[(64, 64, 39)])
-        pixels = region.to_photo(places, LANDMARK_SIDE).astype(np.float32)
         metres = out[(117,)].reshape(39, 3)[:33].copy()
+        mask = out[(256, 256, 1)][..., 0]
+        if mirrored:
+            raw, metres, mask = raw[MIRROR], metres[MIRROR[:33]] * (-1, 1, 1), mask[:, ::-1]
+            places = places[MIRROR] * (-1, 1) + (LANDMARK_SIDE, 0)
+        pixels = region.to_photo(places, LANDMARK_SIDE).astype(np.float32)
         metres[:, :2] = region.turn(metres[:, :2])
         return Pose(
             landmarks_2d=pixels[:33],
@@ -88,7 +95,7 @@ class BlazePose:
             score=float(out[(1,)][0]),
             region=region,
             following=around(pixels[33], pixels[34]),
-            mask=sigmoid(out[(256, 256, 1)][..., 0]),
+            mask=sigmoid(mask),
         )
 
     def mask(self, rgb: np.ndarray, region: Region) -> np.ndarray:
@@ -107,7 +114,7 @@ class BlazePose:
         return second if second.score >= 0.5 * first.score else first
 
 
-class _Network:
+class Network:
     """A .tflite file with one input; outputs by shape."""
 
     def __init__(self, path: Path, threads: int) -> None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ import numpy as np
 from ag3d import console, provenance
 from ag3d.config.data import Dataset
 from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.files import read_table
 from ag3d.preprocessing.normals import BACKGROUND_ALPHA, encode
 from ag3d.preprocessing.normals_fill import unit
 from ag3d.shards import ShardReader, ShardWriter, write_shard
@@ -51,10 +53,14 @@ def resize_normals(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return encode(unit(resized), known & (alpha >= BACKGROUND_ALPHA * 255))
 
 
-def pack(aligned: ShardReader, normals: ShardReader, resolution: int, output: ShardWriter) -> int:
-    """Write the entries of everybody whose crop and normals are ok; the number of people."""
+def pack(
+    aligned: ShardReader, normals: ShardReader, resolution: int, output: ShardWriter, without: Collection[str] = ()
+) -> int:
+    """Write the entries of everybody whose crop and normals are ok, but for those of `without`; the number of people."""
     status, labels = normals.json("status.json"), aligned.json("labels.json")
-    ready = sorted(person for person in labels if status.get(person, {}).get("status") == "ok")
+    ready = sorted(
+        person for person in labels if status.get(person, {}).get("status") == "ok" and person not in without
+    )
     rows: dict[str, list[list[float]]] = {}
     for person in console.progress(ready, "packing", unit="image"):
         name = f"{person}.png"
@@ -77,13 +83,15 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.dataset", __doc__)
     parser.add_argument("--aligned", type=Path, required=True, help="aligned crops of the shard (.zip)")
     parser.add_argument("--normals", type=Path, required=True, help="normal maps of the shard (.zip)")
+    parser.add_argument("--alike", type=Path, help="who is shown already and left out (.parquet)")
     parser.add_argument("--output", type=Path, required=True, help="shard of the data set to write (.zip)")
     add_options(parser, Dataset)
     args = parser.parse_args()
     settings = from_options(Dataset, args)
     record = provenance.record("dataset", to_mapping(settings), [args.aligned, args.normals])
+    without = set(read_table(args.alike)["person_id"]) if args.alike else set()
     with write_shard(args.output, record) as output:
-        count = pack(ShardReader(args.aligned), ShardReader(args.normals), settings.resolution, output)
+        count = pack(ShardReader(args.aligned), ShardReader(args.normals), settings.resolution, output, without)
     log.info("%d people of %d pixels", count, settings.resolution)
 
 

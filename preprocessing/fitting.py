@@ -10,6 +10,8 @@ Writes one row a person that reached this stage:
 | transl [3], global_orient [3], body_pose [69], betas [10] | the body (world units = metres, radians) |
 | reprojection, reprojection_px | mean landmark error: share of the body's height, pixels of the photograph |
 | silhouette_iou | body against matte in the window |
+| cut | share of the body's surface outside the photograph |
+| uncertainty [24] | standard deviation of the joints about the pelvis (metres), by fits to landmarks moved by their usual errors |
 | status, reason, value | ok; or rejected, why, and the measured value |
 """
 
@@ -33,40 +35,104 @@ from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing.fitting_errors import cut_off, reprojection, silhouette_iou, verdict
 from ag3d.preprocessing.fitting_frame import frame, height
+from ag3d.preprocessing.fitting_import import Imports, fit_of
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import Observed, fit, project
+from ag3d.preprocessing.fitting_optimise import Fit, Observed, fit, project
 from ag3d.preprocessing.fitting_points import PointBody
 from ag3d.preprocessing.fitting_silhouette import silhouettes
+from ag3d.preprocessing.fitting_time import smooth
 from ag3d.shards import ShardReader
 
 log = logging.getLogger(__name__)
 COLUMNS = (
     *("person_id", "photo_id", "path", "centre_x", "centre_y", "half", "scale", "transl", "global_orient"),
-    *("body_pose", "betas", "reprojection", "reprojection_px", "silhouette_iou", "status", "reason", "value"),
+    *(
+        "body_pose",
+        "betas",
+        "reprojection",
+        "reprojection_px",
+        "silhouette_iou",
+        "uncertainty",
+        "status",
+        "reason",
+        "value",
+    ),
 )
 
 
-def fit_shard(people: pd.DataFrame, mattes: ShardReader, body: Body, settings: Fitting) -> pd.DataFrame:
-    """Fit everybody whose detection and matte are ok. `people`: table of the stage people."""
+def fit_shard(
+    people: pd.DataFrame,
+    mattes: ShardReader,
+    body: Body,
+    settings: Fitting,
+    factors: dict[str, float] | None = None,
+) -> pd.DataFrame:
+    """Fit everybody whose detection and matte are ok. `people`: table of the stage people; `factors`, for imports:
+    photograph to its pixels as it is read, per pixel of its file."""
     status = mattes.json("status.json")
     ready = people[people["status"] == "ok"]
     ready = ready[[status.get(person, {}).get("status") == "ok" for person in ready["person_id"]]]
     points = reduce_body(body).to(body.v_template.device)
+    if settings.method == "import":
+        return import_shard(ready, mattes, body, points, settings, factors or {})
+    batches = list(_batches(ready, settings.batch))
     rows: list[dict[str, Any]] = []
-    for batch in console.progress(list(_batches(ready, settings.batch)), "fitting", unit="batch"):
-        rows.extend(fit_batch(batch, mattes, body, points, settings))
+    if settings.smooth > 0:  # a video's frames may lie in several batches
+        every = [solve(batch, mattes, points, settings) for batch in console.progress(batches, "fitting", unit="batch")]
+        whole = Fit(*(torch.cat(values) for values in zip(*(vars(f).values() for f in every), strict=True)))
+        whole = smooth(whole, ready, settings.smooth) if every else whole
+        sizes = [len(batch) for batch in batches]
+        parts = zip(*(value.split(sizes) for value in vars(whole).values()), strict=True)
+        for batch, part in zip(batches, parts, strict=True):
+            rows.extend(describe(batch, mattes, body, points, Fit(*part), settings))
+    else:
+        for batch in console.progress(batches, "fitting", unit="batch"):
+            rows.extend(describe(batch, mattes, body, points, solve(batch, mattes, points, settings), settings))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def fit_batch(
-    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, settings: Fitting
+def import_shard(
+    ready: pd.DataFrame,
+    mattes: ShardReader,
+    body: Body,
+    points: PointBody,
+    settings: Fitting,
+    factors: dict[str, float],
+) -> pd.DataFrame:
+    """The same table from fits that were made elsewhere."""
+    imports, rows = Imports(settings.imports), []
+    for start in console.progress(range(len(ready)), "importing", unit="fit"):
+        person = ready.iloc[start]
+        found = fit_of(
+            imports.of(person["path"]), person, factors.get(person["photo_id"], 1.0), body, settings.imports.focal
+        )
+        if found is None:
+            row: dict[str, Any] = dict.fromkeys(COLUMNS)
+            row |= {name: person[name] for name in ("person_id", "photo_id", "path")}
+            row |= dict.fromkeys(
+                ("centre_x", "centre_y", "half", "reprojection", "reprojection_px", "silhouette_iou", "cut"), np.nan
+            )
+            rows.append(row | {"status": "rejected", "reason": "there is no imported fit of this name"})
+        else:
+            rows.extend(describe(ready.iloc[start : start + 1], mattes, body, points, found[0], settings))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def solve(batch: pd.DataFrame, mattes: ShardReader, points: PointBody, settings: Fitting) -> Fit:
+    """Fit the people of `batch`."""
+    masks = _masks(batch, mattes)
+    seen = observed(batch, masks, _photo_sizes(batch, masks)).to(points.template.device)
+    return fit(points, seen, settings.iterations, samples=settings.samples)
+
+
+def describe(
+    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, found: Fit, settings: Fitting
 ) -> list[dict[str, Any]]:
-    """Rows of the table for the people of `batch`."""
+    """Rows of the table for the people of `batch`, who were `found` so."""
     device = body.v_template.device
-    masks = [mattes.image(f"{person}.png") > 127 for person in batch["person_id"]]
+    masks = _masks(batch, mattes)
     sizes = _photo_sizes(batch, masks)
     seen = observed(batch, masks, sizes).to(device)
-    found = fit(points, seen, settings.iterations)
     with torch.no_grad():
         place = frame(body, found)
         posed, _ = points(found.betas, axis_angle_to_matrix(found.global_orient), found.body_pose)
@@ -94,6 +160,8 @@ def fit_batch(
                 "reprojection": float(share[k]),
                 "reprojection_px": float(errors[k]),
                 "silhouette_iou": iou,
+                "cut": float(cut[k]),
+                "uncertainty": _floats(found.spread[k]),
                 "status": state,
                 "reason": reason,
                 "value": value,
@@ -117,6 +185,10 @@ def observed(batch: pd.DataFrame, masks: list[np.ndarray], sizes: np.ndarray) ->
     return Observed(landmarks.nan_to_num(), solid.nan_to_num(), weights, silhouettes(masks, sizes))
 
 
+def _masks(batch: pd.DataFrame, mattes: ShardReader) -> list[np.ndarray]:
+    return [mattes.image(f"{person}.png") > 127 for person in batch["person_id"]]
+
+
 def _photo_sizes(batch: pd.DataFrame, masks: list[np.ndarray]) -> np.ndarray:
     """Width and height [B,2] of the photographs that the landmarks' pixels belong to; mattes may be smaller."""
     if {"width", "height"} <= set(batch.columns):
@@ -138,6 +210,11 @@ def main() -> None:
     parser.add_argument("--people", type=Path, required=True, help="table of people of the shard (.parquet)")
     parser.add_argument("--mattes", type=Path, required=True, help="mattes of the shard (.zip)")
     parser.add_argument("--body", type=Path, required=True, help="the body model (.npz or .pkl)")
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        help="manifest of the shard (.parquet), for imports of photographs that are read at a reduced size",
+    )
     parser.add_argument("--output", type=Path, required=True, help="table of fits to write (.parquet)")
     add_options(parser, Fitting)
     args = parser.parse_args()
@@ -145,7 +222,9 @@ def main() -> None:
     device = choose_device(settings.device, "fitting.device")
     torch.manual_seed(0)
     body = Body.load(args.body, device=device)
-    table = fit_shard(read_table(args.people), ShardReader(args.mattes), body, settings)
+    photos = read_table(args.manifest) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
+    factors = dict(zip(photos["photo_id"], photos["scale"], strict=True))
+    table = fit_shard(read_table(args.people), ShardReader(args.mattes), body, settings, factors)
     record = provenance.record("fitting", to_mapping(settings), [args.people, args.mattes, args.body])
     write_table(args.output, table, record)
     good = table[table["status"] == "ok"]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ag3d.model.body.body import Body
 from ag3d.preprocessing import fitting_points as P
+from ag3d.preprocessing.fitting_calibration import OFFSETS
 
 PELVIS, LEFT_HIP, RIGHT_HIP, LEFT_SHOULDER = 0, 1, 2, 16
 # (ankle, foot, wrist, hand, sign of x) of the left and the right side
@@ -60,8 +61,8 @@ def _landmarks(
 
     for landmark, vertex in zip((P.NOSE, P.RIGHT_EYE, P.LEFT_EYE, P.RIGHT_EAR, P.LEFT_EAR), face.tolist(), strict=True):
         points[landmark], dirs[landmark], weights[landmark] = template[vertex], shapedirs[vertex], skin[vertex]
-    for landmark, joint in P.AT_JOINTS:
-        put(landmark, joints[joint], joint_dirs[joint], joint)
+    for landmark, joint, moves_with in P.AT_JOINTS:
+        put(landmark, joints[joint], joint_dirs[joint], moves_with)
     middle, middle_dir = joints[[LEFT_HIP, RIGHT_HIP]].mean(0), joint_dirs[[LEFT_HIP, RIGHT_HIP]].mean(0)
     shoulders, hips = (joints[left, 0] - joints[left + 1, 0] for left in (LEFT_SHOULDER, LEFT_HIP))
     wider = float(P.HIPS_TO_SHOULDERS * shoulders / hips)
@@ -76,7 +77,7 @@ def _landmarks(
         for landmark, sign, joint in ((P.LEFT_TOE + side, 1.0, foot), (P.LEFT_HEEL + side, -1.0, ankle)):
             tip = _extreme(template, of_foot, torch.tensor([0.0, -0.3, sign]))
             put(landmark, template[tip].mean(0), shapedirs[tip].mean(0), joint)
-    return points, dirs, weights
+    return points + OFFSETS, dirs, weights
 
 
 def _extreme(template: Tensor, vertices: Tensor, direction: Tensor, reach: float = 0.015) -> Tensor:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from ag3d.preprocessing import fitting_calibration, fitting_prior, fitting_silhouette, fitting_start
 from ag3d.preprocessing import fitting_points as P
-from ag3d.preprocessing import fitting_prior, fitting_silhouette, fitting_start
 from ag3d.preprocessing.fitting_points import PointBody
 from ag3d.preprocessing.fitting_silhouette import Silhouettes
 
 CAMERA_DISTANCE = 100.0  # world units, as in the labels
 # Expected errors, which make the terms comparable.
-SIGMA_2D, SIGMA_3D, SIGMA_MATTE, SIGMA_OUTLINE = 0.03, 0.06, 0.015, 0.05  # metres
+SIGMA_3D, SIGMA_MATTE, SIGMA_OUTLINE = 0.1, 0.015, 0.05  # metres
 SIGMA_LIMIT, SIGMA_POSE, SIGMA_SIZE = 0.05, 0.5, 0.1  # radians, radians, logarithm
-WEIGHT_3D, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 60.0, 60.0, 0.4
-DEPTH = 0.6  # BlazePose knows depth less well than x and y
+WEIGHT_3D, WEIGHT_DEPTH, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 1.0, 120.0, 60.0, 0.4
+UNDERRATED = (
+    2.0  # errors of landmarks hang together and those of scale and shape add to them: measured on synthetic people
+)
+WIDER = 2.5  # landmarks count as that much less exact while the pose is still far off
 
 
 @dataclass
@@ -45,10 +48,12 @@ class Fit:
     global_orient: Tensor  # [B,3]
     scale: Tensor  # [B] pixels per metre
     origin: Tensor  # [B,2] pixels
+    spread: Tensor  # [B,24] standard deviation of the joints (metres, from the pelvis), NaN where it was not asked for
 
 
-def fit(body: PointBody, seen: Observed, iterations: int, first_iterations: int = 100) -> Fit:
-    """Fit `body` to what was `seen`; `iterations` steps with the matte after `first_iterations` without."""
+def fit(body: PointBody, seen: Observed, iterations: int, first_iterations: int = 100, samples: int = 0) -> Fit:
+    """Fit `body` to what was `seen`; `iterations` steps with the matte after `first_iterations` without. With `samples`,
+    the joints' spread is that of so many fits to landmarks moved by their usual errors."""
     weights = seen.weights * body.landmark_weights
     orient, pose = fitting_start.initial_pose(seen.landmarks_3d, body.joints)
     betas = torch.zeros(len(pose), 10, device=pose.device)
@@ -66,9 +71,36 @@ def fit(body: PointBody, seen: Observed, iterations: int, first_iterations: int 
     _descend(body, seen, weights, unknown, start, first_iterations, with_matte=False)
     if seen.mattes is not None:
         _descend(body, seen, weights, unknown, start, iterations, with_matte=True)
+    spread = _spread(body, seen, weights, unknown, start, iterations // 2, samples)
     orient, scale, origin = _camera(unknown, start)
     found = {name: value.detach() for name, value in unknown.items()}
-    return Fit(found["betas"], found["pose"], matrix_to_axis_angle(orient), scale, origin)
+    return Fit(found["betas"], found["pose"], matrix_to_axis_angle(orient), scale, origin, spread)
+
+
+def _spread(
+    body: PointBody,
+    seen: Observed,
+    weights: Tensor,
+    unknown: dict[str, Tensor],
+    start: tuple[Tensor, Tensor, Tensor],
+    iterations: int,
+    samples: int,
+) -> Tensor:
+    """Standard deviation [B,24] (metres) of the joints about the pelvis when the landmarks are moved at random."""
+    if samples < 2:
+        return torch.full((len(weights), 24), torch.nan, device=weights.device)
+    random = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(samples):
+        noise = torch.randn(*seen.landmarks_3d.shape, generator=random).to(weights.device)
+        metres = noise * fitting_calibration.deviations(seen.weights)
+        pixels = metres[..., :2] * start[1][:, None, None]
+        moved = replace(seen, landmarks_2d=seen.landmarks_2d + pixels, landmarks_3d=seen.landmarks_3d + metres)
+        trial = {name: value.detach().clone() for name, value in unknown.items()}
+        _descend(body, moved, weights, trial, start, iterations, with_matte=seen.mattes is not None)
+        _, joints = body(trial["betas"], _camera(trial, start)[0], trial["pose"])
+        found.append((joints - joints[:, :1]).detach())
+    return UNDERRATED * torch.stack(found).var(0).sum(2).sqrt()
 
 
 def project(points: Tensor, scale: Tensor, origin: Tensor) -> Tensor:
@@ -126,9 +158,15 @@ def energy(
     points, _ = body(unknown["betas"], orient, unknown["pose"])
     pixels = project(points if with_matte else points[:, :33], scale, origin)
     metres = scale.detach()[:, None]
-    miss_2d = (pixels[:, :33] - seen.landmarks_2d).square().sum(2) / (metres * SIGMA_2D).square()
-    miss_3d = _miss_3d(points[:, :33], seen.landmarks_3d * unknown["log_size"].exp()[:, None, None])
-    total = (weights * (_robust(miss_2d) + WEIGHT_3D * _robust(miss_3d / SIGMA_3D**2))).sum(1)
+    apart = (pixels[:, :33] - seen.landmarks_2d).square().sum(2) / (
+        metres * fitting_calibration.SIGMAS.to(pixels)
+    ).square()
+    landmarks_3d = seen.landmarks_3d * unknown["log_size"].exp()[:, None, None]
+    miss_2d = _bounded(apart) if with_matte else _robust(apart / WIDER**2)
+    miss_3d = _robust(_miss_3d(points[:, :33], landmarks_3d) / SIGMA_3D**2)
+    total = (weights * (miss_2d + WEIGHT_3D * miss_3d)).sum(1)
+    deep = _robust(fitting_calibration.misses(points[:, :33], landmarks_3d).square())
+    total = total + WEIGHT_DEPTH * (fitting_calibration.trust(seen.weights) * deep).sum(1)
     total = total + fitting_prior.limits(unknown["pose"]) / SIGMA_LIMIT**2
     total = total + fitting_prior.unusual(unknown["pose"]) / SIGMA_POSE**2
     total = total + WEIGHT_BETAS * unknown["betas"].square().sum(1) + (unknown["log_size"] / SIGMA_SIZE).square()
@@ -142,12 +180,17 @@ def energy(
 
 
 def _miss_3d(points: Tensor, landmarks: Tensor) -> Tensor:
-    """Squared distances [B,33] (m²) after both are centred between the hips."""
+    """Squared distances [B,33] (m²) in the picture's plane after both are centred between the hips."""
     hips = [P.LEFT_HIP, P.RIGHT_HIP]
     difference = (points - points[:, hips].mean(1, keepdim=True)) - (
         landmarks - landmarks[:, hips].mean(1, keepdim=True)
     )
-    return (difference * difference.new_tensor([1.0, 1.0, DEPTH])).square().sum(2)
+    return difference[..., :2].square().sum(2)
+
+
+def _bounded(squared: Tensor) -> Tensor:
+    """Squares near zero that hardly grow beyond 3 sigma (Cauchy's): a landmark may be wrong altogether."""
+    return 8 * torch.log1p(squared / 8)
 
 
 def _robust(squared: Tensor) -> Tensor:

@@ -20,10 +20,11 @@ LEFT_PINKY, RIGHT_PINKY, LEFT_INDEX, RIGHT_INDEX = 17, 18, 19, 20
 LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE, LEFT_ANKLE, RIGHT_ANKLE = 23, 24, 25, 26, 27, 28
 LEFT_HEEL, RIGHT_HEEL, LEFT_TOE, RIGHT_TOE = 29, 30, 31, 32
 
-# Landmarks that are joints of the body: (landmark, joint).
+# Landmarks at joints of the body: (landmark, joint, the joint above, whose bone it moves with).
 AT_JOINTS = (
-    *((LEFT_SHOULDER, 16), (RIGHT_SHOULDER, 17), (LEFT_ELBOW, 18), (RIGHT_ELBOW, 19)),
-    *((LEFT_WRIST, 20), (RIGHT_WRIST, 21), (LEFT_KNEE, 4), (RIGHT_KNEE, 5), (LEFT_ANKLE, 7), (RIGHT_ANKLE, 8)),
+    *((LEFT_SHOULDER, 16, 13), (RIGHT_SHOULDER, 17, 14), (LEFT_ELBOW, 18, 16), (RIGHT_ELBOW, 19, 17)),
+    *((LEFT_WRIST, 20, 18), (RIGHT_WRIST, 21, 19), (LEFT_KNEE, 4, 1), (RIGHT_KNEE, 5, 2)),
+    *((LEFT_ANKLE, 7, 4), (RIGHT_ANKLE, 8, 5)),
 )
 # BlazePose's hips lie this far apart, relative to its shoulders (measured); bodies place their hip joints differently.
 HIPS_TO_SHOULDERS = 0.64

@@ -1,9 +1,9 @@
 """Cut the people of a shard out of their photographs.
 
 Writes a zip: `<person_id>.png`, 8-bit alpha at the photograph's size, for everybody whose matte is good, and `status.json`:
-person_id to status, reason and value, for everybody whom the stage `people` passed on. A photograph with an alpha channel
+person_id to status, reason, value, area and joints (what the verdict is made of), for everybody whom the stage `people` passed on. A photograph with an alpha channel
 of its own that holds the person keeps it. Else `method` says who cuts: `blazepose`, the landmark network's mask refined at
-the photograph's edges, or `onnx`, a network of yours.
+the photograph's edges; `onnx`, a network of yours; `paddleseg`, a model of PaddleSeg's; or `folder`: mattes made elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from ag3d.preprocessing import mattes, skeleton
 from ag3d.preprocessing.blazepose import BlazePose
 from ag3d.preprocessing.images import Photo, PhotoError
 from ag3d.preprocessing.manifest import Manifest
+from ag3d.preprocessing.matting_folder import MatteFolder
 from ag3d.preprocessing.matting_onnx import OnnxMatte
+from ag3d.preprocessing.matting_paddle import PaddleMatte
 from ag3d.preprocessing.regions import Region
 from ag3d.shards import ShardWriter, write_shard
 
@@ -39,26 +41,33 @@ def by_blazepose(net: BlazePose) -> Cut:
     return lambda rgb, region: mattes.refine(rgb, net.mask(rgb, region), region)
 
 
-def matte(photo: Photo, region: Region, joints: np.ndarray, cut: Cut) -> np.ndarray:
-    """uint8 [H,W]: alpha of the person in `region` whose visible joints are `joints` [n,2] (pixels)."""
+def matte(photo: Photo, region: Region, joints: np.ndarray, cut: Cut | MatteFolder, path: str = "") -> np.ndarray:
+    """uint8 [H,W]: alpha of the person in `region` whose visible joints are `joints` [n,2] (pixels); `path`: the
+    photograph's. Raises PhotoError."""
+    if isinstance(cut, MatteFolder):
+        return mattes.keep_person(cut.alpha(path, (photo.rgb.shape[1], photo.rgb.shape[0])), joints)
     if photo.alpha is not None and mattes.inside(photo.alpha, joints, SLACK * region.side) > 0.8:
         return mattes.keep_person(photo.alpha, joints)
     return mattes.keep_person(cut(photo.rgb, region), joints)
 
 
-def judge(alpha: np.ndarray, region: Region, joints: np.ndarray, settings: Matting) -> tuple[str, float] | None:
-    """Why a matte cannot be used, with the measured value; None if it can."""
+def measure(alpha: np.ndarray, region: Region, joints: np.ndarray, settings: Matting) -> dict[str, float]:
+    """How much of the person's square a matte covers, and the share of the joints that it holds."""
     area = float((alpha > 255 * settings.threshold).sum()) / region.side**2
-    if area < settings.min_area:
-        return "the matte is empty or tiny (share of the person's square)", area
-    held = mattes.inside(alpha, joints, SLACK * region.side)
-    if held < settings.min_joints:
-        return "the matte misses the person's joints (share that it holds)", held
+    return {"area": area, "joints": mattes.inside(alpha, joints, SLACK * region.side)}
+
+
+def judge(measured: dict[str, float], settings: Matting) -> tuple[str, float] | None:
+    """Why a matte cannot be used, with the measured value; None if it can."""
+    if measured["area"] < settings.min_area:
+        return "the matte is empty or tiny (share of the person's square)", measured["area"]
+    if measured["joints"] < settings.min_joints:
+        return "the matte misses the person's joints (share that it holds)", measured["joints"]
     return None
 
 
 def matting_of_shard(
-    manifest: Manifest, people: pd.DataFrame, cut: Cut, settings: Matting, output: ShardWriter
+    manifest: Manifest, people: pd.DataFrame, cut: Cut | MatteFolder, settings: Matting, output: ShardWriter
 ) -> dict[str, dict[str, Any]]:
     """Write the mattes of the people that are ok, one photograph in memory at a time. Returns the status of each."""
     status: dict[str, dict[str, Any]] = {}
@@ -69,21 +78,28 @@ def matting_of_shard(
         points = np.reshape(person["landmarks_2d"], (33, 2))[skeleton.JOINTS]
         joints = points[np.asarray(person["visibility"])[skeleton.JOINTS] > 0.5]
         reason: tuple[str, float | None] | None
+        measured: dict[str, float] = {}
         try:
-            alpha = matte(manifest.photo(person["photo_id"]), region, joints, cut)
-            reason = judge(alpha, region, joints, settings)
+            alpha = matte(manifest.photo(person["photo_id"]), region, joints, cut, person["path"])
+            measured = measure(alpha, region, joints, settings)
+            reason = judge(measured, settings)
         except PhotoError as error:
             reason = (error.reason, error.value)
         if reason is None:
             output.add_image(f"{name}.png", alpha)
         why, value = reason or ("", None)
-        status[name] = {"status": "ok" if reason is None else "rejected", "reason": why, "value": value}
+        status[name] = {"status": "ok" if reason is None else "rejected", "reason": why, "value": value, **measured}
     output.add_json("status.json", status)
     return status
 
 
-def choose(settings: Matting, models: Path, threads: int) -> tuple[Cut, list[Path]]:
+def choose(settings: Matting, models: Path, threads: int) -> tuple[Cut | MatteFolder, list[Path]]:
     """Who cuts, and the files that they are made of. Raises UserError about these."""
+    if settings.method == "folder":
+        return MatteFolder(settings.folder), []
+    if settings.method == "paddleseg":
+        paddle = PaddleMatte(settings.paddle, threads)
+        return paddle, paddle.files
     if settings.method == "onnx":
         own = OnnxMatte(settings.onnx, threads)
         return own, [own.network.file]

@@ -1,6 +1,6 @@
-"""Take the BlazePose and selfie segmentation models (Apache-2.0) out of the mediapipe package.
+"""Take the BlazePose, BlazeFace and selfie segmentation models (Apache-2.0) out of the mediapipe package.
 
-Writes pose_detection.tflite, pose_landmark_full.tflite and selfie_segmentation.tflite.
+Writes pose_detection.tflite, pose_landmark_full.tflite, face_detection_short_range.tflite and selfie_segmentation.tflite.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ MODELS = {
     "pose_landmark_full.tflite": (
         "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
         "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+    ),
+    "face_detection_short_range.tflite": (
+        "mediapipe/modules/face_detection/face_detection_short_range.tflite",
+        "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
     ),
     "selfie_segmentation.tflite": (
         "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",

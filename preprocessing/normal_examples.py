@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ag3d.errors import UserError
-from ag3d.shards import RECORD, ShardReader
+from ag3d.shards import RECORD, ShardReader, decode_image
 
+SUFFIX = ".avif"  # of a person's picture
 PARTS = {"colour": 3, "body": 3, "true": 3, "alpha": 1, "seen": 1, "known": 1}  # channels in this order
 
 
@@ -44,12 +48,13 @@ def read(place: Path) -> Examples:
         raise UserError(f"{place} holds no .zip; make one with: ag3d normals-data")
     names: list[str] = []
     pixels: list[np.ndarray] = []
-    for file in files:
-        shard = ShardReader(file)
-        for entry in shard.names:
-            if entry.endswith(".jpg"):
-                names.append(entry[: -len(".jpg")])
-                pixels.append(_pixels(shard.image(entry), shard.image(f"{names[-1]}.png"), f"{file}:{entry}"))
+    with ThreadPoolExecutor() as threads:
+        for file in files:
+            shard = ShardReader(file)
+            found = [entry[: -len(SUFFIX)] for entry in shard.names if entry.endswith(SUFFIX)]
+            entries = [(shard.read(f"{name}{SUFFIX}"), shard.read(f"{name}.png"), f"{file}:{name}") for name in found]
+            pixels.extend(threads.map(lambda entry: _pixels(*entry), entries))
+            names.extend(found)
     if not names:
         raise UserError(f"{place} holds no examples; make them with: ag3d normals-data (its {RECORD} tells what it is)")
     sides = {array.shape[-1] for array in pixels}
@@ -60,12 +65,15 @@ def read(place: Path) -> Examples:
     return Examples(names, torch.from_numpy(np.stack(pixels)))
 
 
-def _pixels(picture: np.ndarray, masks: np.ndarray, where: str) -> np.ndarray:
-    side = len(masks)
-    if picture.shape != (side, 3 * side, 3) or masks.shape != (side, side, 3):
+def _pixels(picture: bytes, masks: bytes, where: str) -> np.ndarray:
+    panels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+    flags = decode_image(masks, where)
+    side = len(flags)
+    if panels.shape != (side, 4 * side, 3) or flags.shape != (side, side):
         raise UserError(f"{where} is not an example of the normal network; pack it again with: ag3d normals-data")
-    panels = [picture[:, k * side : (k + 1) * side] for k in range(3)]
-    return np.dstack([*panels, masks]).transpose(2, 0, 1)
+    colour, body, true, alpha = (panels[:, k * side : (k + 1) * side] for k in range(4))
+    seen, known = (255 * (flags & bit > 0).astype(np.uint8) for bit in (1, 2))
+    return np.dstack([colour, body, true, alpha[..., 1], seen, known]).transpose(2, 0, 1)
 
 
 @dataclass

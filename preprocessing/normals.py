@@ -1,5 +1,5 @@
 """Normal maps of the aligned crops. Methods: `body`: the fitted body's normals, spread over the whole matte;
-`network`: ours, from the crop and the body's normals; `onnx`: one of yours.
+`network`: ours, from the crop and the body's normals; `onnx`: one of yours; `folder`: maps made elsewhere.
 
 Writes a zip per shard: `<person_id>.png` (RGB = 127.5 (n + 1); x right, y up, z to the viewer; exactly white where the
 alpha is below 0.3) and `status.json`.
@@ -23,6 +23,7 @@ from ag3d.model.rendering.rasterizer import render_normals
 from ag3d.preprocessing.normal_files import network_file
 from ag3d.preprocessing.normal_network import NetworkEstimate
 from ag3d.preprocessing.normals_fill import extend
+from ag3d.preprocessing.normals_folder import NormalFolder
 from ag3d.preprocessing.normals_onnx import OnnxEstimate
 from ag3d.shards import ShardReader, ShardWriter, write_shard
 
@@ -58,7 +59,7 @@ def body_normals(body: Body, label: list[float], side: int) -> tuple[np.ndarray,
 
 
 def normals_shard(
-    aligned: ShardReader, body: Body, output: ShardWriter, estimate: Estimate = by_body
+    aligned: ShardReader, body: Body, output: ShardWriter, estimate: Estimate | NormalFolder = by_body
 ) -> dict[str, dict[str, Any]]:
     """Write the normal map of every crop, and the status. Returns the status."""
     status: dict[str, dict[str, Any]] = {}
@@ -66,7 +67,11 @@ def normals_shard(
     for person in console.progress(sorted(labels), "normals", unit="crop"):
         crop = aligned.image(f"{person}.png")
         try:
-            image = encode(estimate(crop, *body_normals(body, labels[person], len(crop))), on_person(crop))
+            if isinstance(estimate, NormalFolder):
+                found = estimate.of(person, len(crop))
+            else:
+                found = estimate(crop, *body_normals(body, labels[person], len(crop)))
+            image = encode(found, on_person(crop))
         except ValueError as error:
             status[person] = {"status": "rejected", "reason": str(error), "value": None}
             continue
@@ -76,8 +81,10 @@ def normals_shard(
     return status
 
 
-def choose(settings: Normals, threads: int) -> tuple[Estimate, list[Path]]:
+def choose(settings: Normals, threads: int) -> tuple[Estimate | NormalFolder, list[Path]]:
     """Who estimates, and the files that they are made of. Raises UserError about these."""
+    if settings.method == "folder":
+        return NormalFolder(settings.folder), []
     file = network_file(settings)
     if file is None:
         return by_body, []

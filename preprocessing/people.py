@@ -11,7 +11,7 @@ Writes a row a photograph; the photographs that the stage before rejected are pa
 | landmarks_3d [99] | the same in metres from the middle of the hips: x right, y down, z away from the camera |
 | visibility [33] | probability that a landmark is in the picture and not hidden |
 | region [4] | x, y, side, angle of the turned square that the landmark network saw (pixels, radians) |
-| score, people | probability of being a person; number of people found |
+| score, face, people | probability of being a person, of a face at the head's place; number of people found |
 | status, reason, value | ok; or rejected, why, and the measured value |
 """
 
@@ -28,41 +28,54 @@ from ag3d import console, provenance
 from ag3d.config.data import People
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.files import write_table
-from ag3d.preprocessing import skeleton
+from ag3d.preprocessing import looks, skeleton
 from ag3d.preprocessing.blazepose import BlazePose, Pose
+from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.images import PhotoError
 from ag3d.preprocessing.manifest import Manifest
-from ag3d.preprocessing.search import Found, find_people, overlap
+from ag3d.preprocessing.search import Found, find_people, overlap, within
 
 log = logging.getLogger(__name__)
+ON_MAIN = 0.65  # share of somebody's points on the main person's mask from which on they may be no one else
 HEADS_APART = 0.08  # of the region's side; detections of one head scatter by less than half of this
 LISTS = ("box", "landmarks_2d", "landmarks_3d", "visibility", "region")
 COLUMNS = (
     *("person_id", "photo_id", "path", "width", "height", *LISTS),
-    *("score", "people", "status", "reason", "value"),
+    *("score", "face", "people", "status", "reason", "value"),
 )
 
 
-def people_of_shard(manifest: Manifest, net: BlazePose, settings: People) -> pd.DataFrame:
+def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, settings: People) -> pd.DataFrame:
     """The table of the shard. One photograph is in memory at a time."""
     rows = []
     photos = console.progress(manifest.photos(), "people", total=len(manifest.rows()), unit="photo")
     for entry, photo in photos:
         row = {"person_id": entry["photo_id"], **{key: entry[key] for key in ("photo_id", "path", "width", "height")}}
-        row |= {name: [] for name in LISTS} | {"score": 0.0, "people": 0}
+        row |= {name: [] for name in LISTS} | {"score": 0.0, "face": 0.0, "people": 0}
         if isinstance(photo, PhotoError):
             reason: tuple[str, float | None] | None = (photo.reason, photo.value)
         else:
             found = find_people(net, photo.rgb, settings.min_score)
             row["people"] = len(found.people)
+            doubt = False
             if found.people:
+                found.people[1:] = real(found.people, faces, photo.rgb, settings)
+                found.people[0], row["face"], doubt = looks.again(net, faces, photo.rgb, found.people[0], settings)
                 row |= describe(found.people[0], photo.rgb.shape)
             reason = judge(found, photo.rgb.shape, settings)
+            if reason is None and doubt:
+                reason = "front and back may be confused (score of a face)", row["face"]
         row["status"] = "ok" if reason is None else "rejected"
         row["reason"], row["value"] = reason or ("", None)
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({"value": "float64", "score": "float64", "people": "int32"})
+    return table.astype({"value": "float64", "score": "float64", "face": "float64", "people": "int32"})
+
+
+def real(people: list[Pose], faces: FaceDetector, rgb: np.ndarray, settings: People) -> list[Pose]:
+    """Those beside the main person who are people: not a waist or a bag taken for one, which lies on them without a face."""
+    main, *others = people
+    return [o for o in others if within(main, o) < ON_MAIN or faces.score(rgb, looks.head(o)) >= settings.min_face]
 
 
 def describe(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -113,8 +126,9 @@ def main() -> None:
     args = parser.parse_args()
     settings = from_options(People, args)
     net = BlazePose(args.models, args.threads)
-    table = people_of_shard(Manifest(args.manifest), net, settings)
-    inputs = [args.manifest, *net.files]
+    faces = FaceDetector(args.models, args.threads)
+    table = people_of_shard(Manifest(args.manifest), net, faces, settings)
+    inputs = [args.manifest, *net.files, faces.file]
     write_table(args.output, table, provenance.record("people", to_mapping(settings), inputs))
     bad = table[table["status"] != "ok"]
     log.info("%d photographs, %d without a person to use", len(table), len(bad))

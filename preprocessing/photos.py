@@ -26,6 +26,7 @@ from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.errors import UserError
 from ag3d.files import sha256, write_table
 from ag3d.preprocessing import videos
+from ag3d.preprocessing.delivery import chosen
 from ag3d.preprocessing.duplicates import duplicates
 from ag3d.preprocessing.images import Photo, PhotoError, read_photo
 from ag3d.preprocessing.listing import Entry, frame_id, ignored, list_photos, shard_of
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 def manifest(folder: str | Path, shard: int, settings: Photos) -> pd.DataFrame:
     """The table of shard number `shard`. Raises UserError about the folder; never about a file in it."""
     root = Path(folder).expanduser()
-    entries = list_photos(root)
+    entries = chosen(list_photos(root), settings.list)
     mine = [entry for entry in entries if shard_of(entry.photo_id, settings.shards) == shard]
     copies = duplicates(root, entries, [entry.path for entry in mine])
     first: dict[str, str] = {}

@@ -19,11 +19,16 @@ from ag3d.shards import ShardReader, shard_files
 log = logging.getLogger(__name__)
 COLUMNS = ["photo_id", "path", "stage", "reason", "value"]
 TABLES, ZIPS = ("photos", "people", "fits"), ("mattes", "aligned", "normals")
-STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals", "dataset")
+STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals", "alike", "dataset")
 
 
 def verdicts(folder: Path, stage: str, shard: str) -> dict[str, dict[str, Any]]:
     """status, reason and value that `stage` gave each photograph or person of the shard."""
+    if stage == "alike":
+        path = folder / "alike.parquet"
+        rows = read_table(path).to_dict("records") if path.exists() else []
+        why = "almost the same picture as that of {of} (bits of the fingerprint that differ)"
+        return {r["person_id"]: {"status": "rejected", "reason": why.format(**r), "value": r["value"]} for r in rows}
     if stage in TABLES:
         table = read_table(folder / stage / f"{shard}.parquet")
         key = "photo_id" if stage == "photos" else "person_id"
@@ -82,10 +87,18 @@ def gather(folder: Path, number: int | None = None) -> tuple[pd.DataFrame, int, 
 
 def main() -> None:
     parser = console.parser("ag3d.preprocessing.rejected", __doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="folder of the data set, results/<dataset>")
+    parser.add_argument("--folder", type=Path, help="folder of the data set, results/<dataset>")
+    parser.add_argument("--tables", type=Path, nargs="+", help="instead: tables of what was left out, to be joined")
     parser.add_argument("--shards", type=int, help="how many shards the data set has (default: all that are there)")
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     args = parser.parse_args()
+    if args.tables:
+        table = pd.concat([read_table(path) for path in args.tables], ignore_index=True)
+        write_table(args.output, table.sort_values("path", ignore_index=True), provenance.record("rejected", {}))
+        log.info("%d people left out", len(table))
+        return
+    if not args.folder:
+        raise UserError("give --folder or --tables")
     table, photos, people = gather(args.folder, args.shards)
     write_table(args.output, table, provenance.record("rejected", {}))
     log.info("%d photographs: %d in the data set, %d left out", photos, people, len(table))

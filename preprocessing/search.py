@@ -63,9 +63,20 @@ def overlap(main: Pose, other: Pose) -> float:
 
 
 def same(a: Pose, b: Pose) -> bool:
-    """Two looks at one person: head and torso nearly coincide."""
-    distance = np.linalg.norm(a.landmarks_2d[skeleton.CORE] - b.landmarks_2d[skeleton.CORE], axis=1).mean()
-    return bool(distance < 0.12 * min(a.following.side, b.following.side))
+    """Two looks at one person: head and torso nearly coincide, or the heads do."""
+    apart = np.linalg.norm(a.landmarks_2d - b.landmarks_2d, axis=1)
+    side = min(a.following.side, b.following.side)
+    return bool(apart[skeleton.CORE].mean() < 0.12 * side or apart[skeleton.HEAD].mean() < 0.06 * side)
+
+
+def within(main: Pose, other: Pose) -> float:
+    """Which share of `other`'s joints and head lies on `main`'s mask: nearly all where folds, bags or hands of the main
+    person were taken for somebody; of a person in front of them, whom the mask leaves out, few."""
+    points = other.landmarks_2d[[*skeleton.HEAD, *skeleton.JOINTS]]
+    side = len(main.mask)
+    column, row = np.floor(main.region.from_photo(points, side)).astype(int).T
+    inside = (column >= 0) & (row >= 0) & (column < side) & (row < side)
+    return float((main.mask[row.clip(0, side - 1), column.clip(0, side - 1)] > 0.5)[inside].sum() / len(points))
 
 
 def _add(people: list[Pose], net: BlazePose, rgb: np.ndarray, found: list[Detection], least: float) -> None:

@@ -55,14 +55,19 @@ def load(mapping: Mapping[str, Any]) -> Config:
         raise UserError(
             f"configuration: 'run' and 'dataset_name' are both {config.run!r}; they name two folders of results and must differ"
         )
-    if config.photos.source == "folder" and not config.photos.path:
-        raise UserError("configuration: 'photos.path' is missing; give the folder that holds your photographs")
+    if config.photos.source != "synthetic" and not config.photos.path:
+        wanted = {"folder": "the folder that holds your photographs", "zip": "AG3D's zip, or a folder of such zips"}
+        raise UserError(f"configuration: 'photos.path' is missing; give {wanted[config.photos.source]}")
     resolve(config.training, config.network)  # stages whose networks cannot be are told now, not after days
     config.photos.path = os.path.expanduser(config.photos.path)
+    config.fitting.imports.path = os.path.expanduser(config.fitting.imports.path)
+    config.photos.list = os.path.expanduser(config.photos.list)
     config.body.file = os.path.expanduser(config.body.file)
     config.evaluation.inception = os.path.expanduser(config.evaluation.inception)
     for part in (config.matting.onnx, config.normals.onnx):
         part.file = os.path.expanduser(part.file)
+    for place in (config.matting, config.normals):
+        place.folder = os.path.expanduser(place.folder)
     return config
 
 

@@ -13,10 +13,16 @@ class Photos:
 
     source: str = option(
         "synthetic",
-        "synthetic: the open demo people, rendered here; folder: your own photographs",
-        choices=("synthetic", "folder"),
+        "synthetic: the open demo people, rendered here; folder: your own photographs; zip: a data set of AG3D's layout, taken over as it is",
+        choices=("synthetic", "folder", "zip"),
     )
-    path: str = option("", "folder of photographs, searched with its sub-folders (source: folder)")
+    path: str = option("", "folder of photographs, searched with its sub-folders; or a zip, or a folder of zips")
+    delivery: str = option(
+        "",
+        "a data set as its owners deliver it, which is checked first: deepfashion, ubcfashion",
+        choices=("", "deepfashion", "ubcfashion"),
+    )
+    list: str = option("", "file with the names of those photographs of the folder to take, one a line; empty: all")
     shards: int = option(
         2, "into how many shards the photographs are divided; fixed for the life of a data set", low=1, high=100_000
     )
@@ -45,6 +51,15 @@ class People:
     max_overlap: float = option(
         0.2,
         "rejected as several people: more of another's landmarks (share) lie within the main person's box",
+        low=0,
+        high=1,
+    )
+    min_face: float = option(
+        0.8, "a face is seen from this score on: its person is not seen from behind", low=0, high=1
+    )
+    max_no_face: float = option(
+        0.5,
+        "none is seen up to this score: the person is not seen from the front; whose landmarks say otherwise is rejected",
         low=0,
         high=1,
     )
@@ -81,6 +96,17 @@ class OnnxMatting(OnnxInput):
 
 
 @dataclass
+class PaddleMatting:
+    """A model that PaddleSeg exported (method: paddleseg), run in its own environment: make paddleseg."""
+
+    model: str = option("", "folder of the exported model: deploy.yaml and the files that it names")
+    python: str = option(".venv-paddleseg/bin/python", "Python of PaddleSeg's environment")
+    refine: bool = option(
+        False, "draw the edges after those of the photograph; for segmentation, not for matting models"
+    )
+
+
+@dataclass
 class OnnxNormals(OnnxInput):
     """A normal network of your own (method: onnx). It sees the aligned crop."""
 
@@ -100,9 +126,10 @@ class Matting:
 
     method: str = option(
         "blazepose",
-        "blazepose: the mask of the landmark network, refined; onnx: your own",
-        choices=("blazepose", "onnx"),
+        "blazepose: the mask of the landmark network, refined; onnx: your own network; paddleseg: a model of PaddleSeg's; folder: mattes made elsewhere",
+        choices=("blazepose", "onnx", "paddleseg", "folder"),
     )
+    folder: str = option("", "folder: where the mattes are, each with its photograph's name")
     threshold: float = option(0.5, "alpha above this counts as the person", low=0, high=1)
     min_area: float = option(
         0.02, "mattes that cover less of the square around the person (share) are rejected", low=0, high=1
@@ -111,14 +138,44 @@ class Matting:
         0.75, "mattes that hold fewer of the person's visible joints (share) are rejected", low=0, high=1
     )
     onnx: OnnxMatting = option(OnnxMatting, "")
+    paddle: PaddleMatting = option(PaddleMatting, "")
+
+
+@dataclass
+class FitImport:
+    """Fits made elsewhere (method: import)."""
+
+    path: str = option("", "file or folder of the fits (.npz, or .pkl of plain arrays)")
+    kind: str = option(
+        "hmr2", "who made them: PyMAF, 4D-Humans (HMR2), SMPLify-X", choices=("pymaf", "hmr2", "smplifyx")
+    )
+    focal: float = option(5000.0, "smplifyx: focal length of its camera (pixels of the photograph)", low=1)
 
 
 @dataclass
 class Fitting:
     """Fitting the body to landmarks and matte."""
 
+    method: str = option(
+        "optimise",
+        "optimise: fit here; import: take fits made elsewhere, which are checked like those made here",
+        choices=("optimise", "import"),
+    )
+    imports: FitImport = option(FitImport, "")
     iterations: int = option(120, "optimiser steps with landmarks and matte, after 100 with landmarks only", low=1)
     batch: int = option(64, "people fitted at once", low=1)
+    samples: int = option(
+        3,
+        "fits to landmarks moved at random, from which each joint's uncertainty is estimated; 0: none",
+        low=0,
+        high=64,
+    )
+    smooth: float = option(
+        0.0,
+        "videos: over how many of the frames taken (standard deviation) poses are smoothed, with one shape a video; 0: not at all",
+        low=0,
+        high=100,
+    )
     device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda, cuda:1 …")
     max_reprojection: float = option(
         0.05, "fits with a larger mean landmark error (fraction of the body's height) are rejected", low=0
@@ -134,6 +191,12 @@ class Alignment:
     """Crops in the network's frame."""
 
     resolution: int = option(256, "side of the aligned crops (pixels)", low=16, high=4096)
+    min_sharpness: float = option(
+        0.22,
+        "people less sharp are rejected: some 0.5 to 0.8 is sharp, 0.2 blurs what is smaller than 2 cm; 0: keep all",
+        low=0,
+        high=1,
+    )
 
 
 @dataclass
@@ -141,10 +204,11 @@ class Normals:
     """Normal maps of the aligned crops."""
 
     method: str = option(
-        "body",
-        "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours",
-        choices=("body", "network", "onnx"),
+        "network",
+        "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours; folder: maps made elsewhere",
+        choices=("body", "network", "onnx", "folder"),
     )
+    folder: str = option("", "folder: where the normal maps of the aligned crops are, <person_id>.png")
     network: str = option("", "weights of our network (.safetensors); empty: those that come with the project")
     onnx: OnnxNormals = option(OnnxNormals, "")
 
@@ -154,6 +218,12 @@ class Dataset:
     """The data set that the network is trained on."""
 
     resolution: int = option(256, "side of the data set's images (pixels)", low=16, high=4096)
+    max_alike: int = option(
+        16,
+        "people whose crops' fingerprints differ in at most so many of 256 bits are copies, of which the sharpest stays; -1: keep all",
+        low=-1,
+        high=256,
+    )
     version: int = option(
         1,
         "raise it to train anew on changed data; training does not restart by itself when photographs are added",

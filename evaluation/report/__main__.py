@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from ag3d import console
-from ag3d.config import load
+from ag3d.config import Config, load
 from ag3d.errors import UserError
 from ag3d.evaluation.data_folder import DataFolder
 from ag3d.evaluation.report.page import Card, Page
@@ -30,10 +30,11 @@ HERE = Path(__file__).parent
 def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], partial: bool = False) -> Page:
     """The page of a data set and a run. Raises UserError where results are missing, unless `partial`."""
     page = Page(f"Run {run.name}", f"data set {dataset.name}")
-    page.missing = [str(path) for path in expected(dataset, run) if not path.exists()]
+    settings = load(configuration) if configuration else None
+    stages = () if settings and settings.photos.source == "zip" else ("photos", "fits")
+    page.missing = [str(path) for path in expected(dataset, run, stages) if not path.exists()]
     if page.missing and not partial:
         raise UserError(f"{page.missing[0]} does not exist; finish the run first, or give --partial")
-    settings = load(configuration) if configuration else None
     data = DataFolder(dataset, settings.photos.shards if settings else None)
     milestones = (
         settings.training.milestone_names() if settings else sorted(p.name for p in (run / "ckpt").glob("[0-9]*"))
@@ -46,7 +47,7 @@ def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], p
         last = read_json(checkpoints[-1])
         page.cards.append(Card(f"{last['kimg']:g} kimg", "trained", f"{last['network']['image_resolution']} pixels"))
     add_measurements(page, run, milestones)
-    add_preprocessing(page, data, body)
+    add_preprocessing(page, data, body, settings or Config())
     add_run(page, run)
     results = run.parent
     add_times(page, [results / "body", results / "models", dataset, run])
@@ -54,10 +55,10 @@ def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], p
     return page
 
 
-def expected(dataset: Path, run: Path) -> list[Path]:
-    """What a finished run has."""
+def expected(dataset: Path, run: Path, stages: tuple[str, ...]) -> list[Path]:
+    """What a finished run has; `stages` that its data set went through."""
     return [
-        *(dataset / name for name in ("index.json", "rejected.parquet", "poses.npy", "photos", "fits", "dataset")),
+        *(dataset / name for name in ("index.json", "rejected.parquet", "poses.npy", *stages, "dataset")),
         *(
             run / name
             for name in ("ckpt", "avatars/avatars.json", "export/export.json", "metrics", "tables/comparison.html")

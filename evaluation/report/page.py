@@ -70,6 +70,7 @@ class Page:
     rejected: list[Picture] = field(default_factory=list)
     rejected_counts: Grid | None = None
     rejected_rows: Grid | None = None
+    filters: list[Figure] = field(default_factory=list)
     poses: list[Figure] = field(default_factory=list)
     previews: list[Figure] = field(default_factory=list)
     curves: list[Figure] = field(default_factory=list)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ag3d import console
+from ag3d.config import Config
 from ag3d.evaluation.data_folder import DataFolder
+from ag3d.evaluation.report.filters import filter_figures
 from ag3d.evaluation.report.media import jpeg, png
 from ag3d.evaluation.report.page import Grid, Page, Picture, Stage
 from ag3d.evaluation.report.poses import pose_figures
@@ -30,7 +32,9 @@ LISTED = 200  # rejected photographs that are listed
 SHOWN = 36
 
 
-def add_preprocessing(page: Page, data: DataFolder, body: Body, people: int = 16, rejected: int = 8) -> None:
+def add_preprocessing(
+    page: Page, data: DataFolder, body: Body, settings: Config, people: int = 16, rejected: int = 8
+) -> None:
     """Fill the page's parts about the data set in."""
     sheets = Sheets(data, body)
     accuracy = read_accuracy(data)
@@ -41,6 +45,7 @@ def add_preprocessing(page: Page, data: DataFolder, body: Body, people: int = 16
     page.journey = [[None if t is None else picture(t) for t in row] for _, row in sheets.journey(6)]
     page.dataset = [(Picture(small(a)), Picture(small(b))) for a, b in sheets.dataset(40)]
     add_rejected(page, data, sheets)
+    page.filters = filter_figures(data, settings)
     poses = data.root / "poses.npy"
     if poses.exists():
         page.poses = pose_figures(np.load(poses, allow_pickle=False), body)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import sys
@@ -86,6 +87,12 @@ def test_every_stage_shows_who_passed_and_who_did_not(page):
     assert [p.caption for p in by_name["fits"].pictures if p.rejected] == ["landmark error (0.25)"]
     assert {row[0] for row in page.rejected_counts.rows} == {"photos", "people", "fits"}
     assert all(picture is not None for row in page.journey for picture in row)
+
+
+def test_filters_are_shown_with_their_limits(page, small_results):
+    svg = "".join(base64.b64decode(f.uri.partition("base64,")[2]).decode() for f in page.filters)
+    for text in ("people.min_height 96", "fitting.max_reprojection 0.05", "0 of 7 beyond it", "photos.min_side 128"):
+        assert text in svg, text
 
 
 def test_values_reach_the_page(page):

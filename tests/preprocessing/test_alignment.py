@@ -31,9 +31,9 @@ def fit_row(body: Body, scale: float, origin: tuple[float, float]) -> pd.Series:
     """A row of the table of fits: an upright body seen at `scale` pixels a metre."""
     pose = torch.zeros(1, 69)
     pose[0, [15 * 3 + 2, 16 * 3 + 2]] = torch.tensor([-0.9, 0.4])
-    found = Fit(
-        torch.zeros(1, 10), pose, torch.tensor([[np.pi, 0.0, 0.0]]), torch.tensor([scale]), torch.tensor([origin])
-    )
+    turned = torch.tensor([[np.pi, 0.0, 0.0]])
+    none = torch.full((1, 24), torch.nan)
+    found = Fit(torch.zeros(1, 10), pose, turned, torch.tensor([scale]), torch.tensor([origin]), none)
     place = frame(body, found)
     return pd.Series(
         {
@@ -165,3 +165,29 @@ def test_nothing_of_the_background_is_kept() -> None:
     crop = alignment.align(photo, matte, pd.Series({"centre_x": 32.0, "centre_y": 32.0, "half": 32.0}), 64)
     assert np.array_equal(crop[16:48, 24:40, :3], photo[16:48, 24:40])
     assert (crop[..., :3][crop[..., 3] == 0] == 255).all()
+
+
+def test_blurred_people_are_left_out_with_their_sharpness(body: Body, tmp_path: Path) -> None:
+    fit = fit_row(body, 120.0, (200.0, 150.0))
+    random = np.random.default_rng(0)
+    blocks = random.uniform(30, 225, (15, 20, 3)).repeat(20, 0).repeat(20, 1)
+    sharp = (blocks + random.normal(0, 8, blocks.shape)).clip(0, 255).astype(np.uint8)
+    photos = {"a-1": sharp, "b-2": cv2.GaussianBlur(sharp, (0, 0), 4)}
+    rows = [fit, fit.copy()]
+    rows[1]["person_id"] = rows[1]["photo_id"] = "b-2"
+    with write_shard(tmp_path / "mattes.zip", {}) as mattes:
+        for name in photos:
+            mattes.add_image(f"{name}.png", np.full((300, 400), 255, np.uint8))
+    with write_shard(tmp_path / "aligned.zip", {}) as output:
+        status = alignment.align_shard(
+            pd.DataFrame(rows),
+            photos.__getitem__,
+            ShardReader(tmp_path / "mattes.zip"),
+            Alignment(resolution=256),
+            output,
+        )
+    assert status["a-1"]["status"] == "ok"
+    assert status["b-2"]["status"] == "rejected"
+    assert status["b-2"]["reason"].startswith("blurred")
+    assert status["b-2"]["value"] < Alignment().min_sharpness < status["a-1"]["sharpness"]
+    assert list(ShardReader(tmp_path / "aligned.zip").json("labels.json")) == ["a-1"]

@@ -15,6 +15,7 @@ from ag3d.config.data import Matting, People, Photos
 from ag3d.files import write_table
 from ag3d.preprocessing import matting, people, photos
 from ag3d.preprocessing.blazepose import BlazePose
+from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.manifest import Manifest, recorded_folder
 from ag3d.preprocessing.search import find_people
 from ag3d.shards import ShardReader, write_shard
@@ -30,7 +31,8 @@ def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: Blaze
     write_table(
         path, listed, {"settings": {"max_pixels": settings.max_pixels}, "folder": recorded_folder(folder, path)}
     )
-    found = people.people_of_shard(Manifest(path), blazepose, People())
+    faces = FaceDetector(blazepose.files[0].parent)
+    found = people.people_of_shard(Manifest(path), blazepose, faces, People())
     with write_shard(tmp_path / "mattes.zip", {}) as output:
         status = matting.matting_of_shard(Manifest(path), found, matting.by_blazepose(blazepose), Matting(), output)
     assert set(listed["path"]) == set(expected)

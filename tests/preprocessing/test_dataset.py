@@ -8,9 +8,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 
+from ag3d.files import write_table
 from ag3d.preprocessing import dataset
 from ag3d.preprocessing.normals import encode
 from ag3d.preprocessing.normals_fill import unit
@@ -91,3 +93,11 @@ def test_reducing_a_crop_keeps_the_persons_colour_at_the_edge() -> None:
     small = dataset.resize_crop(crop, 8)
     assert small[4, 3, 3] in range(50, 210)  # a column that is part person, part background
     assert np.abs(small[4, 3, :3].astype(int) - (200, 10, 10)).max() <= 3
+
+
+def test_people_who_are_shown_already_stay_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(tmp_path / "alike.parquet", pd.DataFrame({"person_id": ["a-1"], "of": ["b-2"], "value": [3.0]}), {})
+    options = [*inputs(tmp_path), "--output", str(tmp_path / "00000.zip"), "--resolution", "32"]
+    monkeypatch.setattr("sys.argv", ["dataset", *options, "--alike", str(tmp_path / "alike.parquet")])
+    dataset.main()
+    assert list(load_as_ag3d(tmp_path / "00000.zip")) == ["img_b-2.png"]

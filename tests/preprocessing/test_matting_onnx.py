@@ -74,7 +74,7 @@ def test_the_stage_uses_the_network_and_needs_no_other(tmp_path: Path) -> None:
     joints, region = np.array([[250.0, 70.0], [250.0, 230.0]]), Region(250, 150, 240)
     alpha = matting.matte(Photo(rgb, None, (WIDTH, HEIGHT)), region, joints, cut)
     assert overlap(alpha, mask) > 0.93
-    assert matting.judge(alpha, region, joints, settings) is None
+    assert matting.judge(matting.measure(alpha, region, joints, settings), settings) is None
 
 
 def test_a_network_that_fails_on_a_photograph_rejects_it(tmp_path: Path) -> None:

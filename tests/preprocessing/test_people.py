@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from ag3d.files import read_record, read_table, write_table
 from ag3d.model.body.body import Body
 from ag3d.preprocessing import people, photos, skeleton
 from ag3d.preprocessing.blazepose import BlazePose
+from ag3d.preprocessing.faces import FaceDetector
 from ag3d.preprocessing.manifest import Manifest, recorded_folder
-from ag3d.preprocessing.search import find_people, same
+from ag3d.preprocessing.search import find_people, same, within
 
 
 def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **options) -> pd.DataFrame:
@@ -26,7 +28,7 @@ def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **op
     listed = photos.manifest(place, 0, Photos(shards=1))
     path = folder / "photos" / "00000.parquet"
     write_table(path, listed, {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, path)})
-    table = people.people_of_shard(Manifest(path), net, People(**options))
+    table = people.people_of_shard(Manifest(path), net, FaceDetector(net.files[0].parent), People(**options))
     return table.set_index(table["path"].str.removesuffix(".png"))
 
 
@@ -95,6 +97,22 @@ def test_people_who_cover_each_other_are_rejected(
     row = table_of({"both": both.rgb}, tmp_path, blazepose).loc["both"]
     assert row["status"] == "rejected"
     assert "several people" in row["reason"]
+
+
+def test_what_lies_on_the_person_without_a_face_is_nobody(
+    blazepose: BlazePose, standing: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small figure found in the folds of a shirt; the same one with a face is somebody in front."""
+    main = find_people(blazepose, standing.rgb, 0.5).people[0]
+    middle = main.landmarks_2d[[11, 12, 23, 24]].mean(axis=0)
+    small = dataclasses.replace(main, landmarks_2d=middle + 0.1 * (main.landmarks_2d - middle))
+    beside = dataclasses.replace(main, landmarks_2d=main.landmarks_2d + np.array([150, 0]))
+    assert within(main, small) > 0.9 > 0.3 > within(main, beside)
+    faces = FaceDetector(blazepose.files[0].parent)
+    for score, expected in ((0.2, [beside]), (0.95, [small, beside])):
+        monkeypatch.setattr(faces, "score", lambda rgb, region, score=score: score)
+        found = people.real([main, small, beside], faces, standing.rgb, People())
+        assert [id(p) for p in found] == [id(p) for p in expected]
 
 
 def test_two_looks_at_one_person_are_the_same(blazepose: BlazePose, standing: Figure) -> None:

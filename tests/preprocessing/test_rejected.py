@@ -73,3 +73,13 @@ def test_nothing_left_out_gives_an_empty_table(tmp_path: Path) -> None:
 def test_a_folder_without_shards_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no manifest"):
         rejected.gather(tmp_path)
+
+
+def test_people_shown_twice_are_listed_with_whom_they_repeat(tmp_path: Path) -> None:
+    data_set(tmp_path, {"a-1": "dataset", "b-2": "alike"})
+    write_table(tmp_path / "alike.parquet", pd.DataFrame([{"person_id": "b-2", "of": "a-1", "value": 7.0}]), {})
+    table, photos, people = rejected.gather(tmp_path)
+    assert (photos, people) == (2, 1)
+    assert table["stage"].tolist() == ["alike"]
+    assert "a-1" in table["reason"][0]
+    assert table["value"][0] == 7.0

@@ -41,6 +41,7 @@ def test_demo_runs_every_stage(directory):
         "models",
         "synthetic",
         "index",
+        "alike",
         "poses",
         "rejected",
         "truth",
@@ -83,6 +84,10 @@ def test_own_photographs_need_no_synthetic_stage(directory):
         ({"photos": {"source": "folder", "path": "no/such/folder"}}, "no/such/folder does not exist"),
         ({"matting": {"method": "onnx"}}, "'matting.onnx.file' is missing"),
         ({"normals": {"method": "onnx", "onnx": {"file": "no.onnx"}}}, "no.onnx does not exist; put the network there"),
+        ({"fitting": {"method": "import", "imports": {"path": "no/fits"}}}, "'fitting.imports.path' is 'no/fits'"),
+        ({"matting": {"method": "folder"}}, "'matting.folder' is ''"),
+        ({"matting": {"method": "paddleseg"}}, "'matting.paddle.model' is ''"),
+        ({"photos": {"source": "zip", "path": "no.zip"}}, "'photos.path' is 'no.zip'"),
     ],
 )
 def test_wrong_configuration_stops_at_once(directory, change, words):
@@ -91,6 +96,24 @@ def test_wrong_configuration_stops_at_once(directory, change, words):
     assert answer.returncode != 0
     assert words in answer.stdout + answer.stderr
     assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_a_data_set_made_elsewhere_skips_the_stages_before(directory):
+    (directory / "ag3d.zip").write_bytes(b"")
+    change = {"photos": {"source": "zip", "path": str(directory / "ag3d.zip"), "shards": 3}}
+    (directory / "config.yaml").write_text(yaml.safe_dump(change))
+    counts = job_counts(dry_run(directory, "--", "data"))
+    counts.pop("total")
+    assert counts == {"import_zip": 3, "rejected": 1, "index": 1, "poses": 1, "data": 1}
+
+
+def test_a_delivered_data_set_is_checked_once(directory):
+    (directory / "frames").mkdir()
+    (directory / "frames" / "a.mp4").write_bytes(b"x")
+    change = {"photos": {"source": "folder", "path": str(directory / "frames"), "delivery": "ubcfashion", "shards": 3}}
+    (directory / "config.yaml").write_text(yaml.safe_dump(change))
+    counts = job_counts(dry_run(directory, "--", "data"))
+    assert (counts["delivery"], counts["photos"], counts["alike"]) == (1, 3, 1)
 
 
 def test_ablations_train_every_variant_with_every_seed(directory):

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config/smoke.yaml"
-DATA_AFTER_FITS = {"fitting", "alignment", "normals", "dataset", "poses", "rejected", "index", "truth"}
+DATA_AFTER_FITS = {"fitting", "alignment", "normals", "alike", "dataset", "poses", "rejected", "index", "truth"}
 AFTER_TRAINING = {"training", "training_settings", "metrics", "tables", "avatars", "export", "viewer"}
 
 

@@ -1,24 +1,123 @@
-rule dataset:
+from ag3d.files import existing
+
+
+# Compares all shards: when photographs are added, every shard is packed again, which takes seconds.
+rule alike:
     input:
-        aligned=f"{D}/aligned/{{shard}}.zip",
-        normals=f"{D}/normals/{{shard}}.zip",
+        aligned=shards("{D}/aligned/{shard}.zip"),
+        normals=shards("{D}/normals/{shard}.zip"),
     output:
-        f"{D}/dataset/{{shard}}.zip",
+        f"{D}/alike.parquet",
     log:
-        f"{D}/logs/dataset/{{shard}}.log",
+        f"{D}/logs/alike.log",
     benchmark:
-        f"{D}/benchmarks/dataset/{{shard}}.tsv"
-    threads: 1
+        f"{D}/benchmarks/alike.tsv"
     resources:
         mem_mb=2000,
         runtime=120,
     params:
-        resolution=settings.dataset.resolution,
+        most=settings.dataset.max_alike,
     message:
-        "Packing the data set: shard {wildcards.shard}"
+        "Looking for people who are shown twice"
     shell:
-        "python -m ag3d.preprocessing.dataset --aligned {input.aligned} --normals {input.normals}"
-        " --output {output} --resolution {params.resolution} > {log} 2>&1"
+        "python -m ag3d.preprocessing.alike --aligned {input.aligned} --normals {input.normals} --max-alike {params.most}"
+        " --output {output} > {log} 2>&1"
+
+
+if ZIPS:
+
+    rule import_zip:
+        input:
+            existing(settings.photos.path, "photos.path"),
+        output:
+            data=f"{D}/dataset/{{shard}}.zip",
+            rejected=f"{D}/rejected/{{shard}}.parquet",
+        log:
+            f"{D}/logs/import_zip/{{shard}}.log",
+        benchmark:
+            f"{D}/benchmarks/import_zip/{{shard}}.tsv"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=240,
+        params:
+            shards=settings.photos.shards,
+            resolution=settings.dataset.resolution,
+        message:
+            "Taking the data set over: shard {wildcards.shard}"
+        shell:
+            "python -m ag3d.preprocessing.import_zip --input {input:q} --shard {wildcards.shard} --shards {params.shards}"
+            " --resolution {params.resolution} --output {output.data} --rejected {output.rejected} > {log} 2>&1"
+
+    rule rejected:
+        input:
+            shards("{D}/rejected/{shard}.parquet"),
+        output:
+            f"{D}/rejected.parquet",
+        log:
+            f"{D}/logs/rejected.log",
+        benchmark:
+            f"{D}/benchmarks/rejected.tsv"
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        message:
+            "Listing what was left out"
+        shell:
+            "python -m ag3d.preprocessing.rejected --tables {input} --output {output} > {log} 2>&1"
+
+else:
+
+    rule dataset:
+        input:
+            aligned=f"{D}/aligned/{{shard}}.zip",
+            normals=f"{D}/normals/{{shard}}.zip",
+            alike=f"{D}/alike.parquet" if settings.dataset.max_alike >= 0 else [],
+        output:
+            f"{D}/dataset/{{shard}}.zip",
+        log:
+            f"{D}/logs/dataset/{{shard}}.log",
+        benchmark:
+            f"{D}/benchmarks/dataset/{{shard}}.tsv"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=120,
+        params:
+            resolution=settings.dataset.resolution,
+            alike=lambda wildcards, input: (
+                f"--alike {input.alike}" if input.alike else ""
+            ),
+        message:
+            "Packing the data set: shard {wildcards.shard}"
+        shell:
+            "python -m ag3d.preprocessing.dataset --aligned {input.aligned} --normals {input.normals} {params.alike}"
+            " --output {output} --resolution {params.resolution} > {log} 2>&1"
+
+    rule rejected:
+        input:
+            photos=shards("{D}/photos/{shard}.parquet"),
+            people=shards("{D}/people/{shard}.parquet"),
+            mattes=shards("{D}/mattes/{shard}.zip"),
+            fits=shards("{D}/fits/{shard}.parquet"),
+            aligned=shards("{D}/aligned/{shard}.zip"),
+            normals=shards("{D}/normals/{shard}.zip"),
+            dataset=shards("{D}/dataset/{shard}.zip"),
+        output:
+            f"{D}/rejected.parquet",
+        log:
+            f"{D}/logs/rejected.log",
+        benchmark:
+            f"{D}/benchmarks/rejected.tsv"
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            shards=settings.photos.shards,
+        message:
+            "Listing what was left out"
+        shell:
+            "python -m ag3d.preprocessing.rejected --folder {D} --shards {params.shards} --output {output} > {log} 2>&1"
 
 
 rule index:
@@ -59,29 +158,3 @@ rule poses:
         "Collecting the pose distribution"
     shell:
         "python -m ag3d.preprocessing.poses --output {output} {input} > {log} 2>&1"
-
-
-rule rejected:
-    input:
-        photos=shards("{D}/photos/{shard}.parquet"),
-        people=shards("{D}/people/{shard}.parquet"),
-        mattes=shards("{D}/mattes/{shard}.zip"),
-        fits=shards("{D}/fits/{shard}.parquet"),
-        aligned=shards("{D}/aligned/{shard}.zip"),
-        normals=shards("{D}/normals/{shard}.zip"),
-        dataset=shards("{D}/dataset/{shard}.zip"),
-    output:
-        f"{D}/rejected.parquet",
-    log:
-        f"{D}/logs/rejected.log",
-    benchmark:
-        f"{D}/benchmarks/rejected.tsv"
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        shards=settings.photos.shards,
-    message:
-        "Listing what was left out"
-    shell:
-        "python -m ag3d.preprocessing.rejected --folder {D} --shards {params.shards} --output {output} > {log} 2>&1"

@@ -1,7 +1,18 @@
+from ag3d.files import existing
+
+IMPORTED = settings.fitting.method == "import"
+
+
 rule fitting:
     input:
         people=f"{D}/people/{{shard}}.parquet",
         mattes=f"{D}/mattes/{{shard}}.zip",
+        manifest=f"{D}/photos/{{shard}}.parquet" if IMPORTED else [],
+        imports=(
+            ancient(existing(settings.fitting.imports.path, "fitting.imports.path"))
+            if IMPORTED
+            else []
+        ),
         body=ancient(BODY),
     output:
         f"{D}/fits/{{shard}}.parquet",
@@ -15,8 +26,11 @@ rule fitting:
         runtime=240,
     params:
         settings=section("fitting"),
+        manifest=lambda wildcards, input: (
+            f"--manifest {input.manifest}" if IMPORTED else ""
+        ),
     message:
         "Fitting the body: shard {wildcards.shard}"
     shell:
         "python -m ag3d.preprocessing.fitting --people {input.people} --mattes {input.mattes} --body {input.body}"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        " {params.manifest} --output {output} --settings {params.settings:q} > {log} 2>&1"

@@ -1,15 +1,24 @@
+from ag3d.files import existing
+from ag3d.preprocessing.matting_paddle import paddle_files
 from ag3d.preprocessing.onnx_network import onnx_file
+
+
+def matting_files():
+    """What the mattes are made from, beside photographs and people."""
+    if settings.matting.method == "onnx":
+        return str(onnx_file(settings.matting.onnx, "matting.onnx"))
+    if settings.matting.method == "paddleseg":
+        return [str(path) for path in paddle_files(settings.matting.paddle)]
+    if settings.matting.method == "folder":
+        return ancient(existing(settings.matting.folder, "matting.folder"))
+    return ancient(BLAZEPOSE)
 
 
 rule matting:
     input:
         manifest=f"{D}/photos/{{shard}}.parquet",
         people=f"{D}/people/{{shard}}.parquet",
-        network=(
-            str(onnx_file(settings.matting.onnx, "matting.onnx"))
-            if settings.matting.method == "onnx"
-            else ancient(BLAZEPOSE)
-        ),
+        network=matting_files(),
     output:
         f"{D}/mattes/{{shard}}.zip",
     log:

@@ -1,6 +1,11 @@
 BLAZEPOSE = expand(
     "results/models/blazepose/{model}.tflite",
-    model=["pose_detection", "pose_landmark_full", "selfie_segmentation"],
+    model=[
+        "pose_detection",
+        "pose_landmark_full",
+        "face_detection_short_range",
+        "selfie_segmentation",
+    ],
 )
 
 

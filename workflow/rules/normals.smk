@@ -1,3 +1,4 @@
+from ag3d.files import existing
 from ag3d.preprocessing.normal_files import network_file
 
 
@@ -6,6 +7,11 @@ rule normals:
         aligned=f"{D}/aligned/{{shard}}.zip",
         body=ancient(BODY),
         network=str(network_file(settings.normals) or "") or [],
+        folder=(
+            ancient(existing(settings.normals.folder, "normals.folder"))
+            if settings.normals.method == "folder"
+            else []
+        ),
     output:
         f"{D}/normals/{{shard}}.zip",
     log:

@@ -1,6 +1,7 @@
 from ag3d.preprocessing.listing import fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
+ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
 PHOTOS = f"{D}/synthetic/photos" if SYNTHETIC else settings.photos.path
 
 
@@ -33,12 +34,34 @@ if SYNTHETIC:
 
 
 # A shard runs again when one of its files is added, changed or removed.
-FINGERPRINTS = {} if SYNTHETIC else fingerprints(PHOTOS, settings.photos.shards)
+FINGERPRINTS = {} if SYNTHETIC or ZIPS else fingerprints(PHOTOS, settings.photos.shards)
+
+
+# DeepFashion and UBC Fashion: are all files there?
+rule delivery:
+    input:
+        ancient(PHOTOS),
+    output:
+        f"{D}/delivery.json",
+    log:
+        f"{D}/logs/delivery.log",
+    benchmark:
+        f"{D}/benchmarks/delivery.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        settings=section("photos"),
+    message:
+        "Checking the photographs that were delivered"
+    shell:
+        "python -m ag3d.preprocessing.delivery --input {input:q} --output {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule photos:
     input:
-        ancient(PHOTOS) if not SYNTHETIC else PHOTOS,
+        folder=ancient(PHOTOS) if not SYNTHETIC else PHOTOS,
+        delivery=ancient(f"{D}/delivery.json") if settings.photos.delivery else [],
     output:
         f"{D}/photos/{{shard}}.parquet",
     log:
@@ -55,5 +78,5 @@ rule photos:
     message:
         "Reading photographs: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.photos --input {input:q} --shard {wildcards.shard}"
+        "python -m ag3d.preprocessing.photos --input {input.folder:q} --shard {wildcards.shard}"
         " --output {output} --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,118 @@
+"""How many people a second the stage of the fits handles, from table and mattes to rows.
+
+Poses the open body at random, draws mattes, adds the usual errors to the landmarks, and times the whole stage
+(ag3d.preprocessing.fitting.fit_shard). Writes benchmarks/results/fitting.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ag3d import console, provenance
+from ag3d.config.data import Fitting
+from ag3d.device import choose_device
+from ag3d.files import write_json
+from ag3d.model.body.body import Body
+from ag3d.model.body.rotation import axis_angle_to_matrix
+from ag3d.model.rendering.rasterizer import rasterize
+from ag3d.preprocessing import fitting_calibration, fitting_prior
+from ag3d.preprocessing.fitting import fit_shard
+from ag3d.preprocessing.fitting_landmarks import reduce_body
+from ag3d.preprocessing.fitting_optimise import project
+from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP
+from ag3d.shards import ShardReader, write_shard
+
+RESULTS = Path(__file__).with_name("results") / "fitting.json"
+WIDTH, HEIGHT, SCALE = 480, 640, 300.0  # of the photographs, and pixels per metre
+
+
+def arguments() -> argparse.Namespace:
+    parser = console.parser("fitting", __doc__)
+    parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"), help="the open body")
+    parser.add_argument("--people", type=int, default=64, help="how many (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=64, help="people fitted at once (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=Fitting().samples, help="as fitting.samples")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
+    """Mattes of `number` people, and their table as the stage `people` writes it."""
+    random = torch.Generator().manual_seed(0)
+    points, rows, status = reduce_body(body), [], {}
+    with write_shard(mattes, {}) as shard:
+        for k in range(number):
+            pose = fitting_prior.USUAL + 0.25 * torch.randn(1, 69, generator=random) / (1 + fitting_prior.STRENGTH)
+            upright = axis_angle_to_matrix(torch.tensor([[math.pi, 0.0, 0.0]]))
+            yaw = float(torch.rand(1, generator=random)) * 2 * math.pi
+            orient = upright @ axis_angle_to_matrix(torch.tensor([[0.0, yaw, 0.0]]))
+            betas = 0.7 * torch.randn(1, 10, generator=random)
+            placed, _ = points(betas, orient, fitting_prior.clamp(pose))
+            posed = body(betas, fitting_prior.clamp(pose), torch.zeros(1, 3), torch.zeros(1, 3))
+            pelvis = posed.joints[:, :1]
+            vertices = (posed.vertices - pelvis) @ orient.mT + pelvis
+            scale, origin = torch.tensor([SCALE]), torch.tensor([[WIDTH / 2, 290.0]])
+            screen = torch.cat([project(vertices, scale, origin)[0], vertices[0, :, 2:]], 1)
+            mask = (rasterize(screen, body.faces, HEIGHT, WIDTH).face_index >= 0).numpy()
+            wrong = torch.randn(1, 33, 3, generator=random) * fitting_calibration.deviations(torch.ones(1, 33))
+            solid = placed[:, :33] - placed[:, [LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True) + wrong
+            pixels = project(placed[:, :33], scale, origin) + SCALE * wrong[..., :2]
+            name = f"person-{k}"
+            shard.add_image(f"{name}.png", mask.astype(np.uint8) * 255)
+            status[name] = {"status": "ok"}
+            rows.append(
+                {
+                    **{"person_id": name, "photo_id": name, "path": f"{name}.jpg", "width": WIDTH, "height": HEIGHT},
+                    **{"landmarks_2d": pixels.flatten().tolist(), "landmarks_3d": solid.flatten().tolist()},
+                    **{"visibility": [1.0] * 33, "status": "ok"},
+                }
+            )
+        shard.add_json("status.json", status)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    args = arguments()
+    device = choose_device(args.device, "--device")
+    with tempfile.TemporaryDirectory() as temporary, torch.no_grad():
+        mattes = Path(temporary) / "mattes.zip"
+        people = write_people(Body.load(args.body), args.people, mattes)
+        with torch.enable_grad():
+            body = Body.load(args.body, device=device)
+            settings = Fitting(batch=args.batch, samples=args.samples)
+            fit_shard(people.iloc[:2], ShardReader(mattes), body, settings)  # warms up
+            started = time.perf_counter()
+            table = fit_shard(people, ShardReader(mattes), body, settings)
+            seconds = time.perf_counter() - started
+    result = {
+        "commit": provenance.code_version(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "dtype": "float32",
+        "threads": torch.get_num_threads(),
+        "people": args.people,
+        "batch": args.batch,
+        "samples": args.samples,
+        "good": int((table["status"] == "ok").sum()),
+        "mean_silhouette_iou": round(float(table["silhouette_iou"].mean()), 3),
+        "seconds": round(seconds, 2),
+        "people_per_second": round(args.people / seconds, 2),
+    }
+    write_json(args.output, result)
+    print(
+        f"{result['commit']}  {result['device']}, {result['dtype']}: {args.people} people in {seconds:.1f} s, "
+        f"{result['people_per_second']} a second; {result['good']} good, silhouettes {result['mean_silhouette_iou']}"
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

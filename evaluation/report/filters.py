@@ -1,0 +1,90 @@
+"""Histograms of what the filters measure, with the limits of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ag3d.config import Config
+from ag3d.evaluation.data_folder import DataFolder
+from ag3d.evaluation.report.figures import COLORS, plot
+from ag3d.evaluation.report.page import Figure
+
+ROW = 3  # histograms beside each other
+
+
+class Filter(NamedTuple):
+    """A measured value: how to read it, and the limit on it."""
+
+    key: str  # of the configuration
+    title: str
+    values: Callable[[DataFolder], np.ndarray]
+    least: bool  # whether the limit is the least that passes, or the most
+
+
+def filter_figures(data: DataFolder, settings: Config) -> list[Figure]:
+    """Figures of at most ROW histograms; values that no stage has measured are passed over."""
+    shown = [(f, values, _limit(settings, f.key)) for f in FILTERS if len(values := _finite(f.values(data)))]
+    return [Figure(_row(shown[k : k + ROW]), "") for k in range(0, len(shown), ROW)]
+
+
+def _row(shown: list[tuple[Filter, np.ndarray, float]]) -> str:
+    with plot(2.5 * ROW, 2.5, columns=ROW) as drawn:
+        for axes, (f, values, limit) in zip(drawn.axes, shown, strict=False):
+            low, high = min(values.min(), limit), max(values.max(), limit)
+            bins = np.linspace(low, high + 1e-9 + 1e-3 * (high - low), 25).tolist()
+            fails = values < limit if f.least else values > limit
+            for part, colour in ((~fails, COLORS[0]), (fails, COLORS[1])):
+                axes.hist(values[part], bins=bins, color=colour, alpha=0.85)
+            axes.axvline(limit, color=COLORS[1], linewidth=1.5)
+            axes.set_title(f"{f.title}\n{f.key} {limit:g}\n{int(fails.sum())} of {len(values)} beyond it", fontsize=8)
+            axes.set_yscale("symlog", linthresh=10)
+        for axes in drawn.axes[len(shown) :]:
+            axes.set_axis_off()
+    return drawn.uri
+
+
+def _limit(settings: Config, key: str) -> float:
+    section, name = key.split(".")
+    return float(getattr(getattr(settings, section), name))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]
+
+
+def _column(stage: str, name: str) -> Callable[[DataFolder], np.ndarray]:
+    def read(data: DataFolder) -> np.ndarray:
+        table = data.table(stage)
+        return table[name].to_numpy(np.float64) if name in table else np.array([])
+
+    return read
+
+
+def _status(stage: str, name: str) -> Callable[[DataFolder], np.ndarray]:
+    return lambda data: np.array([e[name] for e in data.status(stage).values() if e.get(name) is not None], np.float64)
+
+
+def _shorter_side(data: DataFolder) -> np.ndarray:
+    table = data.table("photos")
+    return table[["width", "height"]].min(axis=1).to_numpy(np.float64) if "width" in table else np.array([])
+
+
+def _tall(data: DataFolder) -> np.ndarray:
+    table = data.table("people")
+    boxes = [box for box in table["box"] if box is not None and len(box) == 4] if "box" in table else []
+    return np.array([box[3] - box[1] for box in boxes], np.float64)
+
+
+FILTERS = (
+    Filter("photos.min_side", "shorter side (pixels)", _shorter_side, True),
+    Filter("people.min_height", "person's height (pixels)", _tall, True),
+    Filter("matting.min_area", "matte's area (share)", _status("mattes", "area"), True),
+    Filter("matting.min_joints", "joints on the matte (share)", _status("mattes", "joints"), True),
+    Filter("fitting.max_reprojection", "landmark error (of height)", _column("fits", "reprojection"), False),
+    Filter("fitting.min_silhouette_iou", "silhouette overlap (IoU)", _column("fits", "silhouette_iou"), True),
+    Filter("fitting.max_cut", "body outside the picture", _column("fits", "cut"), False),
+    Filter("alignment.min_sharpness", "sharpness", _status("aligned", "sharpness"), True),
+)

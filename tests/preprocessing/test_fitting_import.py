@@ -1,0 +1,157 @@
+"""Fits made elsewhere land on the person, whatever program's camera and rotations they are written with."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ag3d.config.data import FitImport, Fitting
+from ag3d.errors import UserError
+from ag3d.model.body.body import Body
+from ag3d.model.body.rotation import axis_angle_to_matrix
+from ag3d.preprocessing.fitting import fit_shard
+from ag3d.preprocessing.fitting_import import Imports, fit_of, own_name
+from ag3d.shards import ShardReader, write_shard
+
+SIZE = (400, 600)
+BOX = np.array([210.0, 330.0, 500.0, 500.0])  # centre, width, height
+CAMERA = np.array([0.85, 0.05, 0.1])  # of the box: s, tx, ty
+SCALE = 0.85 * 250
+ORIGIN = BOX[:2] + SCALE * CAMERA[1:]
+
+
+@pytest.fixture(scope="module")
+def body(body_file: Path) -> Body:
+    return Body.load(body_file)
+
+
+def truth() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    pose = 0.2 * rng.normal(size=69)
+    return {"orient": np.array([np.pi, 0.2, 0.1]), "pose": pose, "betas": rng.normal(size=10)}
+
+
+def joints(body: Body, person: dict[str, np.ndarray]) -> np.ndarray:
+    parts = (torch.from_numpy(person[k]).float()[None] for k in ("betas", "pose", "orient"))
+    return body(*parts, torch.zeros(1, 3)).joints[0, :24].numpy().astype(np.float64)
+
+
+def matrices(person: dict[str, np.ndarray]) -> np.ndarray:
+    whole = np.concatenate([person["orient"], person["pose"]]).reshape(24, 3)
+    return axis_angle_to_matrix(torch.from_numpy(whole)).numpy()
+
+
+def photo(body: Body, person: dict[str, np.ndarray]) -> pd.Series:
+    """A row of the table of people, whose landmarks lie on the joints."""
+    pixels = ORIGIN + SCALE * joints(body, person)[:, :2]
+    landmarks = np.zeros((33, 2))
+    for joint, landmark in zip(
+        (16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8), (*range(11, 17), *range(23, 29)), strict=True
+    ):
+        landmarks[landmark] = pixels[joint]
+    row = {"person_id": "walk-1", "photo_id": "walk-1", "path": "more/walk.jpg", "status": "ok"}
+    row |= {"width": SIZE[0], "height": SIZE[1], "landmarks_2d": landmarks.ravel().tolist()}
+    return pd.Series(row | {"landmarks_3d": [0.0] * 99, "visibility": (landmarks.any(1) * 1.0).tolist()})
+
+
+def write(folder: Path, kind: str, person: dict[str, np.ndarray], body: Body) -> None:
+    """As the program of `kind` writes them, with a stranger beside the person where one file holds several."""
+    turns, betas = matrices(person), person["betas"][None]
+    if kind == "pymaf":
+        np.savez(
+            folder / "output.npz",
+            rotmat=np.stack([turns, turns]),
+            betas=np.repeat(betas, 2, 0),
+            pred_cam=np.stack([CAMERA, CAMERA]),
+            bboxes=np.stack([BOX + np.array([300, 0, 0, 0]), BOX]),
+            image_name=np.array(["images/walk.png", "images/walk.png"]),
+        )
+    elif kind == "hmr2":
+        np.savez(
+            folder / "walk_0.npz",
+            **{
+                "global_orient": turns[None, :1],
+                "body_pose": turns[None, 1:],
+                "betas": betas,
+                "pred_cam": CAMERA[None],
+            },
+            **{"box_center": BOX[None, :2], "box_size": BOX[2:3]},
+        )
+    else:
+        # A camera 40 m away, so that its picture is that of a distant one.
+        depth, focal = 40.0, 40.0 * SCALE
+        place = (ORIGIN - np.array(SIZE) / 2) / focal * depth
+        (folder / "walk").mkdir()
+        content = {"camera_translation": np.array([[*place, depth]]), "betas": betas, "body_pose": person["pose"][None]}
+        content |= {"global_orient": person["orient"][None], "camera_rotation": np.eye(3)[None], "gender": "neutral"}
+        (folder / "walk" / "000.pkl").write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.mark.parametrize("kind", ["pymaf", "hmr2", "smplifyx"])
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_the_body_lands_on_the_person(tmp_path: Path, body: Body, kind: str, factor: float) -> None:
+    person = truth()
+    write(tmp_path, kind, person, body)
+    imports = Imports(FitImport(str(tmp_path), kind, focal=40.0 * SCALE))
+    row = photo(body, person)
+    row["landmarks_2d"] = (np.array(row["landmarks_2d"]) * factor).tolist()
+    row["width"], row["height"] = SIZE[0] * factor, SIZE[1] * factor
+    found, apart = fit_of(imports.of(row["path"]), row, factor, body, imports.settings.focal)
+    assert apart < 3
+    assert float(found.scale) == pytest.approx(SCALE * factor, rel=0.01)
+    np.testing.assert_allclose(found.origin[0].numpy(), ORIGIN * factor, atol=1.5)
+    turns = axis_angle_to_matrix(torch.cat([found.global_orient, found.body_pose], 1).view(24, 3)).numpy()
+    np.testing.assert_allclose(turns, matrices(person), atol=1e-4)
+    np.testing.assert_allclose(found.betas[0].numpy(), person["betas"], atol=1e-5)
+    assert imports.of("stranger.jpg") == []
+
+
+def test_the_stage_checks_imports_and_says_where_there_is_none(tmp_path: Path, body: Body) -> None:
+    person = truth()
+    folder = tmp_path / "fits"
+    folder.mkdir()
+    write(folder, "hmr2", person, body)
+    rows = [photo(body, person), photo(body, person)]
+    rows[1]["person_id"] = rows[1]["photo_id"] = "other-2"
+    rows[1]["path"] = "other.jpg"
+    with write_shard(tmp_path / "mattes.zip", {}) as mattes:
+        for row in rows:
+            mattes.add_image(f"{row['person_id']}.png", np.full((SIZE[1], SIZE[0]), 255, np.uint8))
+        mattes.add_json("status.json", {row["person_id"]: {"status": "ok"} for row in rows})
+    settings = Fitting(
+        method="import", imports=FitImport(str(folder), "hmr2"), min_silhouette_iou=0.0, max_reprojection=0.2
+    )
+    table = fit_shard(pd.DataFrame(rows), ShardReader(tmp_path / "mattes.zip"), body, settings).set_index("person_id")
+    assert table.loc["walk-1", "status"] == "ok"
+    assert table.loc["walk-1", "half"] == pytest.approx(SCALE, rel=0.02)
+    assert table.loc["other-2", "status"] == "rejected"
+    assert "no imported fit" in table.loc["other-2", "reason"]
+
+
+def test_names_of_photographs() -> None:
+    assert own_name(Path("results/walk/000.pkl")) == "walk"
+    assert own_name(Path("out/walk_1.npz")) == "walk"
+    assert own_name(Path("out/IMG_2041.npz")) == "IMG_2041"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f.unlink(), "holds no .npz"),
+        (lambda f: np.savez(f, betas=np.zeros((1, 10))), "lacks global_orient"),
+        (lambda f: f.write_bytes(b"no archive"), "no .npz file"),
+        (lambda f: f.with_suffix(".pkl").write_bytes(pickle.dumps(Path("x"))), "was refused"),
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, body: Body, change, words: str) -> None:
+    write(tmp_path, "hmr2", truth(), body)
+    change(tmp_path / "walk_0.npz")
+    with pytest.raises(UserError, match=words):
+        Imports(FitImport(str(tmp_path), "hmr2"))
+    with pytest.raises(UserError, match=r"fitting\.imports\.path"):
+        Imports(FitImport(str(tmp_path / "nowhere"), "hmr2"))
