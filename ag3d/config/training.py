@@ -118,7 +118,8 @@ class Machine:
     """How the training runs; changing it never retrains."""
 
     device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda")
-    gpus: int = option(1, "GPUs to ask for", low=0)
+    gpus: int = option(1, "GPUs to ask for, on each computer", low=0)
+    nodes: int = option(1, "computers that train together, through Slurm (profiles/slurm)", low=1)
     workers: int = option(2, "threads of each process that read and decode photographs", low=0)
     cache_gb: float = option(
         0.5, "memory of each process for decoded photographs (GB): those that fit are read only once", low=0

@@ -62,6 +62,7 @@ rule avatars:
     resources:
         mem_mb=6000,
         runtime=240,
+        nodes=1,
         gpu=min(1, settings.machine.gpus),
     params:
         settings=section("avatars"),

@@ -25,6 +25,7 @@ rule export:
     resources:
         mem_mb=4000,
         runtime=60,
+        nodes=1,
         gpu=min(1, settings.machine.gpus),
     params:
         settings=section("export"),
