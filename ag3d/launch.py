@@ -31,23 +31,22 @@ def ask(*command: str) -> str:
         raise UserError(f"{shlex.join(command)} failed: {(error.stderr or 'no answer').strip()}") from error
 
 
-def first_address(job: str, ask: Callable[..., str] = ask) -> str:
-    """The address of a job's first node, as Slurm itself reaches it: the nodes' names need not be known to the resolver."""
-    nodes = ask("squeue", "--noheader", "--jobs", job, "--format", "%N").strip()
-    name = ask("scontrol", "show", "hostnames", nodes).split()[0]
-    found = re.search(r"\bNodeAddr=(\S+)", ask("scontrol", "show", "node", name))
-    return found.group(1) if found else name
+def rendezvous(job: str, ask: Callable[..., str] = ask) -> list[str]:
+    """torchrun's options by which the nodes of a Slurm job find each other; a requeued job meets at another place.
 
-
-def rendezvous(environment: Mapping[str, str], ask: Callable[..., str] = ask) -> list[str]:
-    """torchrun's options by which the nodes of this Slurm job find each other; another start uses another meeting place."""
-    job, restart = environment["SLURM_JOB_ID"], int(environment.get("SLURM_RESTART_COUNT") or 0)
+    From Slurm itself: Snakemake takes most of Slurm's variables out of the environment, and the nodes' names need not be
+    known to the resolver.
+    """
+    described = ask("scontrol", "show", "job", job)
+    nodes, restarts = re.search(r"\bNodeList=(\S+)", described), re.search(r"\bRestarts=(\d+)", described)
+    if nodes is None:
+        raise UserError(f"Slurm does not tell the nodes of job {job}: {described.strip()[:200]}")
+    first = ask("scontrol", "show", "hostnames", nodes.group(1)).split()[0]
+    address = re.search(r"\bNodeAddr=(\S+)", ask("scontrol", "show", "node", first))
+    restart = int(restarts.group(1)) if restarts else 0
     port = 20000 + (int(job) * 7 + restart) % 20000
-    return [
-        "--rdzv-backend=c10d",
-        f"--rdzv-id={job}.{restart}",
-        f"--rdzv-endpoint={first_address(job, ask)}:{port}",
-    ]
+    place = f"{address.group(1) if address else first}:{port}"
+    return ["--rdzv-backend=c10d", f"--rdzv-id={job}.{restart}", f"--rdzv-endpoint={place}"]
 
 
 def command(
@@ -67,7 +66,7 @@ def command(
         raise UserError(
             f"machine.nodes is {nodes}, but this is no Slurm job: use snakemake --workflow-profile profiles/slurm, or set machine.nodes to 1"
         )
-    here = [f"--nnodes={nodes}", f"--nproc-per-node={processes}", *rendezvous(environment, ask)]
+    here = [f"--nnodes={nodes}", f"--nproc-per-node={processes}", *rendezvous(environment["SLURM_JOB_ID"], ask)]
     step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={threads}"]
     step += [f"--gres=gpu:{gpus}"] if gpus else []
     return ["srun", *step, "--kill-on-bad-exit=1", sys.executable, *TORCHRUN, *here, "-m", *module]

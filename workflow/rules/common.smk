@@ -41,6 +41,11 @@ def section(*names):
     return json.dumps(chosen, sort_keys=True)
 
 
+def more(amount):
+    """Memory (MB) or minutes of a job: when it is tried again (`retries` of a profile) twice that, then three times."""
+    return lambda wildcards, attempt: amount * min(attempt, 3)
+
+
 def shards(pattern):
     return [pattern.format(D=D, shard=shard) for shard in SHARDS]
 

@@ -10,8 +10,8 @@ rule dataset:
         f"{D}/benchmarks/dataset/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=more(2000),
+        runtime=more(120),
     params:
         resolution=settings.dataset.resolution,
     message:
@@ -32,8 +32,8 @@ rule index:
     benchmark:
         f"{D}/benchmarks/index.tsv"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more(2000),
+        runtime=more(60),
     params:
         version=settings.dataset.version,
     message:
@@ -53,8 +53,8 @@ rule poses:
     benchmark:
         f"{D}/benchmarks/poses.tsv"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more(2000),
+        runtime=more(60),
     message:
         "Collecting the pose distribution"
     shell:
@@ -77,8 +77,8 @@ rule rejected:
     benchmark:
         f"{D}/benchmarks/rejected.tsv"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more(2000),
+        runtime=more(60),
     params:
         shards=settings.photos.shards,
     message:

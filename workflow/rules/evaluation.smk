@@ -37,8 +37,8 @@ rule metrics:
         f"{R}/benchmarks/metrics/{{kimg}}.tsv"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=more(6000),
+        runtime=more(480),
         nodes=1,
         gpu=settings.machine.gpus,
     params:
@@ -72,8 +72,8 @@ if SYNTHETIC:
             f"{D}/benchmarks/truth.tsv"
         threads: 1
         resources:
-            mem_mb=3000,
-            runtime=120,
+            mem_mb=more(3000),
+            runtime=more(120),
         params:
             shards=settings.photos.shards,
         message:

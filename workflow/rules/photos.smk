@@ -20,8 +20,8 @@ if SYNTHETIC:
             f"{D}/benchmarks/synthetic.tsv"
         threads: 4
         resources:
-            mem_mb=2000,
-            runtime=240,
+            mem_mb=more(2000),
+            runtime=more(240),
         params:
             settings=section("photos"),
         message:
@@ -47,8 +47,8 @@ rule photos:
         f"{D}/benchmarks/photos/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=more(2000),
+        runtime=more(240),
     params:
         settings=section("photos"),
         files=lambda wildcards: FINGERPRINTS.get(int(wildcards.shard), ""),

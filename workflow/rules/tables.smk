@@ -13,8 +13,8 @@ rule tables:
     benchmark:
         f"{R}/benchmarks/tables.tsv"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=more(1000),
+        runtime=more(30),
     message:
         "Making the tables"
     shell:
