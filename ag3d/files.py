@@ -135,7 +135,7 @@ def read_table(path: str | os.PathLike[str], columns: Mapping[str, str] | None =
             raise UserError(f"{path} has no column '{name}'; delete it and run again")
         if table.num_rows and not _KINDS[kind](found := table.schema.field(name).type):
             raise UserError(f"{path}: column '{name}' holds {found}, not {kind}; delete it and run again")
-    return table.to_pandas()
+    return _parquet(path, table.to_pandas)
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def _parquet(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
         return read()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}; delete it and run again") from error
 
 

@@ -75,7 +75,9 @@ def command(
 def main() -> None:
     parser = console.parser("ag3d.launch", __doc__)
     parser.add_argument("--nodes", type=int, default=1, help="computers (default: %(default)s)")
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs of each; 0: one process without (default: %(default)s)")
+    parser.add_argument(
+        "--gpus", type=int, default=1, help="GPUs of each; 0: one process without (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="cores of each, for srun (default: %(default)s)")
     parser.add_argument("module", nargs=argparse.REMAINDER, help="module to start, and its arguments")
     args = parser.parse_args()

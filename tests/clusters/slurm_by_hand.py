@@ -98,7 +98,7 @@ class Slurm:
         # Snakemake takes Slurm's variables out of a job's environment, so the commands carry the place of their file.
         (root / "bin").mkdir()
         for name in ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo"):
-            script = f"#!/bin/sh\nSLURM_CONF={root}/slurm.conf exec {shutil.which(name, path=PATH)} \"$@\"\n"
+            script = f'#!/bin/sh\nSLURM_CONF={root}/slurm.conf exec {shutil.which(name, path=PATH)} "$@"\n'
             (root / "bin" / name).write_text(script)
             (root / "bin" / name).chmod(0o755)
         self.environment = {**os.environ, "SLURM_CONF": f"{root}/slurm.conf", "PATH": f"{root}/bin:{PATH}"}
@@ -109,8 +109,17 @@ class Slurm:
 
     def start(self) -> None:
         root = self.root
-        munge = ["--socket", f"{root}/munge.socket", "--key-file", f"{root}/munge.key", "--log-file", f"{root}/munged.log"]
-        self._daemon("munged", "--force", *munge, "--pid-file", f"{root}/munged.pid", "--seed-file", f"{root}/munged.seed")
+        munge = [
+            "--socket",
+            f"{root}/munge.socket",
+            "--key-file",
+            f"{root}/munge.key",
+            "--log-file",
+            f"{root}/munged.log",
+        ]
+        self._daemon(
+            "munged", "--force", *munge, "--pid-file", f"{root}/munged.pid", "--seed-file", f"{root}/munged.seed"
+        )
         self._daemon("slurmctld")
         for name in self.names:
             self.start_node(name)

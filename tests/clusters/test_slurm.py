@@ -26,7 +26,14 @@ if why := slurm_by_hand.missing():
 
 long = pytest.mark.skipif(not small_run.LONG, reason="takes minutes; AG3D_LONG_TESTS=1 asks for it")
 PATIENCE = 600.0  # seconds; the machine may be busy
-TIMES = ["--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "10", "--seconds-between-status-checks", "3"]
+TIMES = [
+    "--slurm-init-seconds-before-status-checks",
+    "3",
+    "--latency-wait",
+    "10",
+    "--seconds-between-status-checks",
+    "3",
+]
 
 
 @pytest.fixture(scope="module")
