@@ -1,4 +1,7 @@
+from pathlib import Path
+
 from ag3d.preprocessing.listing import fingerprints
+from ag3d.preprocessing.scan import kept_fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
 PHOTOS = f"{D}/synthetic/photos" if SYNTHETIC else settings.photos.path
@@ -33,7 +36,16 @@ if SYNTHETIC:
 
 
 # A shard runs again when one of its files is added, changed or removed.
-FINGERPRINTS = {} if SYNTHETIC else fingerprints(PHOTOS, settings.photos.shards)
+KEPT = settings.machine.keep_listing and not SYNTHETIC
+try:
+    if KEPT:
+        FINGERPRINTS = kept_fingerprints(
+            PHOTOS, settings.photos.shards, Path(f"{D}/scan")
+        )
+    else:
+        FINGERPRINTS = {} if SYNTHETIC else fingerprints(PHOTOS, settings.photos.shards)
+except UserError as error:
+    raise WorkflowError(str(error))
 
 
 rule photos:
@@ -56,4 +68,5 @@ rule photos:
         "Reading photographs: shard {wildcards.shard}"
     shell:
         "python -m ag3d.preprocessing.photos --input {input:q} --shard {wildcards.shard}"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        + (f" --listing {D}/scan/{{wildcards.shard}}.parquet" if KEPT else "")
+        + " --output {output} --settings {params.settings:q} > {log} 2>&1"
