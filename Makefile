@@ -2,7 +2,7 @@
 # make test   set up, then run the tests
 # make lint   formatting, static checks
 # make clean  remove results of the demo, keep the environment
-# make clusters  also install what Snakemake needs for Slurm, other schedulers, Kubernetes, S3
+# make clusters  also install what Snakemake needs for Slurm and other schedulers
 # make faults    kill runs at random moments, and disturb a Slurm started here; an hour and more
 # make audit     known vulnerabilities of the pinned versions
 # make lock      renew the hashes of the pinned versions; needs uv
