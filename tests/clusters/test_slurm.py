@@ -118,10 +118,10 @@ def set_a_node_down(run: Run) -> None:
     job, node = run.job("shard")
     run.cluster.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     run.when(lambda: "Restarts=1" in run.cluster.ask("scontrol", "show", "job", job), "the job in the queue again")
-    with contextlib.suppress(AssertionError):  # it may run already, and the node may be back by itself
-        run.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
-    with contextlib.suppress(AssertionError):
-        run.cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    run.cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    run.when(lambda: job in dict(run.cluster.jobs("shard")), "the job on another node")
+    assert dict(run.cluster.jobs("shard"))[job] != node
+    run.cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
 
 def interrupt_snakemake(run: Run) -> None:
