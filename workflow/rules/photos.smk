@@ -36,6 +36,10 @@ if SYNTHETIC:
 
 
 # A shard runs again when one of its files is added, changed or removed.
+if "{" in PHOTOS or "}" in PHOTOS:
+    raise WorkflowError(
+        f"photos.path is {PHOTOS}: Snakemake cannot read braces in a folder's name; rename it, or link to it by another name"
+    )
 KEPT = settings.machine.keep_listing and not SYNTHETIC
 try:
     if KEPT:
