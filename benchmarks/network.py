@@ -24,6 +24,7 @@ from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
+from ag3d.model.precision import allow_tf32, apply, chosen
 from ag3d.model.training.trainer import Trainer
 
 RESULTS = Path(__file__).with_name("results") / "network.json"
@@ -45,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=16, help="steps of training that are timed; 16 hold one R1 step")
     parser.add_argument("--sizes", nargs="+", default=["512x4", "256x8"], help="image resolution x batch")
-    parser.add_argument("--tf32", action="store_true", help="let matrix products and convolutions use TF32")
+    parser.add_argument("--precision", default="auto", help="of the convolutions, as machine.precision")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -78,11 +79,11 @@ class Clock:
 
 
 def training(
-    clock: Clock, network: Network, batch: int, body: Body, poses: torch.Tensor, steps: int
+    clock: Clock, network: Network, batch: int, body: Body, poses: torch.Tensor, steps: int, precision: str
 ) -> dict[str, float]:
     """Mean seconds per 1000 images, warmed up, and peak memory."""
     settings = Training(batch=batch, density=0.0, gamma=5.0)
-    trainer = Trainer(settings, network, body, poses, clock.device)
+    trainer = Trainer(settings, network, body, poses, clock.device, precision=precision)
     g = torch.Generator().manual_seed(1)
     side = network.image_resolution
     real = [torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=g) for _ in range(2)]
@@ -101,9 +102,11 @@ def training(
 
 
 @torch.no_grad()
-def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor) -> dict[str, float]:
+def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor, precision: str) -> dict[str, float]:
     """Median milliseconds of one picture with its normals, from a latent code and a new pose each time."""
     generator = Generator(network, body).to(clock.device).eval()
+    apply(precision, generator)
+    generator.record()
     times = []
     for index in range(12):
         z = torch.randn(1, network.z_dim, device=clock.device)
@@ -115,23 +118,25 @@ def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor) -
 def main() -> None:
     args = arguments()
     device = torch.device(args.device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.tf32
+    learning, showing = (chosen(args.precision, device, training) for training in (True, False))
+    allow_tf32(learning)
     body = Body.load(args.body)
     poses = torch.from_numpy(np.load(args.poses)).float() if args.poses else standing(64)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    dtype = "float32 with TF32" if args.tf32 else "float32"
-    print(f"{provenance.code_version()}  {name}  {dtype}  torch {torch.__version__}")
+    print(f"{provenance.code_version()}  {name}  {learning}, pictures in {showing}  torch {torch.__version__}")
     rows: list[dict[str, Any]] = []
     for size in args.sizes:
         side, batch = map(int, size.split("x"))
         network = Network(image_resolution=side)
         clock = Clock(device)
-        found = training(clock, network, batch, body, poses, args.steps) | inference(clock, network, body, poses)
+        found = training(clock, network, batch, body, poses, args.steps, learning)
+        found |= inference(clock, network, body, poses, showing)
         for key, value in found.items():
             reference = REFERENCE.get(key)
             ratio = reference / value if reference else None
             rows.append(
-                {"name": key, "commit": provenance.code_version(), "device": name, "dtype": dtype, "value": value}
+                {"name": key, "commit": provenance.code_version(), "device": name, "value": value}
+                | {"dtype": showing if key.startswith("infer") else learning}
                 | {"unit": UNITS[key.rpartition("_")[2]], "reference": reference, "ratio": ratio}
             )
             print(

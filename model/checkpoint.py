@@ -16,6 +16,7 @@ from ag3d.errors import UserError
 from ag3d.files import atomic, read_json
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
+from ag3d.model.precision import apply, chosen
 
 DESCRIPTION = "checkpoint.json"
 EMA = "generator_ema.safetensors"
@@ -77,8 +78,18 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_generator(folder: str | Path, body: Body, device: torch.device | str = "cpu", weights: str = EMA) -> Generator:
-    """The averaged generator of a checkpoint, for inference. Raises UserError; warns of another body by UserWarning."""
+def load_generator(
+    folder: str | Path,
+    body: Body,
+    device: torch.device | str = "cpu",
+    weights: str = EMA,
+    precision: str = "auto",
+) -> Generator:
+    """The averaged generator of a checkpoint, for inference. Raises UserError; warns of another body by UserWarning.
+
+    `precision` is that of the convolutions (see model.precision); networks that compute what the reference computes take
+    float32 for `auto`.
+    """
     import warnings
 
     description = read_description(folder)
@@ -92,4 +103,7 @@ def load_generator(folder: str | Path, body: Body, device: torch.device | str = 
     generator = Generator(settings, body)
     path = Path(folder) / weights
     load_weights(generator, read_weights(path), str(path))
-    return generator.to(device).eval().requires_grad_(False)
+    generator = generator.to(device).eval().requires_grad_(False)
+    if settings.compatibility != "reference" or precision != "auto":
+        apply(chosen(precision, torch.device(device), training=False), generator)
+    return generator.record()

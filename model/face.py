@@ -16,7 +16,7 @@ def face_centers(body: Body, label: torch.Tensor, ignore_scale: bool = False) ->
     `ignore_scale`: as in the reference, which poses the body for this without its scale.
     """
     parts = labels.split(label)
-    head = body.subset(body.landmark_vertices)
+    head = body.head
     joint_pose = head(
         parts.betas, parts.body_pose, parts.global_orient, parts.transl, None if ignore_scale else parts.scale
     )

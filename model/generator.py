@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
@@ -13,6 +15,7 @@ from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.networks.superresolution import SuperResolution
+from ag3d.model.recording import Recorded
 from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.renderer import EMPTY, Renderer
 
@@ -33,6 +36,17 @@ class Generator(nn.Module):
         self.decoder = Decoder(settings.plane_channels, settings.decoder_hidden, settings.plane_channels, scale)
         self.superresolution = SuperResolution(settings, settings.image_resolution // 2)
         self.deformer = Deformer(settings, body, signed_distance)
+        self._recorded = {
+            mode: Recorded(functools.partial(self.backbone.synthesis, noise_mode=mode), self.backbone.synthesis)
+            for mode in ("random", "const", "none")
+        } | {"superresolution": Recorded(self.superresolution, self.superresolution)}
+
+    def record(self) -> Generator:
+        """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on."""
+        for part in (*self._recorded.values(), self.deformer.recorded):
+            part.on = True
+            part.forget()
+        return self
 
     @property
     def body(self) -> Body:
@@ -49,7 +63,7 @@ class Generator(nn.Module):
 
     def planes(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """ws to tri-planes [B,3,C,P,P]."""
-        drawn = self.backbone.synthesis(ws, noise_mode)
+        drawn = self._recorded[noise_mode](ws)
         return drawn.view(len(ws), 3, -1, *drawn.shape[-2:])
 
     def synthesis(
@@ -79,7 +93,7 @@ class Generator(nn.Module):
         )
         features = out.pop("features")
         out["image_raw"] = features[:, :3]
-        out["image"] = self.superresolution(out["image_raw"], features, ws)
+        out["image"] = self._recorded["superresolution"](out["image_raw"], features, ws)
         return out
 
     def forward(

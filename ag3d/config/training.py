@@ -118,6 +118,11 @@ class Machine:
     """How the training runs; changing it never retrains."""
 
     device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda")
+    precision: str = option(
+        "auto",
+        "of the convolutions; everything else is float32. auto: bfloat16 on GPUs that have it, float32 on a processor",
+        choices=("auto", "float32", "tf32", "bfloat16", "float16"),
+    )
     gpus: int = option(1, "GPUs to ask for, on each computer", low=0)
     nodes: int = option(1, "computers that train together, through Slurm (profiles/slurm)", low=1)
     keep_listing: bool = option(

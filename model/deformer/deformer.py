@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.body.body import Body, BodyOutput
+from ag3d.model.body.body import Body, BodyOutput, blend
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
-from ag3d.model.deformer.starts import Candidates, from_bones, from_nearest, from_surface, parts_of
+from ag3d.model.deformer.starts import PARTS, Candidates, from_bones, from_nearest, from_surface, parts_of
+from ag3d.model.kernels.compiler import fast
+from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, near_parts, nearby, surroundings
+from ag3d.model.recording import Recorded
 
 START_VERTICES = 2000  # how many of the body's vertices the search starts from, about
 
@@ -24,6 +27,7 @@ class Posed:
     output: BodyOutput
     transforms: torch.Tensor  # [B,24,4,4], canonical to posed
     search: Search
+    around: Nearby | None = None  # for the fast search
 
 
 class Deformer(nn.Module):
@@ -37,7 +41,9 @@ class Deformer(nn.Module):
     distance: torch.Tensor  # [voxels,1]
     start_vertices: torch.Tensor  # [S]
     start_weights: torch.Tensor  # [S,24]
-    start_parts: torch.Tensor  # [S]
+    start_parts: torch.Tensor  # [S], ascending
+    part_begins: torch.Tensor  # [PARTS+1] int32
+    box_numbers: torch.Tensor  # [6]
 
     def __init__(self, settings: Network, body: Body, signed_distance: torch.Tensor | None = None) -> None:
         super().__init__()
@@ -52,6 +58,8 @@ class Deformer(nn.Module):
             built.weights.shape[3],
         )
         chosen = torch.arange(0, len(built.vertices), max(1, len(built.vertices) // START_VERTICES))
+        parts = parts_of(body.weights[chosen].cpu())
+        chosen, parts = chosen[parts.argsort(stable=True)], parts.sort().values
         for name, value in {
             "vertices": built.vertices,
             "center": built.box.center,
@@ -61,9 +69,13 @@ class Deformer(nn.Module):
             "distance": distance.reshape(-1, 1).contiguous(),
             "start_vertices": chosen,
             "start_weights": body.weights[chosen].cpu(),
-            "start_parts": parts_of(body.weights[chosen].cpu()),
+            "start_parts": parts,
+            "part_begins": torch.searchsorted(parts, torch.arange(PARTS + 1)).int(),
+            "box_numbers": box_numbers(built.box),
         }.items():
             self.register_buffer(name, value, persistent=False)
+
+        self.recorded = Recorded(self._pose)
 
     def _apply(self, fn, recurse=True):
         super()._apply(fn, recurse)
@@ -80,27 +92,54 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def pose(self, label: torch.Tensor) -> Posed:
         """Prepare the bodies of labels [B,111]."""
+        vertices, joints, landmarks, bones, transforms, tables, *around = self.recorded(label)
+        search = Search(tables, self.weights_shape, self.box, guarded=self.settings.departures.surface_starts)
+        output = BodyOutput(vertices, joints, landmarks, bones)
+        return Posed(output, transforms, search, Nearby(*around) if around else None)
+
+    def _pose(self, label: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The parts of Posed, one after the other."""
         departures = self.settings.departures
         output = self.body.from_label(label, reference_scale=not departures.scaled_transforms)
         transforms = output.transforms @ self.inverse
-        flat = transforms[:, :, :3].flatten(2)
-        tables = torch.einsum("vj,bjk->bvk", self.weights, flat)
-        search = Search(tables, self.weights_shape, self.box, guarded=departures.surface_starts)
-        return Posed(output, transforms, search)
+        tables = blend(self.weights, transforms).flatten(2).contiguous()
+        found = (output.vertices, output.joints, output.landmarks, output.transforms, transforms, tables)
+        if self.settings.skinning == "search" and departures.surface_starts and fast(tables):
+            vertices = output.vertices[:, self.start_vertices]
+            blended = blend(self.start_weights, transforms)
+            return *found, *nearby(vertices, blended, self.part_begins, self.settings.gate)
+        return found
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
         """Canonical roots of the posed points [B,N,3] that lie near their bodies."""
         distance = self.settings.gate
         if self.settings.skinning == "nearest":
-            every = _blend(self.body.weights, posed.transforms)
+            every = blend(self.body.weights, posed.transforms)
             return from_nearest(points, posed.output.vertices, every, self.box, distance)
         if not self.settings.departures.surface_starts:
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
-        blended = _blend(self.start_weights, posed.transforms)
+        blended = blend(self.start_weights, posed.transforms)
         return from_surface(
             points, posed.output.vertices[:, self.start_vertices], self.start_parts, blended, posed.search, distance
         )
+
+    def search_fast(
+        self,
+        points: torch.Tensor,  # [B,N,3]
+        posed: Posed,
+        rows: torch.Tensor,  # of the planes
+        side: int,
+        half: float,  # of the planes' side in world units
+        decoder: tuple[torch.Tensor, ...],  # w1, b1, w2, b2
+        empty: float,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Place [n], best root [n,3] and signed value [n] (or `empty`) of the points near their bodies, by the kernels."""
+        assert posed.around is not None
+        near = near_parts(points, posed.around, self.settings.gate)
+        flat = torch.nonzero(near).squeeze(1)
+        tables, body = (posed.search.table, self.weights_shape, self.box_numbers), (self.distance, self.distance_shape)
+        return flat, *best_roots(points, near, flat, posed.around, *tables, *body, rows, side, half, decoder, empty)
 
     def skinning(self, points: torch.Tensor) -> torch.Tensor:
         """Skinning weights [n,24] at canonical points [n,3]."""
@@ -110,12 +149,20 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def body_distance(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The canonical body's signed distance [n] (positive inside) and its gradient [n,3] at canonical points [n,3]."""
+        if fast(points):
+            at = points.contiguous()
+            return surroundings(at, points.new_empty(0), self.distance, self.distance_shape, self.box_numbers)[:2]
         return value_and_gradient(self.distance, self.box.normalize(points), self.distance_shape, self.box.scale)
 
     def carry_gradient(
         self, gradient: torch.Tensor, points: torch.Tensor, posed: Posed, image: torch.Tensor
     ) -> torch.Tensor:
         """Gradients [n,3] at canonical points [n,3] to the posed space of the bodies `image` [n]."""
+        if fast(points):
+            grids = (self.distance, self.distance_shape, self.box_numbers, posed.search.table, self.weights_shape)
+            _, _, carry = surroundings(points, image, *grids, self.settings.departures.covariant_normals)
+            assert carry is not None
+            return (carry * gradient[:, None]).sum(2)
         weights = self.skinning(points)
         linear = torch.zeros(len(points), 9, device=points.device)
         for index in range(len(posed.transforms)):
@@ -125,11 +172,6 @@ class Deformer(nn.Module):
         if self.settings.departures.covariant_normals:
             linear = cofactor(linear)
         return torch.einsum("nrc,nc->nr", linear, gradient)
-
-
-def _blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-    """Skinning weights [V,24] and transforms [B,24,4,4] to the vertices' own transforms [B,V,3,4]."""
-    return torch.einsum("vj,bjk->bvk", weights, transforms[:, :, :3].flatten(2)).unflatten(2, (3, 4))
 
 
 def cofactor(matrix: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,14 @@ BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
 _CUDA_PAIRS = 1 << 29  # distances at once
 # Trunk and head, left arm, right arm, left leg, right leg: a point may belong to several that touch.
-_PARTS = {0: (0, 3, 6, 9, 12, 13, 14, 15), 1: (16, 18, 20, 22), 2: (17, 19, 21, 23), 3: (1, 4, 7, 10), 4: (2, 5, 8, 11)}
+_JOINTS_OF_PART = {
+    0: (0, 3, 6, 9, 12, 13, 14, 15),
+    1: (16, 18, 20, 22),
+    2: (17, 19, 21, 23),
+    3: (1, 4, 7, 10),
+    4: (2, 5, 8, 11),
+}
+PARTS = len(_JOINTS_OF_PART)
 
 
 class Candidates(NamedTuple):
@@ -46,7 +53,7 @@ def gate(points: torch.Tensor, surface: torch.Tensor, distance: float) -> tuple[
 def parts_of(weights: torch.Tensor) -> torch.Tensor:
     """The part of the body that each vertex belongs to, by its strongest bone: weights [V,24] to [V]."""
     of_joint = torch.zeros(24, dtype=torch.long, device=weights.device)
-    for part, joints in _PARTS.items():
+    for part, joints in _JOINTS_OF_PART.items():
         of_joint[list(joints)] = part
     return of_joint[weights.argmax(1)]
 
@@ -102,7 +109,7 @@ def from_surface(
     backward = torch.linalg.inv(blended[..., :3])
     flat, guess, inverse = [], [], []
     for index in range(len(points)):
-        for part in range(len(_PARTS)):
+        for part in range(PARTS):
             own = torch.nonzero(parts == part).squeeze(1)
             if len(own) == 0:
                 continue

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
+from ag3d.model.kernels import images
+
 Activation = Literal["linear", "lrelu"]
 SLOPE = 0.2
 
@@ -18,31 +20,46 @@ def gain_of(activation: Activation) -> float:
 
 
 class _Bounded(torch.autograd.Function):
-    """In place. The result's sign and size tell both derivatives, and the layer above keeps the result anyway.
-
-    The derivative is itself differentiable (R1 needs that), with the result as a constant, which is exact: both
-    functions are linear wherever they have a derivative.
-    """
+    """In place. The result's sign and size tell both derivatives, and the layer above keeps the result anyway."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, slope: float, clamp: float) -> torch.Tensor:
         ctx.mark_dirty(x)
-        if slope != 1:
-            F.leaky_relu_(x, slope)
-        if clamp > 0:
-            F.hardtanh_(x, -clamp, clamp)
+        if images.fast(x) and images.dense(x):
+            images.activate_(x, slope, clamp)
+        else:
+            if slope != 1:
+                F.leaky_relu_(x, slope)
+            if clamp > 0:
+                F.hardtanh_(x, -clamp, clamp)
         ctx.save_for_backward(x)
         ctx.slope, ctx.clamp = slope, clamp
         return x
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        result = ctx.saved_tensors[0].detach()
-        if ctx.clamp > 0:
-            gradient = torch.ops.aten.hardtanh_backward(gradient, result, -ctx.clamp, ctx.clamp)
-        if ctx.slope != 1:
-            gradient = torch.ops.aten.leaky_relu_backward(gradient, result, ctx.slope, True)
-        return gradient, None, None
+        return _Derivative.apply(gradient, ctx.saved_tensors[0].detach(), ctx.slope, ctx.clamp), None, None
+
+
+class _Derivative(torch.autograd.Function):
+    """Itself differentiable by the gradient (R1 needs that), with the result as a constant, which is exact: the activation
+    is linear wherever it has a derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: torch.Tensor, result: torch.Tensor, slope: float, clamp: float) -> torch.Tensor:
+        ctx.save_for_backward(result)
+        ctx.slope, ctx.clamp = slope, clamp
+        if images.fast(gradient) and images.dense(gradient) and gradient.stride() == result.stride():
+            return images.derivative(gradient, result, slope, clamp)
+        if clamp > 0:
+            gradient = torch.ops.aten.hardtanh_backward(gradient, result, -clamp, clamp)
+        if slope != 1:
+            gradient = torch.ops.aten.leaky_relu_backward(gradient, result, slope, True)
+        return gradient
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        return _Derivative.apply(gradient, ctx.saved_tensors[0], ctx.slope, ctx.clamp), None, None, None
 
 
 def activate_(x: torch.Tensor, activation: Activation, clamp: float = 0.0) -> torch.Tensor:

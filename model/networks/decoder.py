@@ -16,6 +16,7 @@ class Decoder(nn.Module):
 
     def __init__(self, features: int, hidden: int, colors: int, residual_scale: float = 1.0) -> None:
         super().__init__()
+        self.features = features
         first, last = FullyConnected(features, hidden), FullyConnected(hidden, 1 + colors)
         with torch.no_grad():
             last.weight[0] *= residual_scale

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+from ag3d.model.kernels import images as kernels
 
 
 @functools.cache
@@ -16,8 +19,26 @@ def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tens
         return (torch.outer(taps, taps) * gain).to(device, dtype)
 
 
+class _Filter(torch.autograd.Function):
+    """The kernel. Its adjoint is itself, with `up` and `down` changing places, so it can be differentiated at will."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float
+    ) -> torch.Tensor:
+        ctx.arguments = down, up, 3 - pad, tuple(images.shape[2:]), gain
+        return kernels.fir(images, up, down, pad, size, gain)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None, None]:
+        return _Filter.apply(gradient, *ctx.arguments), None, None, None, None, None
+
+
 def filter2d(images: torch.Tensor, *, pad: int, down: int = 1, gain: float = 1.0) -> torch.Tensor:
-    """Pad images [B,C,H,W] with zeros, filter, keep every `down`-th pixel: one depthwise convolution."""
+    """Pad images [B,C,H,W] with zeros, filter, keep every `down`-th pixel."""
+    if kernels.fast(images):
+        height, width = ((side + 2 * pad - 4) // down + 1 for side in images.shape[2:])
+        return _Filter.apply(images, 1, down, pad, (height, width), gain)
     channels = images.shape[1]
     kernel = _kernel(gain, images.dtype, images.device).expand(channels, 1, 4, 4)
     return F.conv2d(images, kernel, stride=down, padding=pad, groups=channels)
@@ -25,6 +46,8 @@ def filter2d(images: torch.Tensor, *, pad: int, down: int = 1, gain: float = 1.0
 
 def upsample(images: torch.Tensor) -> torch.Tensor:
     """[B,C,H,W] to [B,C,2H,2W]: a zero after each pixel, padding (2,1), filter with gain 4."""
+    if kernels.fast(images):
+        return _Filter.apply(images, 2, 1, 2, (2 * images.shape[2], 2 * images.shape[3]), 4.0)
     channels = images.shape[1]
     kernel = _kernel(4.0, images.dtype, images.device).expand(channels, 1, 4, 4)
     return F.conv_transpose2d(images, kernel, stride=2, padding=1, groups=channels)

@@ -138,8 +138,10 @@ class ToRGB(nn.Module):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         styles = self.affine(w) / math.sqrt(self.weight.shape[1])
-        own = (self.weight[:, :, 0, 0].t() * styles[:, :, None]).to(x.dtype)  # [B,I,O]
+        count = len(self.weight)
+        spare = -count % 8 if x.is_cuda else 0  # matrix units want multiples of eight
+        own = F.pad(self.weight[:, :, 0, 0].t() * styles[:, :, None], (0, spare)).to(x.dtype)  # [B,I,O]
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [B,H·W,I], in place where x is channels-last
-        drawn = torch.baddbmm(self.bias.to(x.dtype), pixels, own)
-        drawn = activate_(drawn, "linear", self.clamp).float()
+        drawn = torch.baddbmm(F.pad(self.bias, (0, spare)).to(x.dtype), pixels, own)[..., :count]
+        drawn = activate_(drawn.contiguous(), "linear", self.clamp).float()
         return drawn.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)

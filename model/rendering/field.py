@@ -1,7 +1,8 @@
 """The residual field at points: signed value, colour and spatial gradient, with a backward pass written out.
 
 Autograd would keep every intermediate of every point, and differentiate the gradient a second time. Here the forward
-pass keeps the points alone; the backward pass looks the features up again, in chunks, and is an ordinary one.
+pass keeps the points alone; the backward pass looks the features up again, in chunks, and is an ordinary one. On a GPU
+a kernel does the same (model/kernels/field.cu).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from ag3d.model.kernels.compiler import fast
+from ag3d.model.kernels.field import FastField
 from ag3d.model.networks.decoder import COLOR_MARGIN, Decoder
 from ag3d.model.rendering import planes
 from ag3d.model.rendering.planes import Table
@@ -35,7 +38,8 @@ def residual(
 ) -> Residual:
     """Differentiable by planes and decoder, not by the points, and once only."""
     first, last = (layer.effective() for layer in decoder.layers)
-    return Residual(*_Field.apply(table.rows, *first, *last, points, image, table.side, color, gradient))
+    function = FastField if fast(table.rows) and table.rows.shape[1] % 4 == 0 else _Field
+    return Residual(*function.apply(table.rows, *first, *last, points, image, table.side, color, gradient))
 
 
 class _Field(torch.autograd.Function):

@@ -85,6 +85,12 @@ class Renderer(nn.Module):
         self, points: torch.Tensor, posed: Posed, tri: Table, decoder: Decoder, deformer: Deformer
     ) -> tuple[Samples, torch.Tensor]:
         """The samples among posed points [B,N,3] that have a root, each with its best root and its signed value [n]."""
+        if posed.around is not None and decoder.features % 4 == 0:
+            weights = tuple(tensor for layer in decoder.layers for tensor in layer.effective())
+            half = self.settings.box_warp / 2
+            flat, roots, values = deformer.search_fast(points, posed, *tri, half, weights, EMPTY)
+            kept = torch.nonzero(values > EMPTY).squeeze(1)
+            return Samples(flat[kept], roots[kept]), values[kept]
         count = points.shape[1]
         candidates = deformer.candidates(points, posed)
         flat = candidates.flat
@@ -119,7 +125,7 @@ class Renderer(nn.Module):
         origins, directions = rays(parts.cam2world, parts.intrinsics, resolution)
         batch, per_image = directions.shape[:2]
 
-        def place(depths: torch.Tensor) -> torch.Tensor:
+        def place(origins: torch.Tensor, directions: torch.Tensor, depths: torch.Tensor) -> torch.Tensor:
             return (origins[:, :, None] + depths[..., None] * directions[:, :, None]).reshape(batch, -1, 3)
 
         def locate(points: torch.Tensor) -> tuple[Samples, torch.Tensor]:
@@ -130,58 +136,62 @@ class Renderer(nn.Module):
             return Samples(every, cloud), self.sdf(cloud, every // points.shape[1], packed, decoder, deformer)
 
         coarse = self._first_depths(parts, posed, origins, directions, deterministic)
-        count = coarse.shape[-1]
+        count, fine_count = coarse.shape[-1], self.settings.samples_fine
         with torch.no_grad():
-            first, value = locate(place(coarse))
-            density = torch.zeros(batch * per_image * count, device=label.device)
-            density[first.flat] = self.density(value)
-            seen = marcher.weights(density.view(-1, count), coarse.reshape(-1, count))
-            fine = importance(coarse.reshape(-1, count), seen, self.settings.samples_fine, deterministic).view(
-                batch, per_image, -1
-            )
-            second, _ = locate(place(fine))
+            first, value = locate(place(origins, directions, coarse))
+            ray, column = first.flat // count, first.flat % count
+            chosen = None
+            if self.settings.departures.body_bounds and posed is not None:
+                # Coarse samples are denser than the gate is wide: rays without one near the body see nothing.
+                chosen, rank = _rays_with(ray, batch, per_image)
+                origins, directions, coarse = (_of_rays(part, chosen) for part in (origins, directions, coarse))
+                ray = ray // per_image * chosen.shape[1] + rank.view(-1)[ray]
+            shown = directions.shape[1]  # rays of an image
+            coarse = coarse.reshape(-1, count)
+            density = torch.zeros(coarse.numel(), device=label.device)
+            density[ray * count + column] = self.density(value)
+            seen = marcher.weights(density.view(-1, count), coarse)
+            fine = importance(coarse, seen, fine_count, deterministic)
+            second, _ = locate(place(origins, directions, fine.view(batch, shown, -1)))
 
-            depths, order = torch.sort(torch.cat([coarse, fine], dim=-1).reshape(batch * per_image, -1), dim=-1)
-            rank = torch.empty_like(order).scatter_(
-                1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-            )
-            total = order.shape[1]
-            ray_a, ray_b = first.flat // count, second.flat // fine.shape[-1]
-            column = torch.cat([first.flat % count, second.flat % fine.shape[-1] + count])
-            ray = torch.cat([ray_a, ray_b])
+            depths, order = torch.sort(torch.cat([coarse, fine], dim=1), dim=1)
+            total = count + fine_count
+            rank = torch.empty_like(order).scatter_(1, order, torch.arange(total, device=order.device).expand_as(order))
+            column = torch.cat([column, second.flat % fine_count + count])
+            ray = torch.cat([ray, second.flat // fine_count])
             slot = ray * total + rank.view(-1)[ray * total + column]  # place among the sorted samples
             points = torch.cat([first.points, second.points])
-            image = ray // per_image
+            image = ray // shown
 
         values = self.field(points, image, packed, decoder, deformer)
-        density = torch.zeros(batch * per_image * total, device=label.device).index_put(
-            (slot,), self.density(values.sdf)
-        )
+        density = torch.zeros(depths.numel(), device=label.device).index_put((slot,), self.density(values.sdf))
         intervals = marcher.weights(density.view(-1, total), depths)
         share = marcher.sample_weights(intervals).view(-1)[slot]
-        background = 1 - intervals.sum(1, keepdim=True)
-        features = marcher.composite(values.color, ray, share, batch * per_image) + background
-        normals = (
-            marcher.composite(
-                self._normals(values.gradient, points, posed, image, deformer, parts), ray, share, batch * per_image
-            )
-            + background
-        )
+        opacity = intervals.sum(1, keepdim=True)
+        features = marcher.composite(values.color, ray, share, len(depths)) + 1 - opacity
+        bent = self._normals(values.gradient, points, posed, image, deformer, parts)
+        normals = marcher.composite(bent, ray, share, len(depths)) + 1 - opacity
         middle = (depths[:, 1:] + depths[:, :-1]) / 2
-        depth = ((intervals * middle).sum(1, keepdim=True) / intervals.sum(1, keepdim=True)).nan_to_num(torch.inf)
-        depth = depth.clamp(depths.min(), depths.max())
+        far = depths.max()
+        depth = (intervals * middle).sum(1, keepdim=True) / intervals.sum(1, keepdim=True)
+        depth = depth.nan_to_num(torch.inf).clamp(depths.min(), far)
 
-        def image_of(pixels: torch.Tensor) -> torch.Tensor:
-            return pixels.view(batch, resolution, resolution, -1).permute(0, 3, 1, 2)
+        def image_of(rays: torch.Tensor, elsewhere: float | torch.Tensor) -> torch.Tensor:
+            """Values of the shown rays [B·shown,C] as images, with one value at the other rays."""
+            rays = rays.view(batch, shown, -1)
+            if chosen is not None:
+                whole = torch.zeros(batch, per_image, rays.shape[-1], device=rays.device) + elsewhere
+                rays = whole.scatter(1, chosen[..., None].expand_as(rays), rays)
+            return rays.view(batch, resolution, resolution, -1).permute(0, 3, 1, 2)
 
         total_eikonal = self.settings.departures.total_eikonal or canonical
         return {
-            "features": image_of(features * 2 - 1),
-            "image_normal": image_of(normals),
-            "image_depth": image_of(depth),
-            "opacity": image_of(1 - background),
+            "features": image_of(features * 2 - 1, 1.0),
+            "image_normal": image_of(normals, 1.0),
+            "image_depth": image_of(depth, far),
+            "opacity": image_of(opacity, 0.0),
             "gradient": values.gradient if total_eikonal else values.residual_gradient,
-            "empty": torch.tensor(0 if total_eikonal else batch * per_image * total - len(points)),
+            "empty": torch.tensor(0 if total_eikonal else depths.numel() - len(points)),
         }
 
     def _first_depths(
@@ -217,3 +227,21 @@ class Renderer(nn.Module):
             if self.settings.departures.body_bounds:  # cameras may look anywhere
                 gradient = torch.einsum("nrc,nr->nc", parts.cam2world[image, :3, :3], gradient)
         return F.normalize(gradient * gradient.new_tensor([-1.0, 1.0, 1.0]), dim=1, eps=1e-12)
+
+
+def _rays_with(ray: torch.Tensor, batch: int, per_image: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of every image, the rays named in `ray` (places among all), and others so that each has as many: [B,r] within the
+    image, and every ray's place among them [B,M]."""
+    hit = torch.zeros(batch * per_image, dtype=torch.bool, device=ray.device)
+    hit[ray] = True
+    hit = hit.view(batch, per_image)
+    order = torch.argsort(hit.byte(), dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank.scatter_(1, order, torch.arange(per_image, device=ray.device).expand_as(order))
+    most = max(1, int(hit.sum(1).max()))
+    return order[:, :most], rank
+
+
+def _of_rays(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Values [B,M,k] of the chosen rays [B,r]."""
+    return values.gather(1, chosen[..., None].expand(-1, -1, values.shape[-1]))

@@ -14,7 +14,8 @@ def adam(network: nn.Module, values: Adam, rates: dict[str, float] | None = None
     for name, parameter in network.named_parameters():
         groups.setdefault((rates or {}).get(name, 1.0), []).append(parameter)
     parts = [{"params": parameters, "lr": values.lr * rate} for rate, parameters in groups.items()]
-    return torch.optim.Adam(parts, lr=values.lr, betas=values.betas, eps=values.eps)
+    fused = next(network.parameters()).is_cuda
+    return torch.optim.Adam(parts, lr=values.lr, betas=values.betas, eps=values.eps, fused=fused)
 
 
 def tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, torch.Tensor]:
@@ -30,11 +31,15 @@ def restore(optimizer: torch.optim.Optimizer, network: nn.Module, found: dict[st
     """Put the tensors back. Raises KeyError for a parameter that the network does not have."""
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
+    fused = optimizer.defaults["fused"]  # which wants the number of steps on the device
     for key, value in found.items():
         name, quantity = key.rsplit("|", 1)
         parameter = parameters[name]
-        device = "cpu" if quantity == "step" else parameter.device
-        optimizer.state[parameter][quantity] = value.clone().to(device)
+        if quantity == "step":
+            own = value.clone().to(parameter.device if fused else "cpu")
+        else:
+            own = torch.empty_like(parameter, requires_grad=False).copy_(value)  # in the parameter's memory format
+        optimizer.state[parameter][quantity] = own
 
 
 def carry(optimizer: torch.optim.Optimizer, network: nn.Module, found: dict[str, torch.Tensor]) -> None:

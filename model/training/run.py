@@ -135,7 +135,6 @@ def train(args: argparse.Namespace) -> None:
     first = processes.rank == 0
     if not first:
         logging.getLogger().setLevel(logging.ERROR)  # the first tells what all would tell
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     images = schedule.steps_until(settings.kimg if args.kimg is None else args.kimg, settings.batch) * settings.batch
     body = Body.load(args.body)
     run = RunFolder(args.state, machine.keep_states)

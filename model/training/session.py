@@ -10,6 +10,7 @@ import torch
 
 from ag3d.config import Machine
 from ag3d.model.body.body import Body
+from ag3d.model.precision import allow_tf32, chosen
 from ag3d.model.training import milestone
 from ag3d.model.training.dataset import ZipDataset
 from ag3d.model.training.loader import Loader
@@ -45,9 +46,10 @@ class Session:
         dataset = ZipDataset(self.data, part.network.image_resolution, part.training.mirror, cache)
         log.info("%d people, %d pixels, on %s", len(dataset.names), part.network.image_resolution, self.device)
         labels = torch.from_numpy(dataset.labels)
-        trainer = Trainer(
-            part.training, part.network, self.body, labels, self.device, self.processes, self.machine.micro_batch
-        )
+        precision = chosen(self.machine.precision, self.device, training=True)
+        allow_tf32(precision)
+        machine = (self.device, self.processes, self.machine.micro_batch, precision)
+        trainer = Trainer(part.training, part.network, self.body, labels, *machine)
         if state is None:
             if part.training.resume_from:
                 milestone.start_from(Path(part.training.resume_from), trainer)

@@ -11,6 +11,8 @@ from ag3d.config import Network, Training
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.precision import apply
+from ag3d.model.recording import Recorded
 from ag3d.model.training import body_prior, draws, ema, losses, optimizers, schedule, start
 from ag3d.model.training.augment import Changes, Controller
 from ag3d.model.training.carry import carry
@@ -37,6 +39,7 @@ class Trainer:
         device: torch.device,
         processes: Processes | None = None,
         micro_batch: int = 0,
+        precision: str = "float32",
     ) -> None:
         self.settings, self.network, self.device = settings, network, device
         self.labels = labels.to(device)
@@ -47,6 +50,7 @@ class Trainer:
         if network.compatibility != "reference":
             start.quiet(self.G)
         self.D = Discriminators(network).to(device)
+        apply(precision, self.G, self.D)
         self.G_ema = ema.average_of(self.G)
         self.frozen = frozen(settings.freeze, self.G, self.D)
         self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
@@ -55,6 +59,11 @@ class Trainer:
         self.augment = Controller(settings)
         self.averages = Averages()
         self.steps = 0
+        self._recorded: dict[tuple, Recorded] = {}
+        # A recording's gradients are overwritten by its next replay: one chunk a step.
+        self._record = device.type == "cuda" and len(self.processes.chunks(settings.batch, micro_batch)) == 1
+        if self._record:
+            self.G.record()
 
     @property
     def images(self) -> int:
@@ -135,9 +144,9 @@ class Trainer:
                 with torch.no_grad():
                     out = self._generate("D", z, label, chunk)
                     fake, fake_label = self._fake(out, label, chunk, sigma, changes)
-            fake_loss = losses.discriminator_fake_loss(self._judge(fake, fake_label, "fake"))
             real, real_label = self._real(batch, chunk, sigma, real_changes)
-            logit = self._judge(real, real_label, "real")
+            fake_logit, logit = self._judge_both(fake, fake_label, real, real_label)
+            fake_loss = losses.discriminator_fake_loss(fake_logit)
             real_loss = losses.discriminator_real_loss(logit)
             self.augment.note(logit)
             self.averages.add("loss/D", fake_loss + real_loss)
@@ -223,12 +232,36 @@ class Trainer:
         settings = self.settings
         return losses.total_logit(logits, settings.normal_weight, settings.face_weight, settings.face_normal_weight)
 
-    def _judge(self, images: Images, label: torch.Tensor, kind: str) -> torch.Tensor:
+    def _logits(self, images: Images, label: torch.Tensor, batches: int = 1) -> dict[str, torch.Tensor]:
+        """The heads' logits [b,1]; `batches`: so many batches lie one after the other."""
+        kind = (batches, *images)
+        if kind not in self._recorded:
+
+            def judge(label: torch.Tensor, *pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                return tuple(self.D(dict(zip(kind[1:], pictures)), label, batches).values())
+
+            self._recorded[kind] = Recorded(judge, self.D)
+            self._recorded[kind].on = self._record
+        return dict(zip(self.D.heads, self._recorded[kind](label, *images.values())))
+
+    def _total(self, logits: dict[str, torch.Tensor], kind: str) -> torch.Tensor:
         """The total logit [b,1]; the heads' own logits go into the statistics."""
-        logits = self.D(images, label)
         for name, value in logits.items():
             self.averages.add(f"logit/{kind}/{name}", value)
         return self._logit(logits)
+
+    def _judge(self, images: Images, label: torch.Tensor, kind: str) -> torch.Tensor:
+        return self._total(self._logits(images, label), kind)
+
+    def _judge_both(
+        self, fake: Images, fake_label: torch.Tensor, real: Images, real_label: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Total logits of as many generated and real people, in one pass."""
+        images = {name: torch.cat([fake[name], real[name]]) for name in fake}
+        logits = self._logits(images, torch.cat([fake_label, real_label]), batches=2)
+        halves = {name: value.chunk(2) for name, value in logits.items()}
+        totals = (self._total({name: half[k] for name, half in halves.items()}, ("fake", "real")[k]) for k in (0, 1))
+        return next(totals), next(totals)
 
     # The whole state.
 

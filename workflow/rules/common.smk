@@ -50,6 +50,14 @@ def shards(pattern):
     return [pattern.format(D=D, shard=shard) for shard in SHARDS]
 
 
+# Some commands name all shards; Linux ends a command's text at 128 KiB.
+LONGEST = 110_000 // len(f"{D}/dataset/00000.zip ")
+if len(SHARDS) > LONGEST:
+    raise WorkflowError(
+        f"photos.shards is {len(SHARDS)}; with this name of the data set {LONGEST} are possible: put more photographs into a shard"
+    )
+
+
 localrules:
     settings,
     training_settings,

@@ -63,8 +63,9 @@ def test_the_same_seed_gives_the_same_bytes(command, tmp_path: Path, what: str) 
 def test_sheets_show_the_seeds_in_order(command, tmp_path: Path) -> None:
     pair = cv2.imread(str(command("samples", tmp_path / "pair.png", batch=1)))
     second = cv2.imread(str(command("samples", tmp_path / "second.png", batch=1, seed=1, number=1)))
-    assert np.array_equal(pair[:, 24:], second)
-    assert not np.array_equal(pair[:, :24], second)
+    apart = np.abs(pair.astype(int).reshape(len(pair), 2, 24, 3) - second[:, None]).max(axis=(0, 2, 3))
+    assert apart[1] <= 1  # a rounding, at most
+    assert apart[0] > 20
 
 
 def test_truncation_zero_is_one_person(command, tmp_path: Path) -> None:

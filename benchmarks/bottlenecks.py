@@ -1,0 +1,107 @@
+"""What bounds a training step at the reference's sizes: time by phase and by kernel, on one GPU.
+
+Prints, for each size, milliseconds of the step's phases (with the GPU drained between them), how busy the GPU is, and
+the kernels that take most of its time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from network import standing
+
+from ag3d import console, provenance
+from ag3d.config import Network, Training
+from ag3d.errors import UserError
+from ag3d.model.body.body import Body
+from ag3d.model.precision import allow_tf32, chosen
+from ag3d.model.training.trainer import Trainer
+
+PHASES = (
+    "_generator_phase",
+    "_density_phase",
+    "_discriminator_phase",
+    "_r1_phase",
+    "_generate",
+    "_fake",
+    "_judge",
+    "_end",
+)
+
+
+def arguments() -> argparse.Namespace:
+    parser = console.parser("bottlenecks", __doc__)
+    parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"))
+    parser.add_argument("--poses", type=Path, help="labels to take poses from (.npy); default: people standing")
+    parser.add_argument("--sizes", nargs="+", default=["512x4"], help="image resolution x batch")
+    parser.add_argument("--precision", default="auto", help="of the convolutions, as machine.precision")
+    parser.add_argument("--kernels", type=int, default=25, help="how many kernels to list")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    if not torch.cuda.is_available():
+        raise UserError("the profile needs a CUDA device")
+    device = torch.device("cuda")
+    precision = chosen(args.precision, device, training=True)
+    allow_tf32(precision)
+    body = Body.load(args.body)
+    poses = torch.from_numpy(np.load(args.poses)).float() if args.poses else standing(64)
+    print(f"{provenance.code_version()}  {torch.cuda.get_device_name()}  {precision}")
+    for size in args.sizes:
+        side, batch = map(int, size.split("x"))
+        trainer = Trainer(
+            Training(batch=batch, density=0.0, gamma=5.0), Network(image_resolution=side), body, poses, device, precision=precision
+        )  # fmt: skip
+        real = torch.randint(0, 256, (2, batch, 3, side, side), dtype=torch.uint8)
+        shown = (real[0], real[1], poses[:batch])
+        for _ in range(3):
+            trainer.step(shown)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(4):
+                trainer.step(shown)
+            torch.cuda.synchronize()
+            whole = (time.perf_counter() - start) / 4
+        events = sorted(profile.key_averages(), key=lambda e: -e.self_device_time_total)
+        busy = sum(e.self_device_time_total for e in events) / 4e6
+        launches = sum(e.count for e in events) / 4
+        print(
+            f"{size}: {1000 * whole:.1f} ms a step, the GPU busy for {1000 * busy:.1f} ms with {launches:.0f} kernels"
+        )
+        for event in events[: args.kernels]:
+            print(f"  {event.self_device_time_total / 4000:8.2f} ms {event.count / 4:7.0f}×  {event.key[:90]}")
+        times: dict[str, list[float]] = defaultdict(list)
+        for phase in PHASES:
+            setattr(trainer, phase, _timed(getattr(trainer, phase), times[phase]))
+        trainer.steps = trainer.settings.r1_interval
+        for _ in range(4):
+            trainer.step(shown)
+        for phase, found in times.items():
+            if found:
+                print(f"  {phase:22s} {1000 * statistics.median(found):8.1f} ms  {len(found)}×")
+
+
+def _timed(action, into: list[float]):
+    def run(*arguments, **options):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        try:
+            return action(*arguments, **options)
+        finally:
+            torch.cuda.synchronize()
+            into.append(time.perf_counter() - start)
+
+    return run
+
+
+if __name__ == "__main__":
+    console.run(main)

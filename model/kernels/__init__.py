@@ -1,0 +1,1 @@
+"""CUDA kernels for what plain torch does slowly, compiled when they are first used. Each has a plain twin."""

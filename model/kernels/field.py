@@ -1,0 +1,80 @@
+"""The residual field in one kernel each way. The plain twin is in rendering/field.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from ag3d.model.kernels.compiler import launch
+from ag3d.model.networks.decoder import COLOR_MARGIN
+
+_CHUNK = 1 << 19  # points whose intermediates are in memory at once, on the way back
+
+
+class FastField(torch.autograd.Function):
+    """Arguments and results as those of rendering.field's `_Field`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: torch.Tensor,  # [texels,C]
+        w1: torch.Tensor,  # [H,C]
+        b1: torch.Tensor,
+        w2: torch.Tensor,  # [1+K,H]
+        b2: torch.Tensor,
+        points: torch.Tensor,  # [n,3]
+        image: torch.Tensor,  # [n]
+        side: int,
+        color: bool,
+        gradient: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        count, colors = len(points), len(w2) - 1
+        decoder = torch.cat([w1.flatten(), w2[1:].t().flatten(), w2[0], b1, b2[1:], b2[:1]])
+        value = rows.new_empty(count)
+        seen = rows.new_empty(count, colors if color else 0)
+        slope = rows.new_empty(count, 3 if gradient else 0)
+        ctx.sizes = {"CHANNELS": w1.shape[1], "HIDDEN": len(w1), "COLORS": colors}
+        ctx.side, ctx.color, ctx.gradient = side, color, gradient
+        ctx.set_materialize_grads(False)
+        launch(
+            "field", "field_forward", count, rows.device,
+            count, points, image, rows, side, decoder, COLOR_MARGIN, value, seen if color else None,
+            slope if gradient else None, **ctx.sizes,
+        )  # fmt: skip
+        ctx.save_for_backward(rows, decoder, points, image, seen)
+        return value, seen, slope
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        rows, decoder, points, image, seen = ctx.saved_tensors
+        by_value, by_color, by_slope = (None if part is None else part.contiguous() for part in outer)
+        by_color, by_slope = by_color if ctx.color else None, by_slope if ctx.gradient else None
+        channels, hidden, colors = (ctx.sizes[name] for name in ("CHANNELS", "HIDDEN", "COLORS"))
+        d_rows = torch.zeros_like(rows) if ctx.needs_input_grad[0] else None
+        d_w1, d_w2 = rows.new_zeros(hidden, channels), rows.new_zeros(1 + colors, hidden)
+        d_b1, d_b2 = rows.new_zeros(hidden), rows.new_zeros(1 + colors)
+        heights = [channels, hidden, 1 + colors, hidden] + ([channels, hidden, hidden] if by_slope is not None else [])
+        for start in range(0, len(points), _CHUNK):
+            part = slice(start, min(start + _CHUNK, len(points)))
+            count = part.stop - part.start
+            found = list(rows.new_empty(sum(heights) * count).view(-1, count).split(heights))
+            pointers = found + [None] * (7 - len(found))
+            launch(
+                "field", "field_backward", count, rows.device,
+                count, points[part], image[part], rows, ctx.side, decoder, COLOR_MARGIN,
+                *(None if t is None else t[part] for t in (seen if by_color is not None else None, by_value, by_color, by_slope)),
+                d_rows, *pointers, **ctx.sizes,
+            )  # fmt: skip
+            features, activations, d_out, d_hidden, *rest = found
+            d_w1.addmm_(d_hidden, features.t())
+            d_b1 += d_hidden.sum(1)
+            d_w2.addmm_(d_out, activations.t())
+            d_b2 += d_out.sum(1)
+            if rest:
+                q, t, d_last = rest
+                d_w1.addmm_(t, q.t())
+                d_w2[0] += d_last.sum(1)
+        return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None

@@ -1,0 +1,102 @@
+// On images of any strides: the binomial filter of networks/filters.py, and the activation of networks/activation.py.
+// TYPE: 0 float, 1 bfloat16, 2 float16. Everything is computed in float. VEC: neighbouring numbers a thread.
+
+#if TYPE == 0
+typedef float T;
+DEVICE float number(T x) { return x; }
+DEVICE T rounded(float x) { return x; }
+#else
+typedef uint16_t T;
+#if TYPE == 1
+DEVICE float number(T x) { return __uint_as_float((unsigned)x << 16); }
+DEVICE T rounded(float x)
+{
+    T y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+#else
+DEVICE float number(T x)
+{
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+    return y;
+}
+DEVICE T rounded(float x)
+{
+    T y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+#endif
+#endif
+
+#ifdef HOST
+struct Several { T v[VEC]; };
+#else
+struct __align__(sizeof(T) * VEC) Several { T v[VEC]; };
+#endif
+
+// up - 1 zeros after each pixel, `pad` zeros before the first, correlation with [1,3,3,1]/8 both ways times `gain`, every
+// down-th pixel. in: [B,C,H,W], out: [B,C,h,w], with strides (b, c, y, x). With VEC > 1 channels lie side by side.
+KERNEL fir(long items, const T* in, T* out, int channels, int H, int W, int h, int w, int up, int down, int pad, float gain,
+           long ib, long ic, long iy, long ix, long ob, long oc, long oy, long ox, int channels_first)
+{
+    const long item = ITEM;
+    if (item >= items) return;
+    const int groups = channels / VEC;
+    long rest = item;
+    int c, x, y;
+    if (channels_first) { x = rest % w; rest /= w; y = rest % h; rest /= h; c = rest % groups; rest /= groups; }
+    else { c = rest % groups; rest /= groups; x = rest % w; rest /= w; y = rest % h; rest /= h; }
+    const T* source = in + rest * ib + (long)c * VEC * ic;
+    const float taps[4] = {0.125f, 0.375f, 0.375f, 0.125f};
+    float sum[VEC];
+    UNROLL for (int k = 0; k < VEC; ++k) sum[k] = 0.f;
+    UNROLL for (int i = 0; i < 4; ++i) {
+        const int Y = y * down + i - pad;
+        if (Y < 0 || Y >= H * up || Y % up) continue;
+        UNROLL for (int j = 0; j < 4; ++j) {
+            const int X = x * down + j - pad;
+            if (X < 0 || X >= W * up || X % up) continue;
+            const Several found = *(const Several*)(source + (Y / up) * iy + (X / up) * ix);
+            UNROLL for (int k = 0; k < VEC; ++k) sum[k] += taps[i] * taps[j] * number(found.v[k]);
+        }
+    }
+    Several result;
+    UNROLL for (int k = 0; k < VEC; ++k) result.v[k] = rounded(sum[k] * gain);
+    *(Several*)(out + rest * ob + (long)c * VEC * oc + y * oy + x * ox) = result;
+}
+
+// Leaky ReLU, then ±clamp (clamp ≤ 0: none), in place.
+KERNEL activate(long items, T* x, float slope, float clamp)
+{
+    const long item = ITEM;
+    if (item >= items) return;
+    Several* place = (Several*)(x + item * VEC);
+    Several values = *place;
+    UNROLL for (int k = 0; k < VEC; ++k) {
+        float v = number(values.v[k]);
+        if (v < 0.f) v *= slope;
+        if (clamp > 0.f) v = fminf(fmaxf(v, -clamp), clamp);
+        values.v[k] = rounded(v);
+    }
+    *place = values;
+}
+
+// Its derivative at `result`, times `gradient`.
+KERNEL derivative(long items, const T* gradient, const T* result, T* out, float slope, float clamp)
+{
+    const long item = ITEM;
+    if (item >= items) return;
+    const Several g = *(const Several*)(gradient + item * VEC), r = *(const Several*)(result + item * VEC);
+    Several values;
+    UNROLL for (int k = 0; k < VEC; ++k) {
+        const float at = number(r.v[k]);
+        float v = number(g.v[k]);
+        if (!(at > 0.f)) v *= slope;
+        if (clamp > 0.f && !(at > -clamp && at < clamp)) v = 0.f;
+        values.v[k] = rounded(v);
+    }
+    *(Several*)(out + item * VEC) = values;
+}

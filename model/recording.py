@@ -1,0 +1,101 @@
+"""CUDA graphs: a function's launches are recorded once for each kind of input, and then replayed as one.
+
+A network of this kind is thousands of small launches, for which the processor needs longer than the GPU for the work.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+MOST_KINDS = 4  # recordings of one function; each keeps its memory
+
+
+class Recorded:
+    """`function` of tensors to a tensor or a tuple of them; its sizes and course depend on the inputs' shapes alone.
+
+    Where `on` is set and the inputs are on a GPU, it is recorded and replayed, else just called. With gradients the result
+    is overwritten by the next call: use it before. `modules`: those whose parameters the function reads and that may want
+    gradients (others count as constants there).
+    """
+
+    def __init__(self, function: Callable[..., Any], *modules: nn.Module) -> None:
+        self.function, self.modules = function, modules
+        self.on = False
+        self.recordings: dict[tuple, Callable[..., Any]] = {}
+
+    def __deepcopy__(self, memo: dict) -> Recorded:
+        return Recorded(copy.deepcopy(self.function, memo), *copy.deepcopy(self.modules, memo))
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        if not self.on or not inputs[0].is_cuda or torch.cuda.is_current_stream_capturing():
+            return self.function(*inputs)
+        learning = torch.is_grad_enabled() and (
+            any(i.requires_grad for i in inputs) or any(p.requires_grad for p in self._parameters_read())
+        )
+        kind = (learning, *((i.shape, i.dtype, i.stride(), learning and i.requires_grad) for i in inputs))
+        if kind not in self.recordings:
+            if len(self.recordings) >= MOST_KINDS:
+                return self.function(*inputs)
+            self.recordings[kind] = self._learning(inputs) if learning else _Replay(self.function, inputs)
+        return self.recordings[kind](*inputs)
+
+    def forget(self) -> None:
+        """Record anew: parameters were exchanged, or want gradients where they did not."""
+        self.recordings.clear()
+
+    def _parameters_read(self) -> list[nn.Parameter]:
+        return [parameter for module in self.modules for parameter in module.parameters()]
+
+    def _learning(self, inputs: tuple[torch.Tensor, ...]) -> Callable[..., Any]:
+        samples = tuple(i.detach().clone().requires_grad_(i.requires_grad) for i in inputs)
+        wanted = [parameter for parameter in self._parameters_read() if parameter.requires_grad]
+        part = _Part(self.function, wanted)
+        recorded = torch.cuda.make_graphed_callables(part, samples, allow_unused_input=True)
+        torch.cuda.synchronize()
+        return recorded
+
+
+class _Part(nn.Module):
+    """A function with the parameters that its recording is to find gradients of."""
+
+    def __init__(self, function: Callable[..., Any], parameters: list[nn.Parameter]) -> None:
+        super().__init__()
+        self.function = function
+        for number, parameter in enumerate(parameters):
+            self.register_parameter(f"p{number}", parameter)
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.function(*inputs)
+
+
+class _Replay:
+    """A recording without gradients. Results are copies."""
+
+    def __init__(self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
+        with torch.inference_mode(False):
+            self._record(function, tuple(i.detach().clone() for i in inputs))
+
+    def _record(self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
+        self.inputs = inputs
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.no_grad(), torch.cuda.stream(side):
+            for _ in range(2):
+                function(*self.inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.no_grad(), torch.cuda.graph(self.graph):
+            self.outputs = function(*self.inputs)
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        for kept, new in zip(self.inputs, inputs):
+            kept.copy_(new)
+        self.graph.replay()
+        if isinstance(self.outputs, torch.Tensor):
+            return self.outputs.clone()
+        return tuple(output.clone() for output in self.outputs)

@@ -1,0 +1,202 @@
+"""Each kernel against its plain twin: on the processor through a C++ compiler, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from ag3d.config import Network
+from ag3d.model.body import label as labels
+from ag3d.model.deformer import deformer as deformer_module
+from ag3d.model.generator import Generator
+from ag3d.model.kernels import compiler, field, images
+from ag3d.model.networks.activation import activate_
+from ag3d.model.networks.decoder import Decoder
+from ag3d.model.networks.filters import downsample, filter2d, upsample
+from ag3d.model.rendering import field as plain_field
+from ag3d.model.rendering import planes
+from tests.model.kernels.compiled import on_the_processor
+
+SMALL = Network(
+    image_resolution=32, plane_resolution=32, channel_base=512, channel_max=16, z_dim=16, w_dim=16, samples=8, samples_fine=8, decoder_hidden=16, face_fraction=4
+)  # fmt: skip
+WHERE = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=WHERE)
+def device(request, monkeypatch) -> torch.device:
+    """Where the kernels run."""
+    if request.param == "cpu":
+        on_the_processor(monkeypatch)
+    elif not compiler.available():
+        pytest.skip("no CUDA device, or no cuda-core")
+    return torch.device(request.param)
+
+
+def plainly(patch: pytest.MonkeyPatch) -> None:
+    for module in (deformer_module, plain_field, images):
+        patch.setattr(module, "fast", lambda tensor: False)
+
+
+def people(number: int) -> torch.Tensor:
+    g = torch.Generator().manual_seed(3)
+    pose = 0.3 * torch.randn(number, 69, generator=g)
+    orient = torch.tensor([[torch.pi, 0.0, 0.0]]).expand(number, 3)
+    return labels.pack(
+        torch.tensor([[0.0, 0.15, 0.0]]).expand(number, 3), orient, pose, torch.randn(number, 10, generator=g)
+    )
+
+
+def test_the_search_finds_what_the_plain_one_finds(device, tiny_body, monkeypatch):
+    torch.manual_seed(0)
+    generator = Generator(SMALL, tiny_body).to(device)
+    label = people(2).to(device)
+    vertices = generator.deformer.pose(label).output.vertices
+    chosen = torch.randint(vertices.shape[1], (2, 3000), device=device)
+    points = vertices.gather(1, chosen[..., None].expand(-1, -1, 3)) + 0.04 * torch.randn(2, 3000, 3, device=device)
+    tri = planes.table(torch.randn(2, 3, 32, 32, 32, device=device))
+
+    def search():
+        posed = generator.deformer.pose(label)
+        return generator.renderer.find(points, posed, tri, generator.decoder, generator.deformer)
+
+    fast, value = search()
+    plainly(monkeypatch)
+    plain, expected = search()
+    both = sorted(set(fast.flat.tolist()) & set(plain.flat.tolist()))
+    assert len(both) > 0.99 * max(len(fast.flat), len(plain.flat))
+    mine = {place: k for k, place in enumerate(fast.flat.tolist())}
+    theirs = {place: k for k, place in enumerate(plain.flat.tolist())}
+    a, b = [mine[place] for place in both], [theirs[place] for place in both]
+    same = (fast.points[a] - plain.points[b]).norm(dim=1) < 2e-3
+    assert same.float().mean() > 0.99  # elsewhere another root of almost the same value was found
+    assert (value[a] - expected[b])[same].abs().max() < 0.02
+    assert (value[a] - expected[b]).abs().mean() < 1e-3
+
+
+def test_the_body_around_canonical_points(device, tiny_body, monkeypatch):
+    torch.manual_seed(0)
+    deformer = Generator(SMALL, tiny_body).to(device).deformer
+    points = deformer.vertices[torch.randint(len(deformer.vertices), (500,), device=device)]
+    points = points + 0.2 * torch.randn(500, 3, device=device)
+    gradient, image = torch.randn(500, 3, device=device), torch.arange(500, device=device) % 2
+    posed = deformer.pose(people(2).to(device))
+    found = (*deformer.body_distance(points), deformer.carry_gradient(gradient, points, posed, image))
+    plainly(monkeypatch)
+    expected = (*deformer.body_distance(points), deformer.carry_gradient(gradient, points, posed, image))
+    for mine, theirs in zip(found, expected):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("color", "gradient"), [(True, True), (False, False), (True, False), (False, True)])
+def test_the_field_and_its_gradients(device, monkeypatch, color, gradient):
+    monkeypatch.setattr(field, "_CHUNK", 150)
+    torch.manual_seed(0)
+    tri = torch.randn(2, 3, 8, 16, 16, device=device, requires_grad=True)
+    decoder = Decoder(8, 16, 8).to(device)
+    points = torch.rand(400, 3, device=device) * 2.4 - 1.2
+    image = torch.randint(0, 2, (400,), device=device)
+    tensors = [tri, *decoder.parameters()]
+
+    def run():
+        found = plain_field.residual(planes.table(tri), points, image, decoder, color, gradient)
+        g = torch.Generator().manual_seed(1)
+        weights = [torch.randn(value.shape, generator=g).to(device) for value in found]
+        loss = sum((w * v).sum() for w, v in zip(weights, found))
+        return [*found, *torch.autograd.grad(loss, tensors)]
+
+    fast = run()
+    plainly(monkeypatch)
+    for mine, theirs in zip(fast, run()):
+        assert mine.shape == theirs.shape
+        assert_close(mine, theirs, rtol=1e-3, atol=1e-3 * float(theirs.detach().abs().amax()) if theirs.numel() else 0)
+
+
+def test_pictures_and_their_gradients(device, tiny_body, monkeypatch):
+    torch.manual_seed(0)
+    generator = Generator(SMALL, tiny_body).to(device)
+    ws = generator.mapping(torch.randn(2, 16, device=device)).detach()
+    label = people(2).to(device)
+
+    def run():
+        generator.zero_grad()
+        out = generator.synthesis(ws, label)
+        (out["image"].mean() + out["image_normal"].square().mean() + out["gradient"].norm(dim=1).mean()).backward()
+        weight = generator.backbone.synthesis.b32.torgb.weight.grad
+        return out, torch.cat([weight.flatten(), generator.decoder.net[0].weight.grad.flatten()])
+
+    fast, gradient = run()
+    plainly(monkeypatch)
+    plain, expected = run()
+    for name in ("image", "image_raw", "image_normal", "opacity"):
+        assert (fast[name] - plain[name]).abs().mean() < 1e-2, name
+    assert (gradient - expected).norm() < 0.05 * expected.norm()
+
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize(
+    "resample", [upsample, downsample, lambda x: filter2d(x, pad=2), lambda x: filter2d(x, pad=1, gain=4)]
+)
+def test_the_filter_and_its_gradients(device, monkeypatch, resample, channels, layout):
+    x = torch.randn(2, channels, 10, 12, device=device).to(memory_format=layout).requires_grad_()
+    weight = None
+
+    def run():
+        nonlocal weight
+        out = resample(x)
+        weight = torch.randn_like(out) if weight is None else weight
+        (first,) = torch.autograd.grad((out**2 * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        return out, first, second
+
+    fast = run()
+    plainly(monkeypatch)
+    for mine, theirs in zip(fast, run()):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("clamp", [0.0, 1.5])
+def test_the_activation_and_its_gradients(device, monkeypatch, clamp, layout):
+    x = 2 * torch.randn(2, 3, 5, 6, device=device).to(memory_format=layout).requires_grad_()
+    weight = torch.randn_like(x)
+
+    def run():
+        out = activate_(x * 1.0, "lrelu", clamp)
+        (first,) = torch.autograd.grad((out**3 * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        return out, first, second
+
+    fast = run()
+    plainly(monkeypatch)
+    for mine, theirs in zip(fast, run()):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+def test_half_precision_of_the_image_kernels(dtype, tolerance):
+    if not compiler.available():
+        pytest.skip("no CUDA device, or no cuda-core")
+    x = torch.randn(2, 16, 9, 9, device="cuda").to(memory_format=torch.channels_last)
+    for run in (upsample, downsample, lambda t: activate_(t * 1.0, "lrelu", 1.0)):
+        assert_close(run(x.to(dtype)).float(), run(x), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2"])
+def test_kernels_compile_without_a_gpu(name, arch):
+    pytest.importorskip("cuda.core")
+    sizes = {"CHANNELS": 32, "COLORS": 32, "HIDDEN": 64, "VEC": 4, "TYPE": int(name[-1]) if name[-1].isdigit() else 0}
+    try:
+        code = compiler.compile_cubin(name.rstrip("012"), arch, tuple(sizes.items())).code
+    except Exception as problem:
+        if "nvrtc" in str(problem).lower() and "not" in str(problem).lower():
+            pytest.skip(f"no NVRTC here: {problem}")
+        raise
+    assert code[:4] == b"\x7fELF"
