@@ -120,7 +120,9 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.photos", __doc__)
     parser.add_argument("--input", required=True, help="folder of photographs, searched with its sub-folders")
     parser.add_argument("--shard", type=int, required=True, help="number of the shard to list, from 0")
-    parser.add_argument("--listing", type=Path, help="a kept listing of this shard, instead of listing the folder (.parquet)")
+    parser.add_argument(
+        "--listing", type=Path, help="a kept listing of this shard, instead of listing the folder (.parquet)"
+    )
     parser.add_argument("--output", type=Path, required=True, help="manifest to write (.parquet)")
     add_options(parser, Photos)
     args = parser.parse_args()
