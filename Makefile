@@ -25,7 +25,7 @@ setup: .venv/.ready
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 	$(PIP) --no-deps --require-hashes -r envs/requirements.txt
 	@! $(BIN)/python -c '$(NEEDS_CUDA)' || $(PIP) --no-deps --require-hashes -r envs/requirements-cuda.txt
-	$(PIP) --no-deps --editable .
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready envs/requirements-dev.txt
