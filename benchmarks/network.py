@@ -108,11 +108,11 @@ def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor, p
     apply(precision, generator)
     generator.record()
     times = []
-    for index in range(12):
+    for index in range(40):
         z = torch.randn(1, network.z_dim, device=clock.device)
         label = poses[index % len(poses)][None].to(clock.device)
         times.append(clock.seconds(lambda: generator(z, label, noise_mode="const", deterministic=True)))  # noqa: B023
-    return {f"infer_{network.image_resolution}_b1_ms": 1000 * statistics.median(times[3:])}
+    return {f"infer_{network.image_resolution}_b1_ms": 1000 * statistics.median(times[15:])}
 
 
 def main() -> None:

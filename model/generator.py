@@ -39,7 +39,9 @@ class Generator(nn.Module):
         self._recorded = {
             mode: Recorded(functools.partial(self.backbone.synthesis, noise_mode=mode), self.backbone.synthesis)
             for mode in ("random", "const", "none")
-        } | {"superresolution": Recorded(self.superresolution, self.superresolution)}
+        }
+        self._recorded["superresolution"] = Recorded(self.superresolution, self.superresolution)
+        self._recorded["mapping"] = Recorded(self._mapping, self.backbone.mapping)
 
     def record(self) -> Generator:
         """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on."""
@@ -58,6 +60,11 @@ class Generator(nn.Module):
 
     def mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
         """z [B,z_dim] to ws [B,num_ws,w_dim]. The pose is no condition of the style."""
+        if truncation == 1 and not update_average and not torch.is_grad_enabled():
+            return self._recorded["mapping"](z)
+        return self._mapping(z, truncation, update_average)
+
+    def _mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
         condition = torch.zeros(len(z), labels.LENGTH, device=z.device)
         return self.backbone.mapping(z, condition, truncation, update_average)
 

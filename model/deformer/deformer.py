@@ -58,7 +58,7 @@ class Deformer(nn.Module):
             built.weights.shape[3],
         )
         chosen = torch.arange(0, len(built.vertices), max(1, len(built.vertices) // START_VERTICES))
-        parts = parts_of(body.weights[chosen].cpu())
+        parts = parts_of(body.weights.cpu(), built.vertices.cpu(), body.faces.cpu())[chosen]
         chosen, parts = chosen[parts.argsort(stable=True)], parts.sort().values
         for name, value in {
             "vertices": built.vertices,

@@ -14,15 +14,21 @@ from ag3d.model.deformer.search import Search
 BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
 _CUDA_PAIRS = 1 << 29  # distances at once
-# Trunk and head, left arm, right arm, left leg, right leg: a point may belong to several that touch.
-_JOINTS_OF_PART = {
-    0: (0, 3, 6, 9, 12, 13, 14, 15),
-    1: (16, 18, 20, 22),
-    2: (17, 19, 21, 23),
-    3: (1, 4, 7, 10),
-    4: (2, 5, 8, 11),
-}
-PARTS = len(_JOINTS_OF_PART)
+# Where the search starts: from the nearest vertex of each of these parts, given by their joints. Where skin folds on
+# itself, at shoulders and hips, both sides of the fold are near: an axis splits a part by the sign of its normals there.
+_PARTS: tuple[tuple[tuple[int, ...], int | None], ...] = (
+    ((0, 3, 6, 9), 2),  # trunk
+    ((12, 15), None),  # neck and head
+    ((13, 16), 1),  # left collar and upper arm
+    ((14, 17), 1),
+    ((18, 20, 22), None),  # left forearm
+    ((19, 21, 23), None),
+    ((1,), 0),  # left thigh
+    ((2,), 0),
+    ((4, 7, 10), None),  # left shin
+    ((5, 8, 11), None),
+)
+PARTS = sum(1 if axis is None else 2 for _, axis in _PARTS)
 
 
 class Candidates(NamedTuple):
@@ -50,12 +56,22 @@ def gate(points: torch.Tensor, surface: torch.Tensor, distance: float) -> tuple[
     return close[inside], nearest[inside]
 
 
-def parts_of(weights: torch.Tensor) -> torch.Tensor:
-    """The part of the body that each vertex belongs to, by its strongest bone: weights [V,24] to [V]."""
-    of_joint = torch.zeros(24, dtype=torch.long, device=weights.device)
-    for part, joints in _JOINTS_OF_PART.items():
-        of_joint[list(joints)] = part
-    return of_joint[weights.argmax(1)]
+def parts_of(weights: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """The part that each vertex [V,3] belongs to [V], by its strongest bone (weights [V,24]) and its normal."""
+    corners = vertices[faces]
+    across = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = torch.zeros_like(vertices).index_add(0, faces.flatten(), across.repeat_interleave(3, 0))
+    strongest = weights.argmax(1)
+    found = torch.zeros(len(weights), dtype=torch.long, device=weights.device)
+    number = 0
+    for joints, axis in _PARTS:
+        own = torch.isin(strongest, torch.tensor(joints, device=weights.device))
+        found[own] = number
+        if axis is not None:
+            number += 1
+            found[own & (normals[:, axis] < 0)] = number
+        number += 1
+    return found
 
 
 def from_bones(

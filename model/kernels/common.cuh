@@ -39,8 +39,7 @@ DEVICE void add_four(float* place, float a, float b, float c, float d)
 #endif
 
 #define NONE 65535       // no vertex of this part is near
-#define PARTS 5          // of the body; see starts.py
-#define PART_SLOTS 8     // kept per cell, so that a cell is one aligned load
+#define PART_SLOTS 16    // kept per cell, so that cells are aligned; PARTS of starts.py are used
 
 // A voxel grid around the canonical body: box holds its centre and its scale, as Box.center and Box.scale.
 struct Corner8 { int index[8]; float weight[8]; float fraction[3]; bool free[3]; };
@@ -134,5 +133,22 @@ DEVICE float texel_along_v(const Look& l, int plane, int k, int side)
 #define U_AXIS(plane) ((plane) == 2 ? 2 : 0)
 #define V_AXIS(plane) ((plane) == 1 ? 2 : 1)
 
-DEVICE float softplus(float x) { return x > 20.f ? x : log1pf(expf(x)); }
-DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
+#ifdef HOST
+#define FAST_EXP expf
+#define FAST_LOG logf
+#else
+#define FAST_EXP __expf
+#define FAST_LOG __logf
+#endif
+DEVICE float sigmoid(float x)
+{
+    const float e = FAST_EXP(-fabsf(x));
+    return (x < 0.f ? e : 1.f) / (1.f + e);
+}
+// Both in one go: softplus(x) = max(x, 0) + log(1 + exp(-|x|)).
+DEVICE void softplus_sigmoid(float x, float* soft, float* share)
+{
+    const float e = FAST_EXP(-fabsf(x));
+    *soft = fmaxf(x, 0.f) + FAST_LOG(1.f + e);
+    *share = (x < 0.f ? e : 1.f) / (1.f + e);
+}

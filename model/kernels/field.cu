@@ -32,11 +32,12 @@ KERNEL field_forward(int n, const float* points, const long* image, const float*
         const float *row = w1 + j * CHANNELS, *column = w_color + j * COLORS;
         float h = b1[j];
         UNROLL for (int c = 0; c < CHANNELS; ++c) h += row[c] * f[c];
-        const float a = softplus(h);
+        float a, share;
+        softplus_sigmoid(h, &a, &share);
         signed_value += w_value[j] * a;
         if (color) { UNROLL for (int k = 0; k < COLORS; ++k) out[k] += column[k] * a; }
         if (slope) {
-            const float t = sigmoid(h) * w_value[j];
+            const float t = share * w_value[j];
             UNROLL for (int c = 0; c < CHANNELS; ++c) u[c] += t * row[c];
         }
     }
@@ -111,9 +112,10 @@ KERNEL field_backward(int n, const float* points, const long* image, const float
         float h = b1[j], d_a = w_value[j] * d_out[0];
         UNROLL for (int c = 0; c < CHANNELS; ++c) h += row[c] * f[c];
         UNROLL for (int k = 0; k < COLORS; ++k) d_a += column[k] * d_out[1 + k];
-        const float s = sigmoid(h);
+        float a, s;
+        softplus_sigmoid(h, &a, &s);
         float d_h = d_a * s;
-        activations[(long)j * n + item] = softplus(h);
+        activations[(long)j * n + item] = a;
         if (by_slope) {
             float d_t = 0.f;
             UNROLL for (int c = 0; c < CHANNELS; ++c) d_t += row[c] * q[c];

@@ -37,35 +37,49 @@ struct Several { T v[VEC]; };
 struct __align__(sizeof(T) * VEC) Several { T v[VEC]; };
 #endif
 
-// up - 1 zeros after each pixel, `pad` zeros before the first, correlation with [1,3,3,1]/8 both ways times `gain`, every
-// down-th pixel. in: [B,C,H,W], out: [B,C,h,w], with strides (b, c, y, x). With VEC > 1 channels lie side by side.
-KERNEL fir(long items, const T* in, T* out, int channels, int H, int W, int h, int w, int up, int down, int pad, float gain,
+// UP - 1 zeros after each pixel, `pad` zeros before the first, correlation with [1,3,3,1]/8 both ways times `gain`, every
+// DOWN-th pixel. in: [B,C,H,W], out: [B,C,h,w], with strides (b, c, y, x). With VEC > 1 channels lie side by side.
+// A thread makes RUN neighbouring pixels of a row, so that it reads most of the input once.
+#define RUN 4
+#define SPAN ((RUN - 1) * DOWN + 4)
+KERNEL fir(long items, const T* in, T* out, int channels, int H, int W, int h, int w, int pad, float gain,
            long ib, long ic, long iy, long ix, long ob, long oc, long oy, long ox, int channels_first)
 {
     const long item = ITEM;
     if (item >= items) return;
-    const int groups = channels / VEC;
+    const int groups = channels / VEC, runs = (w + RUN - 1) / RUN;
     long rest = item;
     int c, x, y;
-    if (channels_first) { x = rest % w; rest /= w; y = rest % h; rest /= h; c = rest % groups; rest /= groups; }
-    else { c = rest % groups; rest /= groups; x = rest % w; rest /= w; y = rest % h; rest /= h; }
+    if (channels_first) { x = rest % runs; rest /= runs; y = rest % h; rest /= h; c = rest % groups; rest /= groups; }
+    else { c = rest % groups; rest /= groups; x = rest % runs; rest /= runs; y = rest % h; rest /= h; }
+    x *= RUN;
     const T* source = in + rest * ib + (long)c * VEC * ic;
     const float taps[4] = {0.125f, 0.375f, 0.375f, 0.125f};
-    float sum[VEC];
-    UNROLL for (int k = 0; k < VEC; ++k) sum[k] = 0.f;
-    UNROLL for (int i = 0; i < 4; ++i) {
-        const int Y = y * down + i - pad;
-        if (Y < 0 || Y >= H * up || Y % up) continue;
-        UNROLL for (int j = 0; j < 4; ++j) {
-            const int X = x * down + j - pad;
-            if (X < 0 || X >= W * up || X % up) continue;
-            const Several found = *(const Several*)(source + (Y / up) * iy + (X / up) * ix);
-            UNROLL for (int k = 0; k < VEC; ++k) sum[k] += taps[i] * taps[j] * number(found.v[k]);
+    float sum[RUN][VEC];
+    UNROLL for (int r = 0; r < RUN; ++r) UNROLL for (int k = 0; k < VEC; ++k) sum[r][k] = 0.f;
+    const int X0 = x * DOWN - pad, Y0 = y * DOWN - pad;
+    UNROLL for (int s = 0; s < SPAN; ++s) {
+        const int X = X0 + s;
+        if (X < 0 || X >= W * UP || (UP > 1 && X % UP)) continue;
+        float column[VEC];
+        UNROLL for (int k = 0; k < VEC; ++k) column[k] = 0.f;
+        UNROLL for (int i = 0; i < 4; ++i) {
+            const int Y = Y0 + i;
+            if (Y < 0 || Y >= H * UP || (UP > 1 && Y % UP)) continue;
+            const Several found = *(const Several*)(source + (Y / UP) * iy + (X / UP) * ix);
+            UNROLL for (int k = 0; k < VEC; ++k) column[k] += taps[i] * number(found.v[k]);
+        }
+        UNROLL for (int r = 0; r < RUN; ++r) {
+            const int j = s - r * DOWN;
+            if (j >= 0 && j < 4) { UNROLL for (int k = 0; k < VEC; ++k) sum[r][k] += taps[j] * column[k]; }
         }
     }
-    Several result;
-    UNROLL for (int k = 0; k < VEC; ++k) result.v[k] = rounded(sum[k] * gain);
-    *(Several*)(out + rest * ob + (long)c * VEC * oc + y * oy + x * ox) = result;
+    UNROLL for (int r = 0; r < RUN; ++r) {
+        if (x + r >= w) break;
+        Several result;
+        UNROLL for (int k = 0; k < VEC; ++k) result.v[k] = rounded(sum[r][k] * gain);
+        *(Several*)(out + rest * ob + (long)c * VEC * oc + y * oy + (x + r) * ox) = result;
+    }
 }
 
 // Leaky ReLU, then ±clamp (clamp ≤ 0: none), in place.

@@ -8,6 +8,8 @@ import torch
 from ag3d.model.kernels import compiler
 from ag3d.model.kernels.compiler import launch
 
+_RUN = 4  # pixels a thread of the filter makes
+_OTHER = {"UP": 1, "DOWN": 1}  # for the kernels that do not resample
 _TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
@@ -24,12 +26,12 @@ def fir(images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int
     out = torch.empty((batch, channels, *size), dtype=images.dtype, device=images.device, memory_format=layout)
     vector = beside and channels % 4 == 0 and all(step % 4 == 0 for step in images.stride()[2:] + images.stride()[:1])
     vec = 4 if vector and images.data_ptr() % 16 == 0 else 1
-    items = out.numel() // vec
+    items = out.numel() // size[1] * -(-size[1] // _RUN) // vec
     strides = [np.int64(step) for step in (*images.stride(), *out.stride())]
     launch(
         "images", "fir", items, images.device,
-        np.int64(items), images, out, channels, height, width, *size, up, down, pad, float(gain), *strides,
-        int(not beside), TYPE=_TYPES[images.dtype], VEC=vec,
+        np.int64(items), images, out, channels, height, width, *size, pad, float(gain), *strides,
+        int(not beside), TYPE=_TYPES[images.dtype], VEC=vec, UP=up, DOWN=down,
     )  # fmt: skip
     return out
 
@@ -39,7 +41,7 @@ def activate_(x: torch.Tensor, slope: float, clamp: float) -> None:
     items, vec = _groups(x)
     launch(
         "images", "activate", items, x.device,
-        np.int64(items), x, float(slope), float(clamp), TYPE=_TYPES[x.dtype], VEC=vec,
+        np.int64(items), x, float(slope), float(clamp), TYPE=_TYPES[x.dtype], VEC=vec, **_OTHER,
     )  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def derivative(gradient: torch.Tensor, result: torch.Tensor, slope: float, clamp
     launch(
         "images", "derivative", items, gradient.device,
         np.int64(items), gradient, result, out, float(slope), float(clamp),
-        TYPE=_TYPES[gradient.dtype], VEC=vec,
+        TYPE=_TYPES[gradient.dtype], VEC=vec, **_OTHER,
     )  # fmt: skip
     return out
 

@@ -40,21 +40,21 @@ DEVICE long cell_of(const float* p, const float* b, int image, int w, int h, int
 
 // points: [B·N,3]; near: [B·N], one bit for each part whose vertex is within `reach`.
 KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* points, const float4* vertices, int count,
-                  const float* bounds, const uint16_t* cells, float reach, uint8_t* near)
+                  const float* bounds, const uint16_t* cells, float reach, uint16_t* near)
 {
     const long item = ITEM;
     if (item >= total) return;
     const int image = (int)(item / per_image);
     const float* p = points + 3 * item;
     const long cell = cell_of(p, bounds + 6 * image, image, w, h, d);
-    uint8_t bits = 0;
+    uint16_t bits = 0;
     if (cell >= 0) {
         for (int part = 0; part < PARTS; ++part) {
             const int k = cells[cell * PART_SLOTS + part];
             if (k == NONE) continue;
             const float4 v = vertices[(long)image * count + k];
             const float dx = v.x - p[0], dy = v.y - p[1], dz = v.z - p[2];
-            if (dx * dx + dy * dy + dz * dz < reach * reach) bits |= (uint8_t)(1 << part);
+            if (dx * dx + dy * dy + dz * dz < reach * reach) bits |= (uint16_t)(1 << part);
         }
     }
     near[item] = bits;
@@ -72,7 +72,7 @@ DEVICE bool solve(float* x, float* inverse, const float* target, const float* ta
     blend(m, x, table, box, w, h, d);
     UNROLL for (int r = 0; r < 3; ++r)
         residual[r] = m[4 * r] * x[0] + m[4 * r + 1] * x[1] + m[4 * r + 2] * x[2] + m[4 * r + 3] - target[r];
-    for (int iteration = 0; iteration < 10; ++iteration) {
+    for (int iteration = 0; iteration < 15; ++iteration) {
         float step[3], next[3], change[3], left[3], back[3];
         times(step, inverse, residual);
         UNROLL for (int r = 0; r < 3; ++r) { step[r] = -step[r]; x[r] += step[r]; }
@@ -119,7 +119,9 @@ DEVICE float residual_at(const float* p, float to_planes, int image, const float
     for (int j = 0; j < HIDDEN; ++j) {
         float before = b1[j];
         UNROLL for (int c = 0; c < CHANNELS; ++c) before += w1[j * CHANNELS + c] * f[c];
-        value += w2[j] * softplus(before);
+        float soft, share;
+        softplus_sigmoid(before, &soft, &share);
+        value += w2[j] * soft;
     }
     return value;
 }
@@ -127,7 +129,7 @@ DEVICE float residual_at(const float* p, float to_planes, int image, const float
 // The best root of each chosen point. flat: [n], places among the points; roots: [n,3]; values: [n], the signed value, or
 // `empty` where there is no root. backward: [B,S,12], of each vertex the inverse of its transform's linear part, and the
 // translation. decoder: w1 [HIDDEN,CHANNELS], b1 [HIDDEN], the first row of w2 [HIDDEN], b2 [1], one after the other.
-KERNEL best_roots(int n, const long* flat, int per_image, const float* points, const uint8_t* near,
+KERNEL best_roots(int n, const long* flat, int per_image, const float* points, const uint16_t* near,
                   int gw, int gh, int gd, const uint16_t* cells, const float* bounds, int count, const float* backward,
                   int w, int h, int d, const float* tables, const float* box,
                   int dw, int dh, int dd, const float* distance, const float* rows, int side, float to_planes,

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from ag3d.model.deformer.grid import Box
+from ag3d.model.deformer.starts import PARTS
 from ag3d.model.kernels.compiler import launch
 
 CELLS = (32, 64, 64)  # of the grid around a posed body: z, y, x
-_PART_SLOTS = 8
-_OTHER = {"CHANNELS": 4, "HIDDEN": 1}  # for the kernels that do not look at the field
+_PART_SLOTS = 16
+_OTHER = {"CHANNELS": 4, "HIDDEN": 1, "PARTS": PARTS}  # for the kernels that do not look at the field
 
 
 class Nearby(NamedTuple):
@@ -25,12 +26,12 @@ class Nearby(NamedTuple):
 
     vertices: torch.Tensor  # [B,S,4], by part; the last number is unused
     bounds: torch.Tensor  # [B,6], low corner and size of a cell
-    cells: torch.Tensor  # [B,*CELLS,8] uint16
+    cells: torch.Tensor  # [B,*CELLS,16] uint16
     backward: torch.Tensor  # [B,S,12], the inverse of each vertex's linear transform, and its translation
 
 
 def nearby(vertices: torch.Tensor, blended: torch.Tensor, first: torch.Tensor, reach: float) -> Nearby:
-    """Of vertices [B,S,3], sorted by part, with their transforms [B,S,3,4]; part p begins at first[p] (int32 [6])."""
+    """Of vertices [B,S,3], sorted by part, with their transforms [B,S,3,4]; part p begins at first[p] (int32 [PARTS+1])."""
     batch, count, _ = vertices.shape
     low, high = vertices.amin(1) - reach, vertices.amax(1) + reach
     sizes = (high - low) / _cells(low.device)
@@ -61,9 +62,9 @@ def inverse(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def near_parts(points: torch.Tensor, around: Nearby, reach: float) -> torch.Tensor:
-    """Points [B,N,3] to [B·N] uint8: a bit for each part of the body that is within `reach`."""
+    """Points [B,N,3] to [B·N] int16: a bit for each part of the body that is within `reach`."""
     batch, per_image, _ = points.shape
-    near = torch.empty(batch * per_image, dtype=torch.uint8, device=points.device)
+    near = torch.empty(batch * per_image, dtype=torch.int16, device=points.device)
     d, h, w = CELLS
     launch(
         "search", "near_parts", len(near), points.device,
@@ -99,7 +100,7 @@ def best_roots(
         "search", "best_roots", len(flat), points.device,
         len(flat), flat, points.shape[1], points, near, gw, gh, gd, around.cells, around.bounds,
         around.vertices.shape[1], around.backward, w, h, d, tables, box, dw, dh, dd, distance, rows, side, 1 / half,
-        packed, float(empty), roots, values, CHANNELS=w1.shape[1], HIDDEN=len(w1),
+        packed, float(empty), roots, values, CHANNELS=w1.shape[1], HIDDEN=len(w1), PARTS=PARTS,
     )  # fmt: skip
     return roots, values
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ag3d.model.kernels import march as kernel
+from ag3d.model.kernels.compiler import fast
+from ag3d.model.rendering import marcher
+
 
 def rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Origins and unit directions [B,R·R,3] through the pixel centres, row by row.
@@ -61,3 +65,19 @@ def importance(depths: torch.Tensor, weights: torch.Tensor, samples: int, determ
     span = torch.where(span < 1e-5, torch.ones_like(span), span)
     first, second = bins.gather(1, below), bins.gather(1, above)
     return first + (u - low) / span * (second - first)
+
+
+@torch.no_grad()
+def resample(
+    coarse: torch.Tensor, density: torch.Tensor, samples: int, deterministic: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where the second pass looks: coarse depths and their density [n,S].
+
+    Returns its depths [n,samples]; all depths sorted [n,S+samples]; and the place there of the coarse, then of the new ones.
+    """
+    if fast(coarse) and coarse.shape[1] > 3:
+        return kernel.resample(coarse.contiguous(), density.contiguous(), samples, deterministic)
+    fine = importance(coarse, marcher.weights(density, coarse), samples, deterministic)
+    depths, order = torch.sort(torch.cat([coarse, fine], dim=1), dim=1)
+    places = torch.arange(depths.shape[1], device=order.device).expand_as(order)
+    return fine, depths, torch.empty_like(order).scatter_(1, order, places)

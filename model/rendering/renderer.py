@@ -19,7 +19,7 @@ from ag3d.model.networks.decoder import Decoder
 from ag3d.model.rendering import marcher
 from ag3d.model.rendering.field import residual
 from ag3d.model.rendering.planes import Table, table
-from ag3d.model.rendering.rays import importance, rays, stratified
+from ag3d.model.rendering.rays import rays, resample, stratified
 
 EMPTY = -100.0  # the signed value of samples without a root
 
@@ -150,13 +150,9 @@ class Renderer(nn.Module):
             coarse = coarse.reshape(-1, count)
             density = torch.zeros(coarse.numel(), device=label.device)
             density[ray * count + column] = self.density(value)
-            seen = marcher.weights(density.view(-1, count), coarse)
-            fine = importance(coarse, seen, fine_count, deterministic)
+            fine, depths, rank = resample(coarse, density.view(-1, count), fine_count, deterministic)
             second, _ = locate(place(origins, directions, fine.view(batch, shown, -1)))
-
-            depths, order = torch.sort(torch.cat([coarse, fine], dim=1), dim=1)
             total = count + fine_count
-            rank = torch.empty_like(order).scatter_(1, order, torch.arange(total, device=order.device).expand_as(order))
             column = torch.cat([column, second.flat % fine_count + count])
             ray = torch.cat([ray, second.flat // fine_count])
             slot = ray * total + rank.view(-1)[ray * total + column]  # place among the sorted samples
@@ -225,8 +221,8 @@ class Renderer(nn.Module):
         if posed is not None:
             gradient = deformer.carry_gradient(gradient, points, posed, image)
             if self.settings.departures.body_bounds:  # cameras may look anywhere
-                gradient = torch.einsum("nrc,nr->nc", parts.cam2world[image, :3, :3], gradient)
-        return F.normalize(gradient * gradient.new_tensor([-1.0, 1.0, 1.0]), dim=1, eps=1e-12)
+                gradient = (parts.cam2world[:, :3, :3][image] * gradient[:, :, None]).sum(1)
+        return F.normalize(torch.cat([-gradient[:, :1], gradient[:, 1:]], dim=1), dim=1, eps=1e-12)
 
 
 def _rays_with(ray: torch.Tensor, batch: int, per_image: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,11 +11,11 @@ SPREAD = 0.05  # metres, of the points around the body's surface
 SCALE = 0.05  # metres: a residual that counts as one
 
 
-def residual(generator: Generator, ws: torch.Tensor) -> torch.Tensor:
+def residual(generator: Generator, ws: torch.Tensor, planes: torch.Tensor | None = None) -> torch.Tensor:
     """Mean of (residual / 0.05 m)² at random points around the canonical body's vertices."""
     vertices = generator.deformer.vertices
     chosen = torch.randint(len(vertices), (len(ws), POINTS), device=ws.device)
     points = vertices[chosen] + SPREAD * torch.randn(len(ws), POINTS, 3, device=ws.device)
     distance, _ = generator.deformer.body_distance(points.reshape(-1, 3))
-    signed = generator.field(points, ws, shown=False)["sdf"]
+    signed = generator.field(points, ws, planes=planes, shown=False)["sdf"]
     return ((signed - distance.view_as(signed)) / SCALE).square().mean()

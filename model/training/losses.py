@@ -106,9 +106,11 @@ def density_points(batch: int, points: int, jitter: float, device: torch.device)
     return torch.cat([first, first + torch.randn_like(first) * jitter], dim=1)
 
 
-def density_variation(generator: Generator, ws: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+def density_variation(
+    generator: Generator, ws: torch.Tensor, points: torch.Tensor, planes: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean difference of the density at neighbouring points, as `density_points` gives them."""
-    density = generator.field(points, ws, shown=False)["density"]
+    density = generator.field(points, ws, planes=planes, shown=False)["density"]
     first, second = density.chunk(2, dim=1)
     return (first - second).abs().mean()
 

@@ -59,7 +59,8 @@ class Trainer:
         self.augment = Controller(settings)
         self.averages = Averages()
         self.steps = 0
-        self._recorded: dict[tuple, Recorded] = {}
+        self._recorded: dict[Any, Recorded] = {}
+        self._reached: list[bool] = []  # which of the discriminators' parameters the R1 penalty depends on
         # A recording's gradients are overwritten by its next replay: one chunk a step.
         self._record = device.type == "cuda" and len(self.processes.chunks(settings.batch, micro_batch)) == 1
         if self._record:
@@ -117,15 +118,16 @@ class Trainer:
         for chunk in self._chunks("density"):
             ws = self._styles("density", z, chunk)
             points = losses.density_points(len(chunk), DENSITY_POINTS, DENSITY_JITTER, self.device)
-            variation = losses.density_variation(self.G, ws, points)
+            planes = self.G.planes(ws)
+            variation = losses.density_variation(self.G, ws, points, planes)
             self.averages.add("loss/density", variation)
             loss = settings.density * variation
             if settings.minimal_surface > 0:
-                surface = losses.minimal_surface(self.G.field(points, ws, shown=False)["sdf"])
+                surface = losses.minimal_surface(self.G.field(points, ws, planes=planes, shown=False)["sdf"])
                 self.averages.add("loss/minimal_surface", surface)
                 loss = loss + settings.minimal_surface * surface
             if settings.body_prior > 0:
-                prior = body_prior.residual(self.G, ws)
+                prior = body_prior.residual(self.G, ws, planes)
                 self.averages.add("loss/body_prior", prior)
                 loss = loss + settings.body_prior * prior
             if loss.requires_grad:  # not with a frozen field
@@ -154,16 +156,49 @@ class Trainer:
         self._end(self.D, self.adam_d)
 
     def _r1_phase(self, batch: Batch, sigma: float) -> None:
-        settings = self.settings
         self._begin(self.D, self.adam_d)
         changes = self._changes("R1")
         for chunk in self._chunks("R1"):
             real, label = self._real(batch, chunk, sigma, changes)
-            real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
-            penalty = losses.r1_penalty(self._logit(self.D(real, label)), real)
+            if self._record:
+                penalty = self._recorded_r1(real, label)
+            else:
+                penalty = self._r1(real, label)
+                (penalty.sum() * self._r1_weight).backward()
             self.averages.add("loss/R1", penalty)
-            (penalty.sum() / settings.batch * (settings.gamma / 2 * settings.r1_interval)).backward()
         self._end(self.D, self.adam_d)
+
+    @property
+    def _r1_weight(self) -> float:
+        settings = self.settings
+        return settings.gamma / 2 * settings.r1_interval / settings.batch
+
+    def _r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
+        real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
+        return losses.r1_penalty(self._logit(self.D(real, label)), real)
+
+    def _recorded_r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
+        """The penalty; sets the gradients. Twice differentiated, it is the most launches of all."""
+        parameters = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
+        if "r1" not in self._recorded:
+
+            def gradients(label: torch.Tensor, *pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                with torch.enable_grad():
+                    penalty = self._r1(dict(zip(real, pictures)), label)
+                    found = torch.autograd.grad(penalty.sum() * self._r1_weight, parameters, allow_unused=True)
+                self._reached = [gradient is not None for gradient in found]
+                # In the parameters' own layout, as the optimiser wants it.
+                laid = (torch.empty_like(p).copy_(g) for p, g in zip(parameters, found) if g is not None)
+                return penalty.detach(), *laid
+
+            self._recorded["r1"] = Recorded(gradients)
+            self._recorded["r1"].on = True
+        with torch.no_grad():
+            penalty, *found = self._recorded["r1"](label, *real.values())
+        reached = (parameter for parameter, yes in zip(parameters, self._reached) if yes)
+        for parameter, gradient in zip(reached, found, strict=True):
+            parameter.grad = gradient
+        return penalty
 
     # Parts of the phases.
 

@@ -63,11 +63,12 @@ def _value(argument: Any) -> Any:
 def on_the_processor(patch: pytest.MonkeyPatch) -> None:
     """Let the networks take the kernels' way, with this module's launch."""
     from ag3d.model.deformer import deformer
-    from ag3d.model.kernels import field, images, search
+    from ag3d.model.kernels import field, images, march, search
     from ag3d.model.rendering import field as plain_field
+    from ag3d.model.rendering import rays
 
     compiler_or_skip()
-    for module in (search, field, images):
+    for module in (search, field, images, march):
         patch.setattr(module, "launch", launch)
-    for module in (deformer, plain_field, images):
+    for module in (deformer, plain_field, images, rays):
         patch.setattr(module, "fast", lambda tensor: tensor.dtype == torch.float32)

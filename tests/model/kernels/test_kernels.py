@@ -15,7 +15,7 @@ from ag3d.model.networks.activation import activate_
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.filters import downsample, filter2d, upsample
 from ag3d.model.rendering import field as plain_field
-from ag3d.model.rendering import planes
+from ag3d.model.rendering import planes, rays
 from tests.model.kernels.compiled import on_the_processor
 
 SMALL = Network(
@@ -35,7 +35,7 @@ def device(request, monkeypatch) -> torch.device:
 
 
 def plainly(patch: pytest.MonkeyPatch) -> None:
-    for module in (deformer_module, plain_field, images):
+    for module in (deformer_module, plain_field, images, rays):
         patch.setattr(module, "fast", lambda tensor: False)
 
 
@@ -134,6 +134,25 @@ def test_pictures_and_their_gradients(device, tiny_body, monkeypatch):
     assert (gradient - expected).norm() < 0.05 * expected.norm()
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_second_pass_looks_where_the_plain_code_looks(device, monkeypatch, deterministic):
+    torch.manual_seed(0)
+    coarse = torch.rand(200, 12, device=device).sort(1).values
+    density = torch.rand(200, 12, device=device) * 20 * (torch.rand(200, 12, device=device) < 0.3)
+
+    def run():
+        torch.manual_seed(1)
+        return rays.resample(coarse, density, 9, deterministic)
+
+    fine, depths, rank = run()
+    plainly(monkeypatch)
+    expected, _, _ = run()
+    assert_close(fine, expected, rtol=1e-4, atol=1e-4)
+    assert (depths.diff(dim=1) >= 0).all()
+    assert_close(depths.gather(1, rank.long()), torch.cat([coarse, fine], dim=1), rtol=0, atol=0)
+    assert (rank.long().sort(1).values == torch.arange(21, device=device)).all()
+
+
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -189,10 +208,19 @@ def test_half_precision_of_the_image_kernels(dtype, tolerance):
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2"])
+@pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2", "march"])
 def test_kernels_compile_without_a_gpu(name, arch):
     pytest.importorskip("cuda.core")
-    sizes = {"CHANNELS": 32, "COLORS": 32, "HIDDEN": 64, "VEC": 4, "TYPE": int(name[-1]) if name[-1].isdigit() else 0}
+    sizes = {
+        "CHANNELS": 32,
+        "COLORS": 32,
+        "HIDDEN": 64,
+        "VEC": 4,
+        "UP": 1,
+        "DOWN": 2,
+        "PARTS": 15,
+        "TYPE": int(name[-1]) if name[-1].isdigit() else 0,
+    }
     try:
         code = compiler.compile_cubin(name.rstrip("012"), arch, tuple(sizes.items())).code
     except Exception as problem:
