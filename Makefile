@@ -20,9 +20,12 @@ help:
 
 setup: .venv/.ready
 
-.venv/.ready: envs/requirements.txt envs/requirements-cuda.txt pyproject.toml
+.venv/.ready: envs/requirements.txt envs/requirements-torch.txt envs/requirements-cuda.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -c 'import torch' 2> /dev/null || { rm -rf build/torch \
+		&& $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest build/torch $$(grep -o '^torch==[0-9.]*' envs/requirements-torch.txt) \
+		&& $(PIP) --no-deps --require-hashes --no-index --find-links build/torch -r envs/requirements-torch.txt && rm -r build/torch; }
 	$(PIP) --no-deps --require-hashes -r envs/requirements.txt
 	@! $(BIN)/python -c '$(NEEDS_CUDA)' || $(PIP) --no-deps --require-hashes -r envs/requirements-cuda.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
@@ -51,7 +54,7 @@ faults: .venv/.ready-dev .venv/.ready-clusters
 audit: .venv/.ready
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	for part in requirements requirements-cuda requirements-clusters requirements-dev; do build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r envs/$$part.txt || exit 1; done
+	for part in requirements requirements-torch requirements-cuda requirements-clusters requirements-dev; do build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r envs/$$part.txt || exit 1; done
 
 lock:
 	$(PYTHON) envs/lock.py

@@ -22,6 +22,10 @@ def test_every_version_is_exact_and_hashed(file):
         assert re.fullmatch(r"[\w.\-]+==[\w.+\-]+( +;[^\\]*?)?( +--hash=sha256:[0-9a-f]{64})+ *", block), block[:100]
 
 
+def pins() -> str:
+    return "".join((ROOT / "envs" / name).read_text() for name in ("requirements.txt", "requirements-torch.txt"))
+
+
 def test_what_the_package_needs_is_pinned():
     import tomllib
 
@@ -38,7 +42,7 @@ def test_installed_versions_are_those():
     from importlib.metadata import version
 
     for name in ("numpy", "torch", "snakemake", "pyarrow"):
-        pinned = re.search(rf"^{name}==(\S+)", (ROOT / "envs/requirements.txt").read_text(), re.MULTILINE)
+        pinned = re.search(rf"^{name}==(\S+)", pins(), re.MULTILINE)
         assert version(name).split("+")[0] == pinned.group(1)
 
 
