@@ -10,6 +10,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# An installed build of this version, for CPUs, ROCm or another CUDA, is left as it is.
+TORCH := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' envs/requirements-torch.txt)
 # Whether the PyTorch that pip chose for this computer asks for NVIDIA's libraries.
 NEEDS_CUDA := from importlib.metadata import requires; from packaging.requirements import Requirement as R; found = [R(r) for r in requires("torch")]; raise SystemExit(not any(r.name.startswith(("nvidia", "cuda")) and (not r.marker or r.marker.evaluate()) for r in found))
 
@@ -23,8 +25,8 @@ setup: .venv/.ready
 .venv/.ready: envs/requirements.txt envs/requirements-torch.txt envs/requirements-cuda.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -c 'import torch' 2> /dev/null || { rm -rf build/torch \
-		&& $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest build/torch $$(grep -o '^torch==[0-9.]*' envs/requirements-torch.txt) \
+	@$(BIN)/python -c 'from importlib.metadata import version; assert version("torch").split("+")[0] == "$(TORCH)"' 2> /dev/null || { rm -rf build/torch \
+		&& $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest build/torch torch==$(TORCH) \
 		&& $(PIP) --no-deps --require-hashes --no-index --find-links build/torch -r envs/requirements-torch.txt && rm -r build/torch; }
 	$(PIP) --no-deps --require-hashes -r envs/requirements.txt
 	@! $(BIN)/python -c '$(NEEDS_CUDA)' || $(PIP) --no-deps --require-hashes -r envs/requirements-cuda.txt

@@ -30,9 +30,7 @@ def test_what_the_package_needs_is_pinned():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {
-        re.match(r"[\w.\-]+", line).group().lower() for line in (ROOT / "envs/requirements.txt").open() if "==" in line
-    }
+    pinned = {re.match(r"[\w.\-]+", line).group().lower() for line in pins().splitlines() if "==" in line}
     needed = {re.match(r"[\w.\-]+", line).group().lower() for line in project["dependencies"]}
     assert needed <= pinned, needed - pinned
 
