@@ -29,6 +29,7 @@ from ag3d.preprocessing.images import PhotoError, read_photo
 from ag3d.preprocessing.manifest import Manifest
 from ag3d.shards import LARGEST, ShardReader, decode_image, encode_png, write_shard
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:Image size:Warning")
 RUNS = int(os.environ.get("AG3D_FUZZ", "150"))
 fuzz = settings(
     max_examples=RUNS,
