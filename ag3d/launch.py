@@ -28,7 +28,7 @@ def ask(*command: str) -> str:
     except FileNotFoundError as error:
         raise UserError(f"{command[0]} is not on this computer: is Slurm installed on the nodes?") from error
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"{shlex.join(command)} failed: {(error.stderr or 'no answer').strip()}") from error
+        raise UserError(f"{shlex.join(command)} failed: {str(error.stderr or 'no answer').strip()}") from error
 
 
 def rendezvous(job: str, ask: Callable[..., str] = ask) -> list[str]:
