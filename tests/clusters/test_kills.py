@@ -119,6 +119,7 @@ def test_killed_at_random_moments(tmp_path, open_body_path, undisturbed, capsys)
     hurt = False
     while sum(hits.values()) < KILLS or main is not None:
         if main is None:
+            run.wait_for_orphans()  # of a shell that was killed alone; a second trainer would refuse to start
             main, hurt = run.start(), False
             starts += 1
         try:
@@ -136,6 +137,7 @@ def test_killed_at_random_moments(tmp_path, open_body_path, undisturbed, capsys)
         if status == 0:
             whole()
             fresh()
+    run.wait_for_orphans()
     main = run.start()
     starts += 1
     assert main.wait(PATIENCE) == 0, (tmp_path / "screen.log").read_text()[-5000:]
