@@ -3,26 +3,45 @@
 # make paddleseg  make the environment that PaddleSeg's models need (.venv-paddleseg)
 # make lint   formatting, static checks
 # make clean  remove results of the demo, keep the environment
+# make clusters  also install what Snakemake needs for Slurm and other schedulers
+# make faults    kill runs at random moments, and disturb a Slurm started here; an hour and more
+# make audit     known vulnerabilities of the pinned versions
+# make lock      renew the hashes of the pinned versions; needs uv
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= all
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# An installed build of this version, for CPUs, ROCm or another CUDA, is left as it is.
+TORCH := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' envs/requirements-torch.txt)
+# Whether the PyTorch that pip chose for this computer asks for NVIDIA's libraries.
+NEEDS_CUDA := from importlib.metadata import requires; from packaging.requirements import Requirement as R; found = [R(r) for r in requires("torch")]; raise SystemExit(not any(r.name.startswith(("nvidia", "cuda")) and (not r.marker or r.marker.evaluate()) for r in found))
 
-.PHONY: help setup paddleseg demo test lint format bench clean
+.PHONY: help setup paddleseg clusters demo test faults audit lock lint format bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 setup: .venv/.ready
 
-.venv/.ready: envs/requirements.txt pyproject.toml
+.venv/.ready: envs/requirements.txt envs/requirements-torch.txt envs/requirements-cuda.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; run: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -c 'from importlib.metadata import version; assert version("torch").split("+")[0] == "$(TORCH)"' 2> /dev/null || { rm -rf build/torch \
+		&& $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest build/torch torch==$(TORCH) \
+		&& $(PIP) --no-deps --require-hashes --no-index --find-links build/torch -r envs/requirements-torch.txt && rm -r build/torch; }
+	$(PIP) --no-deps --require-hashes -r envs/requirements.txt
+	@! $(BIN)/python -c '$(NEEDS_CUDA)' || $(PIP) --no-deps --require-hashes -r envs/requirements-cuda.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready envs/requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-dev.txt
+	$(PIP) --no-deps --require-hashes -r envs/requirements-dev.txt
+	@touch $@
+
+clusters: .venv/.ready-clusters
+
+.venv/.ready-clusters: .venv/.ready envs/requirements-clusters.txt
+	$(PIP) --no-deps --require-hashes -r envs/requirements-clusters.txt
 	@touch $@
 
 paddleseg: .venv-paddleseg/.ready
@@ -37,6 +56,18 @@ demo: setup
 
 test: .venv/.ready-dev
 	$(BIN)/python -m pytest
+
+faults: .venv/.ready-dev .venv/.ready-clusters
+	AG3D_LONG_TESTS=1 $(BIN)/python -m pytest tests/clusters
+
+# Known vulnerabilities of the pinned versions; asks the advisory service of the package index.
+audit: .venv/.ready
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	for part in requirements requirements-torch requirements-cuda requirements-clusters requirements-dev; do build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r envs/$$part.txt || exit 1; done
+
+lock:
+	$(PYTHON) envs/lock.py
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .

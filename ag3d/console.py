@@ -61,6 +61,12 @@ def run(main: Callable[[], None]) -> None:
                 file=sys.stderr,
             )
             sys.exit(2)
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            print(
+                f"error: {error.filename or 'a file'}: {error.strerror}: allow it, or choose another folder, and run the same command again",
+                file=sys.stderr,
+            )
+            sys.exit(2)
         raise
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)

@@ -12,9 +12,9 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import psutil
@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ag3d.errors import UserError
+
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -111,7 +113,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from error
 
 
@@ -122,22 +124,46 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame, record: dict[
         {**(arrow.schema.metadata or {}), b"ag3d": json.dumps(record, sort_keys=True).encode()}
     )
     with atomic(path) as beside:
-        pq.write_table(arrow, beside)
+        pq.write_table(arrow, beside, write_page_checksum=True)
 
 
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
-    try:
-        return pq.read_table(path).to_pandas()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a readable Parquet file: {error}; delete it and run again") from error
+def read_table(path: str | os.PathLike[str], columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table. `columns` must be there: text, number, flag or list by name; others may be, too."""
+    table = _parquet(path, lambda: pq.read_table(path, page_checksum_verification=True))
+    for name, kind in (columns or {}).items():
+        if name not in table.column_names:
+            raise UserError(f"{path} has no column '{name}'; delete it and run again")
+        if table.num_rows and not _KINDS[kind](found := table.schema.field(name).type):
+            raise UserError(f"{path}: column '{name}' holds {found}, not {kind}; delete it and run again")
+    return _parquet(path, table.to_pandas)
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The record that `write_table` stored."""
-    metadata = pq.read_schema(path).metadata or {}
-    return json.loads(metadata.get(b"ag3d", b"{}"))
+    metadata = _parquet(path, lambda: pq.read_schema(path)).metadata or {}
+    try:
+        found = json.loads(metadata.get(b"ag3d", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} carries no readable record: {error}; delete it and run again") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _parquet(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (pa.ArrowException, OSError, MemoryError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is not a readable Parquet file: {error}; delete it and run again") from error
+
+
+# What a column may be where a kind is expected: a column of nothing but missing values has no type of its own.
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
+    "number": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_null(t),
+    "flag": lambda t: pa.types.is_boolean(t) or pa.types.is_null(t),
+    "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_null(t),
+}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

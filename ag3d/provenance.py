@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import ag3d
-from ag3d.files import sha256
+from ag3d.errors import UserError
+from ag3d.files import read_record, sha256
+from ag3d.shards import ShardReader
 
 
 @functools.cache
@@ -39,13 +41,32 @@ def digest(content: Any) -> str:
 
 
 def record(stage: str, settings: Any, inputs: Iterable[str | Path] = ()) -> dict[str, Any]:
-    """The record that every output carries. `settings`: plain values. `inputs`: files, recorded by name and SHA-256."""
-    return {
-        "stage": stage,
-        "code": code_version(),
-        "settings": settings,
-        "inputs": {Path(path).name: sha256(path) for path in inputs},
-    }
+    """The record that every output carries. `settings`: plain values. `inputs`: files, recorded by folder, name, SHA-256.
+
+    Raises UserError where one of the inputs was made from another content of one that is given beside it: something
+    damaged or replaced that file in between.
+    """
+    given = [Path(path) for path in inputs]
+    found = {name_of(path): sha256(path) for path in given}
+    for path in given:
+        for name, before in carried(path).get("inputs", {}).items():
+            if name in found and found[name] != before:
+                raise UserError(
+                    f"{path} was made from another {name}: that file is damaged, or was replaced; delete both and run again"
+                )
+    return {"stage": stage, "code": code_version(), "settings": settings, "inputs": found}
+
+
+def name_of(path: Path) -> str:
+    """A file's name in records: files of different stages share theirs, so with its folder's."""
+    return f"{path.absolute().parent.name}/{path.name}"
+
+
+def carried(path: Path) -> dict[str, Any]:
+    """The record inside a shard or table; empty where there is none."""
+    if path.suffix == ".zip":
+        return ShardReader(path).record()
+    return read_record(path) if path.suffix == ".parquet" else {}
 
 
 def versions() -> dict[str, str]:

@@ -9,16 +9,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ag3d.errors import UserError
 from ag3d.files import atomic
 
 RECORD = "record.json"
+LARGEST = 2**30  # bytes of an entry: more is no picture and no table of labels, but a trap
+MOST_PIXELS = 2**26  # of a picture
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date makes equal content equal bytes
 
 
@@ -75,7 +79,7 @@ class ShardReader:
                 raise UserError(
                     f"{self.path} is a folder; pack it: cd {self.path} && zip -0 -r ../data.zip ."
                 ) from error
-            except zipfile.BadZipFile as error:
+            except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, EOFError) as error:
                 raise UserError(f"{self.path} is not a whole zip file ({error}); delete it and run again") from error
             self._process = os.getpid()
         return self._archive
@@ -85,12 +89,15 @@ class ShardReader:
 
     def read(self, name: str) -> bytes:
         try:
+            size = self._open().getinfo(name).file_size
+            if size > LARGEST:
+                raise UserError(f"{self.path}: entry '{name}' would take {size / 2**30:.1f} GB; at most 1 GB is read")
             return self._open().read(name)
         except KeyError as error:
             raise UserError(f"{self.path} has no entry '{name}'") from error
         except (NotImplementedError, RuntimeError) as error:  # unknown compression, a password
             raise UserError(f"{self.path}: entry '{name}' cannot be read ({error}); pack the files anew") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LZMAError) as error:
             raise UserError(
                 f"{self.path}: entry '{name}' is damaged ({error}); delete the file and run again"
             ) from error
@@ -100,10 +107,14 @@ class ShardReader:
         return decode_image(self.read(name), f"{self.path}:{name}")
 
     def json(self, name: str) -> Any:
-        return json.loads(self.read(name))
+        try:
+            return json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{self.path}: entry '{name}' is not valid JSON ({error})") from error
 
     def record(self) -> dict[str, Any]:
-        return self.json(RECORD) if RECORD in self else {}
+        found = self.json(RECORD) if RECORD in self else {}
+        return found if isinstance(found, dict) else {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_archive": None, "_process": -1}
@@ -126,12 +137,34 @@ def encode_png(image: np.ndarray) -> bytes:
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Bytes of an 8-bit image to uint8 grey, RGB or RGBA. Raises UserError naming `name`."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    _refuse_enormous(data, name)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:
+        raise UserError(f"{name} is not a readable image ({error.err})") from error
     if image is None:
         raise UserError(f"{name} is not a readable image")
+    if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        raise UserError(f"{name} is not an image of 8 bits a channel in grey, RGB or RGBA")
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     return image
+
+
+def _refuse_enormous(data: bytes, name: str) -> None:
+    """A few bytes can claim a picture that fills all memory. Raises UserError by what the header says."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    else:
+        try:
+            with Image.open(io.BytesIO(data)) as opened:
+                width, height = opened.size
+        except Image.DecompressionBombError as error:
+            raise UserError(f"{name}: {error}") from error
+        except Exception:  # whatever it is, the decoder says so
+            return
+    if width * height > MOST_PIXELS:
+        raise UserError(f"{name} claims {width} × {height} pixels; at most {MOST_PIXELS // 2**20} million are read")
 
 
 def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:

@@ -99,10 +99,17 @@ def twins(entries: list[Entry]) -> dict[int, list[Entry]]:
 def fingerprints(folder: str | os.PathLike[str], shards: int) -> dict[int, str]:
     """A hash per shard over names, sizes and dates of its files, and of files elsewhere that may be their duplicates."""
     entries = list_photos(folder)
-    same_size = twins(entries)
+    homes = {entry.path: shard_of(entry.photo_id, shards) for entry in entries}
+    return fingerprints_of(entries, twins(entries), homes, shards)
+
+
+def fingerprints_of(
+    entries: list[Entry], same_size: dict[int, list[Entry]], homes: dict[str, int], shards: int
+) -> dict[int, str]:
+    """`same_size`: of `twins`; `homes`: each path's shard."""
     hashes = {number: hashlib.sha1() for number in range(shards)}
     for entry in entries:
-        shard = hashes[shard_of(entry.photo_id, shards)]
+        shard = hashes[homes[entry.path]]
         for other in (entry, *same_size.get(entry.size, ())):
             shard.update(f"{other.path}\0{other.size}\0{other.modified}\n".encode(errors="surrogateescape"))
     return {number: shard.hexdigest()[:16] for number, shard in hashes.items()}

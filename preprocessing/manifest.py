@@ -32,7 +32,7 @@ class Manifest:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises UserError where the manifest, or the folder of its photographs, is missing."""
         self.path = Path(path)
-        self.table = read_table(path)
+        self.table = read_table(path, {"photo_id": "text", "path": "text", "frame": "number", "status": "text"})
         record = read_record(path)
         if "folder" not in record or "settings" not in record:
             raise UserError(f"{path} is not a manifest of photographs; make it with ag3d.preprocessing.photos")

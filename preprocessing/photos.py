@@ -31,14 +31,16 @@ from ag3d.preprocessing.duplicates import duplicates
 from ag3d.preprocessing.images import Photo, PhotoError, read_photo
 from ag3d.preprocessing.listing import Entry, frame_id, ignored, list_photos, shard_of
 from ag3d.preprocessing.manifest import COLUMNS, recorded_folder
+from ag3d.preprocessing.scan import read_listing
 
 log = logging.getLogger(__name__)
 
 
-def manifest(folder: str | Path, shard: int, settings: Photos) -> pd.DataFrame:
-    """The table of shard number `shard`. Raises UserError about the folder; never about a file in it."""
+def manifest(folder: str | Path, shard: int, settings: Photos, listing: Path | None = None) -> pd.DataFrame:
+    """The table of shard number `shard`. `listing`: a kept one (see scan). Raises UserError about the folder; never about
+    a file in it."""
     root = Path(folder).expanduser()
-    entries = chosen(list_photos(root), settings.list)
+    entries = chosen(list_photos(root) if listing is None else read_listing(listing), settings.list)
     mine = [entry for entry in entries if shard_of(entry.photo_id, settings.shards) == shard]
     copies = duplicates(root, entries, [entry.path for entry in mine])
     first: dict[str, str] = {}
@@ -119,16 +121,19 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.photos", __doc__)
     parser.add_argument("--input", required=True, help="folder of photographs, searched with its sub-folders")
     parser.add_argument("--shard", type=int, required=True, help="number of the shard to list, from 0")
+    parser.add_argument(
+        "--listing", type=Path, help="a kept listing of this shard, instead of listing the folder (.parquet)"
+    )
     parser.add_argument("--output", type=Path, required=True, help="manifest to write (.parquet)")
     add_options(parser, Photos)
     args = parser.parse_args()
     settings = from_options(Photos, args)
     if not 0 <= args.shard < settings.shards:
         raise UserError(f"--shard is {args.shard}; with {settings.shards} shards it must be 0 to {settings.shards - 1}")
-    table = manifest(args.input, args.shard, settings)
+    table = manifest(args.input, args.shard, settings, args.listing)
     record = provenance.record("photos", to_mapping(settings)) | {"folder": recorded_folder(args.input, args.output)}
     write_table(args.output, table, record)
-    _report(table, ignored(args.input))
+    _report(table, ignored(args.input) if args.listing is None else {})
 
 
 def _report(table: pd.DataFrame, others: dict[str, int]) -> None:

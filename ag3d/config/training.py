@@ -123,7 +123,13 @@ class Machine:
         "of the convolutions; everything else is float32. auto: bfloat16 on GPUs that have it, float32 on a processor",
         choices=("auto", "float32", "tf32", "bfloat16", "float16"),
     )
-    gpus: int = option(1, "GPUs to ask for", low=0)
+    gpus: int = option(1, "GPUs to ask for, on each computer", low=0)
+    nodes: int = option(1, "computers that train together, through Slurm (profiles/slurm)", low=1)
+    keep_listing: bool = option(
+        False,
+        "list the folder of photographs once, for millions of them: new ones are seen after results/<dataset_name>/scan is "
+        "deleted",
+    )
     workers: int = option(2, "threads of each process that read and decode photographs", low=0)
     cache_gb: float = option(
         0.5, "memory of each process for decoded photographs (GB): those that fit are read only once", low=0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,20 +30,17 @@ def commands(directory: Path, *arguments: str, training: dict | None = None, **m
     return re.findall(r"python -m .*ag3d\.model\.training\.run .*", done.stdout + done.stderr)
 
 
-@pytest.mark.parametrize(
-    ("gpus", "offered", "started"), [(0, 1, "python"), (1, 1, "python"), (2, 2, "2"), (4, 4, "4"), (4, 2, "2")]
-)
-def test_as_many_processes_as_gpus(tmp_path, gpus, offered, started):
+@pytest.mark.parametrize(("gpus", "offered", "started"), [(0, 1, 0), (1, 1, 1), (2, 2, 2), (4, 4, 4), (4, 2, 2)])
+def test_as_many_gpus_as_are_offered(tmp_path, gpus, offered, started):
     found = commands(tmp_path, "--resources", f"gpu={offered}", gpus=gpus)
     assert found
     for command in found:
-        # What bash makes of it.
-        bash = shutil.which("bash") or "/bin/bash"
-        made = subprocess.run(
-            [bash, "-euo", "pipefail", "-c", f"echo {command.split(' --data')[0]}"], capture_output=True, text=True
-        )
-        launch = f"torch.distributed.run --standalone --nproc-per-node {started} -m " if started != "python" else ""
-        assert made.stdout == f"python -m {launch}ag3d.model.training.run\n"
+        assert f"ag3d.launch --nodes 1 --gpus {started} --threads " in command
+
+
+def test_several_computers_are_counted_as_tasks_of_srun(tmp_path):
+    for command in commands(tmp_path, gpus=8, nodes=4):
+        assert "ag3d.launch --nodes 4 --gpus 8 --threads " in command
 
 
 def test_a_milestone_knows_the_stages_before_it(tmp_path):

@@ -115,8 +115,8 @@ rule ablation_table:
     benchmark:
         f"{R}/benchmarks/ablations.tsv"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=more(1000),
+        runtime=more(30),
     params:
         measured=" ".join(
             f"--measured {name} {ablation_metrics(name, seed)}"

@@ -11,8 +11,8 @@ rule alignment:
         f"{D}/benchmarks/alignment/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=more(2000),
+        runtime=more(240),
     params:
         settings=section("alignment"),
     message:

@@ -60,8 +60,9 @@ rule avatars:
         f"{R}/benchmarks/avatars.tsv"
     threads: 64
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=more(6000),
+        runtime=more(240),
+        nodes=1,
         gpu=min(1, settings.machine.gpus),
     params:
         settings=section("avatars"),

@@ -8,8 +8,8 @@ rule body:
     benchmark:
         "results/body/benchmarks/body.tsv"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
     message:
         "Building the open body"
     shell:

@@ -41,8 +41,21 @@ def section(*names):
     return json.dumps(chosen, sort_keys=True)
 
 
+def more(amount):
+    """Memory (MB) or minutes of a job: when it is tried again (`retries` of a profile) twice that, then three times."""
+    return lambda wildcards, attempt: amount * min(attempt, 3)
+
+
 def shards(pattern):
     return [pattern.format(D=D, shard=shard) for shard in SHARDS]
+
+
+# Some commands name all shards; Linux ends a command's text at 128 KiB.
+LONGEST = 110_000 // len(f"{D}/dataset/00000.zip ")
+if len(SHARDS) > LONGEST:
+    raise WorkflowError(
+        f"photos.shards is {len(SHARDS)}; with this name of the data set {LONGEST} are possible: put more photographs into a shard"
+    )
 
 
 localrules:

@@ -13,8 +13,8 @@ rule alike:
     benchmark:
         f"{D}/benchmarks/alike.tsv"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=more(2000),
+        runtime=more(120),
     params:
         most=settings.dataset.max_alike,
     message:
@@ -38,8 +38,8 @@ if ZIPS:
             f"{D}/benchmarks/import_zip/{{shard}}.tsv"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=240,
+            mem_mb=more(2000),
+            runtime=more(240),
         params:
             shards=settings.photos.shards,
             resolution=settings.dataset.resolution,
@@ -59,8 +59,8 @@ if ZIPS:
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
         resources:
-            mem_mb=2000,
-            runtime=60,
+            mem_mb=more(2000),
+            runtime=more(60),
         message:
             "Listing what was left out"
         shell:
@@ -81,8 +81,8 @@ else:
             f"{D}/benchmarks/dataset/{{shard}}.tsv"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=120,
+            mem_mb=more(2000),
+            runtime=more(120),
         params:
             resolution=settings.dataset.resolution,
             alike=lambda wildcards, input: (
@@ -110,8 +110,8 @@ else:
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
         resources:
-            mem_mb=2000,
-            runtime=60,
+            mem_mb=more(2000),
+            runtime=more(60),
         params:
             shards=settings.photos.shards,
         message:
@@ -131,8 +131,8 @@ rule index:
     benchmark:
         f"{D}/benchmarks/index.tsv"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more(2000),
+        runtime=more(60),
     params:
         version=settings.dataset.version,
     message:
@@ -152,8 +152,8 @@ rule poses:
     benchmark:
         f"{D}/benchmarks/poses.tsv"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more(2000),
+        runtime=more(60),
     message:
         "Collecting the pose distribution"
     shell:

@@ -37,8 +37,9 @@ rule metrics:
         f"{R}/benchmarks/metrics/{{kimg}}.tsv"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=480,
+        mem_mb=more(6000),
+        runtime=more(480),
+        nodes=1,
         gpu=settings.machine.gpus,
     params:
         settings=section("evaluation"),
@@ -46,8 +47,7 @@ rule metrics:
     message:
         "Measuring the network at {wildcards.kimg} kimg"
     shell:
-        "python -m $([ {resources.gpu} -gt 1 ] && echo 'torch.distributed.run --standalone --nproc-per-node {resources.gpu} -m')"
-        " ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        "python -m ag3d.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
         " --poses {input.poses} --data {input.data} --models results/models/blazepose"
         " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
 
@@ -72,8 +72,8 @@ if SYNTHETIC:
             f"{D}/benchmarks/truth.tsv"
         threads: 1
         resources:
-            mem_mb=3000,
-            runtime=120,
+            mem_mb=more(3000),
+            runtime=more(120),
         params:
             shards=settings.photos.shards,
         message:

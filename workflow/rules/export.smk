@@ -23,8 +23,9 @@ rule export:
         f"{R}/benchmarks/export.tsv"
     threads: 64
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
+        nodes=1,
         gpu=min(1, settings.machine.gpus),
     params:
         settings=section("export"),

@@ -22,8 +22,8 @@ rule fitting:
         f"{D}/benchmarks/fitting/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=more(3000),
+        runtime=more(240),
     params:
         settings=section("fitting"),
         manifest=lambda wildcards, input: (

@@ -27,8 +27,8 @@ rule matting:
         f"{D}/benchmarks/matting/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=more(2000),
+        runtime=more(240),
     params:
         settings=section("matting"),
     message:

@@ -17,8 +17,8 @@ rule models:
     benchmark:
         "results/models/benchmarks/models.tsv"
     resources:
-        mem_mb=500,
-        runtime=30,
+        mem_mb=more(500),
+        runtime=more(30),
     message:
         "Fetching the landmark and segmentation models"
     shell:

@@ -20,8 +20,8 @@ rule normals:
         f"{D}/benchmarks/normals/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=more(2000),
+        runtime=more(240),
     params:
         settings=section("normals"),
     message:

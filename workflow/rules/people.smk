@@ -10,8 +10,8 @@ rule people:
         f"{D}/benchmarks/people/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=more(2000),
+        runtime=more(240),
     params:
         settings=section("people"),
     message:

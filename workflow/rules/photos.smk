@@ -1,4 +1,7 @@
+from pathlib import Path
+
 from ag3d.preprocessing.listing import fingerprints
+from ag3d.preprocessing.scan import kept_fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
 ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
@@ -21,8 +24,8 @@ if SYNTHETIC:
             f"{D}/benchmarks/synthetic.tsv"
         threads: 4
         resources:
-            mem_mb=2000,
-            runtime=240,
+            mem_mb=more(2000),
+            runtime=more(240),
         params:
             settings=section("photos"),
         message:
@@ -34,7 +37,22 @@ if SYNTHETIC:
 
 
 # A shard runs again when one of its files is added, changed or removed.
-FINGERPRINTS = {} if SYNTHETIC or ZIPS else fingerprints(PHOTOS, settings.photos.shards)
+if "{" in PHOTOS or "}" in PHOTOS:
+    raise WorkflowError(
+        f"photos.path is {PHOTOS}: Snakemake cannot read braces in a folder's name; rename it, or link to it by another name"
+    )
+KEPT = settings.machine.keep_listing and not SYNTHETIC and not ZIPS
+try:
+    if KEPT:
+        FINGERPRINTS = kept_fingerprints(
+            PHOTOS, settings.photos.shards, Path(f"{D}/scan")
+        )
+    else:
+        FINGERPRINTS = (
+            {} if SYNTHETIC or ZIPS else fingerprints(PHOTOS, settings.photos.shards)
+        )
+except UserError as error:
+    raise WorkflowError(str(error))
 
 
 # DeepFashion and UBC Fashion: are all files there?
@@ -48,8 +66,8 @@ rule delivery:
     benchmark:
         f"{D}/benchmarks/delivery.tsv"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=more(1000),
+        runtime=more(60),
     params:
         settings=section("photos"),
     message:
@@ -70,8 +88,8 @@ rule photos:
         f"{D}/benchmarks/photos/{{shard}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=more(2000),
+        runtime=more(240),
     params:
         settings=section("photos"),
         files=lambda wildcards: FINGERPRINTS.get(int(wildcards.shard), ""),
@@ -79,4 +97,5 @@ rule photos:
         "Reading photographs: shard {wildcards.shard}"
     shell:
         "python -m ag3d.preprocessing.photos --input {input.folder:q} --shard {wildcards.shard}"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        + (f" --listing {D}/scan/{{wildcards.shard}}.parquet" if KEPT else "")
+        + " --output {output} --settings {params.settings:q} > {log} 2>&1"

@@ -24,8 +24,8 @@ rule report:
         f"{R}/benchmarks/report.tsv"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more(3000),
+        runtime=more(60),
     params:
         configuration=json.dumps(to_mapping(settings), sort_keys=True),
     message:

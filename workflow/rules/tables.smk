@@ -18,8 +18,8 @@ rule tables:
     benchmark:
         f"{R}/benchmarks/tables.tsv"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=more(1000),
+        runtime=more(30),
     params:
         data_set=settings.dataset_name,
     message:

@@ -40,6 +40,23 @@ def previous(wildcards):
     return f"{R}/ckpt/{MILESTONES[index - 1]}/checkpoint.json" if index else []
 
 
+if settings.machine.nodes > 1:
+    # srun starts one torchrun a node, so the job asks for as many tasks; GPUs are counted on each node.
+    TRAINING_NODES = dict(
+        nodes=settings.machine.nodes,
+        tasks=settings.machine.nodes,
+        tasks_per_gpu=0,
+        mpi="srun",
+    )
+    if settings.machine.gpus:
+        TRAINING_NODES["gres"] = f"gpu:{settings.machine.gpus}"
+    GPUS = str(settings.machine.gpus)
+else:
+    # Without the number of nodes, Slurm may spread a job's GPUs over several.
+    TRAINING_NODES = dict(nodes=1, gpu=settings.machine.gpus)
+    GPUS = "{resources.gpu}"
+
+
 rule training:
     input:
         previous=previous,
@@ -58,9 +75,9 @@ rule training:
         f"{R}/benchmarks/training/{{kimg}}.tsv"
     threads: 64
     resources:
+        **TRAINING_NODES,
         mem_mb=8000,
         runtime=1440,
-        gpu=settings.machine.gpus,
     params:
         data_name=DATA_NAME,
         network=section("network"),
@@ -68,7 +85,9 @@ rule training:
     message:
         "Training up to {wildcards.kimg} kimg"
     shell:
-        "python -m $([ {resources.gpu} -gt 1 ] && echo 'torch.distributed.run --standalone --nproc-per-node {resources.gpu} -m')"
+        "python -m ag3d.launch --nodes {resources.nodes} --gpus "
+        + GPUS
+        + " --threads {threads}"
         " ag3d.model.training.run --data {input.data} --index {input.index} --data-name {params.data_name} --body {input.body}"
         " --network-settings {params.network:q} --settings {params.training:q} --machine '"
         + MACHINE

@@ -14,8 +14,8 @@ rule viewer:
         f"{R}/benchmarks/viewer.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     message:
         "Writing the page of the avatars in 3D"
     shell:

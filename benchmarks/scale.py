@@ -1,0 +1,231 @@
+"""How cost grows with the number of photographs.
+
+For each --photos: a folder of that many small photographs of people (a few open people, each file different), and what
+Snakemake needs to plan the work (seconds, memory of its process), how long the folder takes to list, with and without
+a kept listing. For one shard of --shard photographs: seconds of CPU and of the clock, memory, bytes and files of every stage, as
+the rules run them. Plans of 10 million photographs: from a kept listing that is made up, with as many shards.
+Writes benchmarks/results/scale.json; --plot draws docs/pictures/scale.png from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ag3d import console, provenance
+from ag3d.files import read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("results") / "scale.json"
+PICTURE = ROOT / "docs/pictures/scale.png"
+DATA = "scale-data"
+STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals", "dataset")
+OUTPUTS = {"photos": "photos", "people": "people", "matting": "mattes", "fitting": "fits", "alignment": "aligned", "normals": "normals", "dataset": "dataset"}  # fmt: skip
+
+
+def measured(line: list[str], folder: Path) -> dict[str, float]:
+    """Clock and CPU seconds and peak memory (MB) of a command, with its children."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with tempfile.TemporaryFile() as screen:
+        process = subprocess.Popen(line, cwd=folder, stdout=screen, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        screen.seek(0)
+        if status:
+            sys.exit(f"{line}\n{screen.read().decode()[-3000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "seconds": round(time.monotonic() - started, 2),
+        "cpu_seconds": round(cpu, 2),
+        "memory_mb": round(usage.ru_maxrss / 1024),
+    }
+
+
+def people(folder: Path, body: Path) -> list[bytes]:
+    """A few open people as small JPEG files."""
+    settings = json.dumps({"count": 24})
+    line = [
+        sys.executable,
+        "-m",
+        "ag3d.preprocessing.synthetic",
+        "--body",
+        body / "body.npz",
+        "--garments",
+        body / "garments.npz",
+    ]
+    line += ["--output-photos", folder / "people", "--output-truth", folder / "truth", "--settings", settings]
+    subprocess.run([str(word) for word in line], check=True, capture_output=True)
+    return [path.read_bytes() for path in sorted((folder / "people").glob("*.jpg"))]
+
+
+def fill(folder: Path, number: int, pictures: list[bytes] | None) -> None:
+    """`number` files in folders of a thousand. Bytes after a JPEG's end make each of another content and size."""
+    for index in range(number):
+        place = folder / f"{index // 1000:05d}"
+        if index % 1000 == 0:
+            place.mkdir(parents=True)
+        tail = index.to_bytes(8, "big") + bytes(index % 4099)
+        data = pictures[index % len(pictures)] + tail if pictures else b""
+        (place / f"{index:08d}.jpg").write_bytes(data)
+
+
+def configuration(folder: Path, photos: Path, shards: int, kept: bool) -> None:
+    settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+    settings |= {"run": "scale", "dataset_name": DATA}
+    settings["photos"] = {"source": "folder", "path": str(photos), "shards": shards}
+    settings["alignment"] = settings["dataset"] = {"resolution": 256}
+    settings["fitting"] = {"device": "cpu"}
+    settings["machine"] |= {"device": "cpu", "keep_listing": kept}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+
+
+def snakemake(folder: Path, *arguments: str) -> list[str]:
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    return [*line, *arguments]
+
+
+def plan(folder: Path) -> dict[str, float]:
+    """What `snakemake -n` takes for the whole pipeline."""
+    return measured(snakemake(folder, "--dry-run", "--quiet", "rules"), folder)
+
+
+def growth(folder: Path, number: int, shards: int) -> dict[str, Any]:
+    """Planning for a folder of `number` files; a listing opens none, so these are empty."""
+    photos = folder / f"photos-{number}"
+    fill(photos, number, None)
+    row: dict[str, Any] = {"photos": number, "shards": shards}
+    configuration(folder, photos, shards, kept=False)
+    row["listed each time"] = plan(folder)
+    configuration(folder, photos, shards, kept=True)
+    row["first, listed once"] = plan(folder)
+    row["later, listed once"] = plan(folder)
+    shutil.rmtree(photos)
+    shutil.rmtree(folder / "results" / DATA / "scan")
+    return row
+
+
+def made_up(folder: Path, number: int, shards: int) -> dict[str, Any]:
+    """Planning from a kept listing that claims `number` photographs."""
+    photos = folder / "photos-made-up"
+    photos.mkdir(exist_ok=True)
+    configuration(folder, photos, shards, kept=True)
+    prints = {shard: provenance.digest(shard) for shard in range(shards)}
+    record = {"folder": str(photos), "shards": shards, "number": number, "fingerprints": prints}
+    write_json(folder / "results" / DATA / "scan/scan.json", record)
+    row = {"photos": number, "shards": shards, "made up": True, "later, listed once": plan(folder)}
+    shutil.rmtree(folder / "results" / DATA / "scan")
+    return row
+
+
+def stages(folder: Path, numbers: tuple[int, int], pictures: list[bytes]) -> list[dict[str, Any]]:
+    """Every stage on one shard of few and of more photographs: what a photograph costs, and what a start costs."""
+    rows: list[dict[str, Any]] = [{"stage": stage} for stage in STAGES]
+    for number in numbers:
+        photos = folder / "photos-of-a-shard"
+        fill(photos, number, pictures)
+        configuration(folder, photos, 1, kept=False)
+        home = folder / "results" / DATA
+        for row in rows:
+            stage = row["stage"]
+            suffix = "parquet" if stage in ("photos", "people", "fitting") else "zip"
+            target = home / OUTPUTS[stage] / f"00000.{suffix}"
+            before = files(folder)
+            cost = measured(snakemake(folder, str(target.relative_to(folder)), "--cores", "1", "--quiet"), folder)
+            more = {name: size for name, size in files(folder).items() if name not in before}
+            cost |= {"bytes": target.stat().st_size, "files": len(more)}
+            row[f"{number} photographs"] = cost
+            print(stage, number, cost, flush=True)
+        shutil.rmtree(photos)
+        shutil.rmtree(home)
+    few, many = (f"{number} photographs" for number in numbers)
+    for row in rows:
+        rise = {
+            name: (row[many][name] - row[few][name]) / (numbers[1] - numbers[0]) for name in ("cpu_seconds", "bytes")
+        }
+        row["ms_per_photo"] = round(1000 * rise["cpu_seconds"], 1)
+        row["bytes_per_photo"] = round(rise["bytes"])
+        row["seconds_to_start"] = round(row[few]["cpu_seconds"] - numbers[0] * rise["cpu_seconds"], 2)
+    return rows
+
+
+def files(folder: Path) -> dict[str, int]:
+    places = (folder / "results" / DATA, folder / ".snakemake/metadata")
+    return {str(path): path.stat().st_size for place in places for path in place.rglob("*") if path.is_file()}
+
+
+def plot(content: dict[str, Any]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    rows = [row for row in content["planning"]]
+    for name, style in (("listed each time", "o-"), ("first, listed once", "s--"), ("later, listed once", "^-")):
+        found = [(row["photos"], row[name]) for row in rows if name in row]
+        numbers = [number for number, _ in found]
+        left.plot(numbers, [cost["cpu_seconds"] for _, cost in found], style, label=name)
+        middle.plot(numbers, [cost["memory_mb"] for _, cost in found], style, label=name)
+    left.set_ylabel("seconds of CPU")
+    middle.set_ylabel("memory (MB)")
+    for axes, title in ((left, "snakemake -n"), (middle, "its process")):
+        axes.set(xscale="log", yscale="log", xlabel="photographs", title=title)
+        axes.axvspan(2e6, 2e7, color="0.92", zorder=0)
+        axes.text(6.3e6, axes.get_ylim()[0] * 1.1, "listing made up", ha="center", fontsize=7)
+        axes.legend(fontsize=7)
+    names = [row["stage"] for row in content["stages"]]
+    right.barh(names[::-1], [row["ms_per_photo"] for row in content["stages"]][::-1])
+    right.set(xlabel="ms of CPU per photograph", title="stages, after their start")
+    figure.savefig(PICTURE, dpi=110)
+
+
+def arguments() -> argparse.Namespace:
+    parser = console.parser("scale", __doc__)
+    parser.add_argument("--photos", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--per-shard", type=int, default=10_000, help="photographs of a shard (default: %(default)s)")
+    parser.add_argument(
+        "--shard", type=int, default=100, help="photographs on which the stages are timed (default: %(default)s)"
+    )
+    parser.add_argument("--body", type=Path, default=ROOT / "results/body", help="folder of body.npz and garments.npz")
+    parser.add_argument("--models", type=Path, default=ROOT / "results/models", help="folder of the landmark models")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--parts", nargs="+", choices=("stages", "planning"), default=["stages", "planning"])
+    parser.add_argument("--plot", action="store_true", help="only draw the picture from --output")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    if args.plot:
+        plot(read_json(args.output))
+        return
+    content: dict[str, Any] = {"commit": provenance.code_version(), "cores": os.cpu_count()}
+    if args.output.exists():
+        content = {**read_json(args.output), **content}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for source, target in ((args.body, "body"), (args.models, "models")):
+            shutil.copytree(source, folder / "results" / target)
+        if "stages" in args.parts:
+            content["stages"] = stages(folder, (args.shard // 5, args.shard), people(folder, args.body))
+        if "planning" in args.parts:
+            rows = [growth(folder, number, max(1, number // args.per_shard)) for number in args.photos]
+            content["planning"] = [*rows, made_up(folder, 10_000_000, 10_000_000 // args.per_shard)]
+    write_json(args.output, content)
+    plot(content)
+
+
+if __name__ == "__main__":
+    console.run(main)

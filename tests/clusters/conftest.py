@@ -1,0 +1,23 @@
+"""An undisturbed run, once, that disturbed ones are compared with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import small_run
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, open_body_path: Path) -> dict[str, str]:
+    """Hashes of the results of data set and training."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    small_run.prepare(folder, open_body_path, small_run.settings(gpus=0))
+    done = small_run.snakemake(folder, "data", "train", "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return small_run.results(folder)

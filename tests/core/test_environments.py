@@ -1,0 +1,110 @@
+"""Pins, images and conda environments: complete, exact, and saying the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PINS = sorted((ROOT / "envs").glob("requirements*.txt"))
+
+
+@pytest.mark.parametrize("file", PINS, ids=lambda path: path.stem)
+def test_every_version_is_exact_and_hashed(file):
+    blocks = re.sub(r"\\\n", "", "".join(line for line in file.open() if not line.startswith("#"))).splitlines()
+    assert blocks
+    for block in blocks:
+        assert re.fullmatch(r"[\w.\-]+==[\w.+\-]+( +;[^\\]*?)?( +--hash=sha256:[0-9a-f]{64})+ *", block), block[:100]
+
+
+def pins() -> str:
+    return "".join((ROOT / "envs" / name).read_text() for name in ("requirements.txt", "requirements-torch.txt"))
+
+
+def test_what_the_package_needs_is_pinned():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {re.match(r"[\w.\-]+", line).group().lower() for line in pins().splitlines() if "==" in line}
+    needed = {re.match(r"[\w.\-]+", line).group().lower() for line in project["dependencies"]}
+    assert needed <= pinned, needed - pinned
+
+
+def test_installed_versions_are_those():
+    """Of this environment, which make setup made; no file could be another than those that are pinned."""
+    from importlib.metadata import version
+
+    for name in ("numpy", "torch", "snakemake", "pyarrow"):
+        pinned = re.search(rf"^{name}==(\S+)", pins(), re.MULTILINE)
+        assert version(name).split("+")[0] == pinned.group(1)
+
+
+def docker() -> list[tuple[str, str]]:
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [tuple(line.split(maxsplit=1)) for line in lines]
+
+
+def apptainer() -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {"": []}
+    for line in (ROOT / "envs/ag3d.def").read_text().splitlines():
+        if line.startswith("%"):
+            sections[line[1:].strip()] = []
+        elif line.strip() and not line.startswith("#"):
+            list(sections.values())[-1].append(line.strip())
+    return sections
+
+
+def test_dockerfile():
+    steps = docker()
+    assert {name for name, _ in steps} <= {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "ENTRYPOINT", "CMD"}
+    assert steps[0] == ("FROM", "debian:12-slim")
+    runs = [text for name, text in steps if name == "RUN"]
+    assert "apt-get update" in runs[0]
+    assert "rm -rf /var/lib/apt/lists" in runs[0]
+    assert runs[1] == "make setup"
+    ignored = set((ROOT / ".dockerignore").read_text().split())
+    assert {".venv", "results", ".git"} <= ignored
+
+
+def test_apptainer_recipe():
+    sections = apptainer()
+    assert set(sections) == {"", "files", "post", "environment", "runscript", "test"}
+    header = dict(line.split(": ") for line in sections[""])
+    assert header == {"Bootstrap": "docker", "From": dict(docker())["FROM"]}
+    bash = shutil.which("bash") or "/bin/bash"
+    for name in ("post", "environment", "runscript", "test"):
+        subprocess.run([bash, "-n"], input="\n".join(sections[name]), text=True, check=True)
+
+
+def test_both_images_install_the_same():
+    def packages(text: str) -> set[str]:
+        return set(re.search(r"apt-get install --yes --no-install-recommends ([\w\- ]+)", text).group(1).split())
+
+    assert packages((ROOT / "Dockerfile").read_text()) == packages("\n".join(apptainer()["post"]))
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_conda_environments_are_exact(file):
+    content = yaml.safe_load(file.read_text())
+    assert content["name"].startswith("ag3d")
+    assert content["channels"] == ["conda-forge", "nodefaults"]
+    *conda, pip = content["dependencies"]
+    assert all(re.fullmatch(r"[\w\-]+=[\d.]+", name) for name in conda), conda
+    for line in pip["pip"]:
+        if line.startswith("-r "):
+            assert (file.parent / line[3:]).exists()
+        else:
+            assert line == "--require-hashes" or re.fullmatch(r"[\w\-]+==[\w.]+", line), line
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("profiles/*/*.sh")), ids=lambda path: path.name)
+def test_scripts_are_valid(file):
+    subprocess.run([shutil.which("bash") or "/bin/bash", "-n", str(file)], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", str(file)], check=True)

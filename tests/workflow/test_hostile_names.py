@@ -1,0 +1,61 @@
+"""Photographs and folders whose names would do something in a shell or to Snakemake: they are only names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from ag3d.files import read_table
+
+ROOT = Path(__file__).parents[2]
+NAMES = [
+    "$(touch pwned).png", "`touch pwned`.png", "; touch pwned; .png", "a' \"b.png", "-rf.png", "{x}{input}.png", "a\nb.png",
+    "| touch pwned.png", "> pwned.png", "*?.png", "&& touch pwned &&.png", "~.png", "%s %d.png", "!!python.png",
+]  # fmt: skip
+
+
+def listed(directory: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["photos"] |= {"source": "folder", "path": str(folder), "shards": 1, "min_side": 16}
+    (directory / "config.yaml").write_text(yaml.safe_dump(settings))
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(directory)]
+    line += ["results/demo-data/photos/00000.parquet", "--cores", "1"]
+    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+
+
+def photographs(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for index, name in enumerate(NAMES):
+        pixels = np.random.default_rng(index).integers(0, 255, (20, 20, 3), np.uint8)
+        with open(folder / name, "wb") as handle:
+            Image.fromarray(pixels).save(handle, "PNG")
+
+
+@pytest.mark.parametrize("name", ["photos", "my $(touch pwned) `touch pwned`'; touch pwned; \"&"])
+def test_names_are_only_names(tmp_path, name):
+    folder = tmp_path / name
+    photographs(folder)
+    done = listed(tmp_path, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = read_table(tmp_path / "results/demo-data/photos/00000.parquet")
+    assert sorted(table["path"]) == sorted(NAMES)
+    assert (table["status"] == "ok").all()
+    assert table["photo_id"].str.fullmatch(r"[A-Za-z0-9-]+").all()
+    assert not list(tmp_path.rglob("pwned*"))
+    assert not (ROOT / "pwned").exists()
+
+
+def test_braces_in_the_folders_name(tmp_path):
+    """Snakemake reads {x} in a path as a wildcard, so it is refused with a way out."""
+    folder = tmp_path / "from {2024}"
+    photographs(folder)
+    done = listed(tmp_path, folder)
+    assert done.returncode != 0
+    assert "photos.path is" in done.stdout + done.stderr
+    assert "cannot read braces" in done.stdout + done.stderr

@@ -1,0 +1,58 @@
+"""Planning for ten million photographs: from a kept listing, in seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from ag3d.files import write_json
+
+ROOT = Path(__file__).parents[2]
+SHARDS = 1000
+
+
+def test_ten_million_photographs_are_planned_in_thirty_seconds(tmp_path):
+    """CPU seconds, because tests share their cores. The folder itself is never looked at."""
+    settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    settings["photos"] = {"source": "folder", "path": str(photos), "shards": SHARDS}
+    settings["machine"]["keep_listing"] = True
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    record = {"folder": str(photos), "shards": SHARDS, "number": 10_000_000}
+    record["fingerprints"] = {shard: f"{shard:016x}" for shard in range(SHARDS)}
+    write_json(tmp_path / "results" / settings["dataset_name"] / "scan/scan.json", record)
+    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    process = subprocess.Popen(
+        [*line, "-n", "-q", "rules"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, text
+    for stage in ("photos", "people", "matting", "fitting", "alignment", "normals", "dataset"):
+        assert f"{stage} " in text.replace("\n", " ")
+    assert usage.ru_utime + usage.ru_stime < 30
+    assert usage.ru_maxrss < 2**20  # KB: a gigabyte
+
+
+def test_too_many_shards_for_a_command(tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"photos": {"shards": 50_000}}))
+    line = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(tmp_path),
+        "-n",
+    ]
+    told = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode != 0
+    assert "photos.shards is 50000" in told.stdout + told.stderr
