@@ -48,7 +48,7 @@ paddleseg: .venv-paddleseg/.ready
 
 .venv-paddleseg/.ready: envs/requirements-paddleseg.txt
 	test -x .venv-paddleseg/bin/python || $(PYTHON) -m venv .venv-paddleseg
-	.venv-paddleseg/bin/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-paddleseg.txt
+	.venv-paddleseg/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements-paddleseg.txt
 	@touch $@
 
 demo: setup

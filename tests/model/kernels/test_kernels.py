@@ -219,6 +219,8 @@ def test_kernels_compile_without_a_gpu(name, arch):
         "UP": 1,
         "DOWN": 2,
         "PARTS": 15,
+        "FIRST": 36,
+        "SECOND": 36,
         "TYPE": int(name[-1]) if name[-1].isdigit() else 0,
     }
     try:
