@@ -13,7 +13,7 @@ from torch import nn
 from ag3d.config import Network, to_mapping
 from ag3d.config.settings import from_mapping
 from ag3d.errors import UserError
-from ag3d.files import atomic, read_json
+from ag3d.files import atomic, read_json, sha256
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.precision import apply, chosen
@@ -32,9 +32,15 @@ def save_weights(module: nn.Module, path: Path, half: bool = False) -> None:
 
 
 def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """Raises UserError where the file is missing or damaged."""
+    """Raises UserError where the file is missing or damaged, or not the one that the checkpoint.json beside it names."""
     if not path.exists():
         raise UserError(f"{path} does not exist; is {path.parent} the folder of a checkpoint?")
+    known = read_json(path.parent / DESCRIPTION).get("files", {}) if (path.parent / DESCRIPTION).exists() else {}
+    if path.name in known and sha256(path) != known[path.name]:
+        raise UserError(
+            f"{path} is damaged: it is not the file that {DESCRIPTION} beside it names; use another checkpoint, or delete "
+            "this one's folder and train to it again"
+        )
     try:
         return load_file(path, device=str(device))
     except (SafetensorError, OSError, ValueError) as error:

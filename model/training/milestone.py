@@ -32,11 +32,13 @@ NETWORKS = ("generator_ema", "generator", "discriminator")
 def write(folder: Path, state: Snapshot, description: dict[str, Any]) -> None:
     """Write every file atomically, checkpoint.json last."""
     state.write(folder)
+    hashes = {}
     for name in NETWORKS:
         path = folder / f"{name}.safetensors"
         with disk_errors(path), atomic(path) as beside:
             save_file({key: value.contiguous() for key, value in part_of(state.tensors, name).items()}, beside)
-    write_json(folder / DESCRIPTION, description)
+        hashes[path.name] = sha256(path)
+    write_json(folder / DESCRIPTION, description | {"files": hashes})
 
 
 def holds(folder: Path, key: str) -> bool:

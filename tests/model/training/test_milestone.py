@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ag3d.errors import UserError
+from ag3d.model.checkpoint import read_weights
 from ag3d.model.training import milestone
 from ag3d.model.training.carry import carry, whole_modules
 from ag3d.model.training.snapshot import Snapshot
@@ -104,3 +105,14 @@ def test_a_folder_without_weights_is_told(tmp_path, make_trainer):
     for function in (milestone.start_hash, milestone.start_tensors):
         with pytest.raises(UserError, match=r"training.resume_from: .*" + tmp_path.name):
             function(tmp_path)
+
+
+def test_a_flipped_byte_in_published_weights_is_told(trained, tmp_path):
+    milestone.write(tmp_path, Snapshot("key", 2, trained.tensors(), trained.values()), {})
+    path = tmp_path / "generator_ema.safetensors"
+    assert read_weights(path)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"generator_ema.safetensors is damaged"):
+        read_weights(path)
