@@ -13,6 +13,7 @@ from ag3d.model.deformer.search import Search
 # The reference starts from eleven bones: root, hips, knees, neck, head, shoulders, elbows.
 BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
+ASIDE = 0.05  # parts so much farther than the nearest (metres) are not searched from: their roots would lie outside
 _CUDA_PAIRS = 1 << 29  # distances at once
 # Where the search starts: from the nearest vertex of each of these parts, given by their joints. Where skin folds on
 # itself, at shoulders and hips, both sides of the fold are near: an axis splits a part by the sign of its normals there.
@@ -38,8 +39,10 @@ class Candidates(NamedTuple):
     roots: torch.Tensor  # [m,3]
 
 
-def gate(points: torch.Tensor, surface: torch.Tensor, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which points [N,3] lie within `distance` of the surface's points [V,3], and the nearest: indices [n], [n]."""
+def gate(
+    points: torch.Tensor, surface: torch.Tensor, distance: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Which points [N,3] lie within `distance` of the surface's points [V,3], the nearest, and how far: [n] each."""
     low, high = surface.amin(0) - distance, surface.amax(0) + distance
     close = torch.nonzero(((points > low) & (points < high)).all(1)).squeeze(1)
     if points.is_cuda:
@@ -53,7 +56,7 @@ def gate(points: torch.Tensor, surface: torch.Tensor, distance: float) -> tuple[
         values, indices = cKDTree(surface.numpy()).query(points[close].numpy(), distance_upper_bound=distance)
         found, nearest = torch.from_numpy(values), torch.from_numpy(indices)
     inside = found < distance
-    return close[inside], nearest[inside]
+    return close[inside], nearest[inside], found[inside].to(points.dtype)
 
 
 def parts_of(weights: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
@@ -116,27 +119,28 @@ def from_surface(
     search: Search,
     distance: float,
 ) -> Candidates:
-    """One start for each part of the body that is near: the nearest vertex, carried back by its own blended transform.
+    """One start for each part of the body that is near, and not much farther than the nearest: its nearest vertex, carried back by its own blended transform.
 
     points: [B,N,3]; vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4]. The guess is so near that two or three steps
     converge, and a point between two parts gets a root from each.
     """
-    count = points.shape[1]
+    batch, count = points.shape[:2]
     backward = torch.linalg.inv(blended[..., :3])
-    flat, guess, inverse = [], [], []
-    for index in range(len(points)):
+    parts_near = []
+    for index in range(batch):
         for part in range(PARTS):
             own = torch.nonzero(parts == part).squeeze(1)
-            if len(own) == 0:
-                continue
-            place, nearest = gate(points[index], vertices[index, own], distance)
-            vertex = own[nearest]
-            back = backward[index, vertex]
-            flat.append(place + index * count)
-            guess.append((back * (points[index, place] - blended[index, vertex, :, 3])[:, None, :]).sum(2))
-            inverse.append(back)
-    order = torch.argsort(torch.cat(flat), stable=True)
-    places, start, back = torch.cat(flat)[order], torch.cat(guess)[order], torch.cat(inverse)[order]
+            if len(own):
+                place, nearest, far = gate(points[index], vertices[index, own], distance)
+                parts_near.append((place + index * count, own[nearest], far))
+    flat, vertex, far = (torch.cat(values) for values in zip(*parts_near))
+    least = torch.full((batch * count,), distance, device=points.device).scatter_reduce_(0, flat, far, "amin")
+    chosen = torch.nonzero(far <= least[flat] + ASIDE).squeeze(1)
+    chosen = chosen[torch.argsort(flat[chosen], stable=True)]
+    places, vertex = flat[chosen], vertex[chosen]
+    image = places // count
+    back = backward[image, vertex]
+    start = (back * (points.reshape(-1, 3)[places] - blended[image, vertex, :, 3])[:, None, :]).sum(2)
     roots, valid = search.solve(points.reshape(-1, 3)[places], places // count, start, back)
     kept = torch.nonzero(valid).squeeze(1)
     return Candidates(places[kept], roots[kept])
@@ -153,7 +157,7 @@ def from_nearest(
     backward = torch.linalg.inv(blended[..., :3])
     flat, roots = [], []
     for index in range(len(points)):
-        place, vertex = gate(points[index], vertices[index], distance)
+        place, vertex, _ = gate(points[index], vertices[index], distance)
         away = points[index, place] - blended[index, vertex, :, 3]
         flat.append(place + index * count)
         roots.append((backward[index, vertex] * away[:, None, :]).sum(2))

@@ -38,9 +38,10 @@ DEVICE long cell_of(const float* p, const float* b, int image, int w, int h, int
     return ((long)(image * d + z) * h + y) * w + x;
 }
 
-// points: [B·N,3]; near: [B·N], one bit for each part whose vertex is within `reach`.
+// points: [B·N,3]; near: [B·N], one bit for each part whose vertex is within `reach`, and at most `aside` farther than the
+// nearest part's.
 KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* points, const float4* vertices, int count,
-                  const float* bounds, const uint16_t* cells, float reach, uint16_t* near)
+                  const float* bounds, const uint16_t* cells, float reach, float aside, uint16_t* near)
 {
     const long item = ITEM;
     if (item >= total) return;
@@ -49,13 +50,18 @@ KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* p
     const long cell = cell_of(p, bounds + 6 * image, image, w, h, d);
     uint16_t bits = 0;
     if (cell >= 0) {
+        float far[PARTS], least = reach;
         for (int part = 0; part < PARTS; ++part) {
             const int k = cells[cell * PART_SLOTS + part];
+            far[part] = 2.f * reach;
             if (k == NONE) continue;
             const float4 v = vertices[(long)image * count + k];
             const float dx = v.x - p[0], dy = v.y - p[1], dz = v.z - p[2];
-            if (dx * dx + dy * dy + dz * dz < reach * reach) bits |= (uint16_t)(1 << part);
+            far[part] = sqrtf(dx * dx + dy * dy + dz * dz);
+            least = fminf(least, far[part]);
         }
+        for (int part = 0; part < PARTS; ++part)
+            if (far[part] < reach && far[part] <= least + aside) bits |= (uint16_t)(1 << part);
     }
     near[item] = bits;
 }

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ag3d.model.deformer.grid import Box
-from ag3d.model.deformer.starts import PARTS
+from ag3d.model.deformer.starts import ASIDE, PARTS
 from ag3d.model.kernels.compiler import launch
 
 CELLS = (32, 64, 64)  # of the grid around a posed body: z, y, x
@@ -62,14 +62,15 @@ def inverse(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def near_parts(points: torch.Tensor, around: Nearby, reach: float) -> torch.Tensor:
-    """Points [B,N,3] to [B·N] int16: a bit for each part of the body that is within `reach`."""
+    """Points [B,N,3] to [B·N] int16: a bit for each part of the body that is within `reach`, and not much
+    farther than the nearest."""
     batch, per_image, _ = points.shape
     near = torch.empty(batch * per_image, dtype=torch.int16, device=points.device)
     d, h, w = CELLS
     launch(
         "search", "near_parts", len(near), points.device,
         np.int64(len(near)), per_image, w, h, d, points, around.vertices, around.vertices.shape[1],
-        around.bounds, around.cells, float(reach), near, **_OTHER,
+        around.bounds, around.cells, float(reach), ASIDE, near, **_OTHER,
     )  # fmt: skip
     return near
 

@@ -13,6 +13,13 @@ from ag3d.files import write_json
 
 ROOT = Path(__file__).parents[2]
 SHARDS = 1000
+# Snakemake, telling at its end the most memory that it had; a process's own usage begins with that of the one it came from.
+TELLING = """
+import atexit, runpy
+status = "/proc/self/status"
+atexit.register(lambda: print("peak memory", open(status).read().split("VmHWM:")[1].split()[0], flush=True))
+runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+"""
 
 
 def test_ten_million_photographs_are_planned_in_thirty_seconds(tmp_path):
@@ -26,7 +33,7 @@ def test_ten_million_photographs_are_planned_in_thirty_seconds(tmp_path):
     record = {"folder": str(photos), "shards": SHARDS, "number": 10_000_000}
     record["fingerprints"] = {shard: f"{shard:016x}" for shard in range(SHARDS)}
     write_json(tmp_path / "results" / settings["dataset_name"] / "scan/scan.json", record)
-    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    line = [sys.executable, "-c", TELLING, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
     process = subprocess.Popen(
         [*line, "-n", "-q", "rules"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -38,7 +45,7 @@ def test_ten_million_photographs_are_planned_in_thirty_seconds(tmp_path):
     for stage in ("photos", "people", "matting", "fitting", "alignment", "normals", "dataset"):
         assert f"{stage} " in text.replace("\n", " ")
     assert usage.ru_utime + usage.ru_stime < 30
-    assert usage.ru_maxrss < 2**20  # KB: a gigabyte
+    assert int(text.split("peak memory ")[1].split()[0]) < 2**20  # KB: a gigabyte
 
 
 def test_too_many_shards_for_a_command(tmp_path):
