@@ -1,0 +1,43 @@
+"""Recorded launches train as plain ones do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ag3d.model.body.body import Body
+from ag3d.model.recording import Recorded
+from ag3d.model.training.trainer import Trainer
+
+
+def test_without_a_gpu_a_recorded_function_is_just_called():
+    recorded = Recorded(lambda x: 2 * x)
+    recorded.on = True
+    assert recorded(torch.ones(3)).tolist() == [2, 2, 2]
+    assert not recorded.recordings
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_body: Body):
+    """Losses and weights after steps with every phase; sums are in another order on a GPU, so not bit for bit."""
+    like = make_trainer()
+    settings, network, labels = like.settings, like.network, like.labels.cpu()
+
+    def train(record: bool) -> Trainer:
+        trainer = Trainer(settings, network, tiny_body, labels, torch.device("cuda"))
+        if not record:
+            trainer._record = False
+            for part in (*trainer.G._recorded.values(), trainer.G.deformer.recorded):
+                part.on = False
+        for _ in range(3):
+            trainer.step(uint8_batch)
+        return trainer
+
+    plain, recorded = train(False), train(True)
+    for name, network_of in plain.networks().items():
+        mine = torch.cat([p.detach().flatten() for p in recorded.networks()[name].parameters()])
+        theirs = torch.cat([p.detach().flatten() for p in network_of.parameters()])
+        assert (mine - theirs).norm() < 1e-2 * theirs.norm(), name
+    for name, (total, count) in plain.averages.sums().items():
+        assert recorded.averages.sums()[name][0] == pytest.approx(total, rel=0.05, abs=0.02 * count), name
