@@ -1,4 +1,4 @@
-# make demo   set up, then run the whole pipeline on open data (CPU, about ten minutes)
+# make demo   set up, then run the whole pipeline on open data (CPU, about five minutes)
 # make test   set up, then run the tests
 # make paddleseg  make the environment that PaddleSeg's models need (.venv-paddleseg)
 # make lint   formatting, static checks
