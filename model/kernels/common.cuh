@@ -152,3 +152,21 @@ DEVICE void softplus_sigmoid(float x, float* soft, float* share)
     *soft = fmaxf(x, 0.f) + FAST_LOG(1.f + e);
     *share = (x < 0.f ? e : 1.f) / (1.f + e);
 }
+
+#ifdef CHANNELS
+// The mean feature of the three planes where a point looks.
+DEVICE void gather(float* f, const Look& l, const float* rows, int side)
+{
+    UNROLL for (int c = 0; c < CHANNELS; ++c) f[c] = 0.f;
+    UNROLL for (int plane = 0; plane < 3; ++plane)
+        UNROLL for (int k = 0; k < 4; ++k) {
+            const float4* row = (const float4*)(rows + (long)texel_row(l, plane, k, side) * CHANNELS);
+            const float share = texel_share(l, plane, k);
+            UNROLL for (int c = 0; c < CHANNELS / 4; ++c) {
+                const float4 v = row[c];
+                f[4 * c] += share * v.x; f[4 * c + 1] += share * v.y;
+                f[4 * c + 2] += share * v.z; f[4 * c + 3] += share * v.w;
+            }
+        }
+}
+#endif

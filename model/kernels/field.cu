@@ -14,17 +14,7 @@ KERNEL field_forward(int n, const float* points, const long* image, const float*
     const float p[3] = {points[3 * item], points[3 * item + 1], points[3 * item + 2]};
     const Look l = look(p, 1.f, (int)image[item], side);
     float f[CHANNELS];
-    UNROLL for (int c = 0; c < CHANNELS; ++c) f[c] = 0.f;
-    UNROLL for (int plane = 0; plane < 3; ++plane)
-        UNROLL for (int k = 0; k < 4; ++k) {
-            const float4* row = (const float4*)(rows + (long)texel_row(l, plane, k, side) * CHANNELS);
-            const float share = texel_share(l, plane, k);
-            UNROLL for (int c = 0; c < CHANNELS / 4; ++c) {
-                const float4 v = row[c];
-                f[4 * c] += share * v.x; f[4 * c + 1] += share * v.y;
-                f[4 * c + 2] += share * v.z; f[4 * c + 3] += share * v.w;
-            }
-        }
+    gather(f, l, rows, side);
     float signed_value = b2[COLORS], out[COLORS], u[CHANNELS];
     UNROLL for (int k = 0; k < COLORS; ++k) out[k] = b2[k];
     UNROLL for (int c = 0; c < CHANNELS; ++c) u[c] = 0.f;

@@ -109,18 +109,8 @@ DEVICE float residual_at(const float* p, float to_planes, int image, const float
                          const float* b1, const float* w2, float b2)
 {
     float f[CHANNELS];
-    UNROLL for (int c = 0; c < CHANNELS; ++c) f[c] = 0.f;
     const Look l = look(p, to_planes, image, side);
-    UNROLL for (int plane = 0; plane < 3; ++plane)
-        UNROLL for (int k = 0; k < 4; ++k) {
-            const float4* row = (const float4*)(rows + (long)texel_row(l, plane, k, side) * CHANNELS);
-            const float share = texel_share(l, plane, k);
-            UNROLL for (int c = 0; c < CHANNELS / 4; ++c) {
-                const float4 v = row[c];
-                f[4 * c] += share * v.x; f[4 * c + 1] += share * v.y;
-                f[4 * c + 2] += share * v.z; f[4 * c + 3] += share * v.w;
-            }
-        }
+    gather(f, l, rows, side);
     float value = b2;
     for (int j = 0; j < HIDDEN; ++j) {
         float before = b1[j];

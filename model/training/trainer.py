@@ -181,10 +181,11 @@ class Trainer:
         """The penalty; sets the gradients. Twice differentiated, it is the most launches of all."""
         parameters = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
         if "r1" not in self._recorded:
+            names = tuple(real)
 
             def gradients(label: torch.Tensor, *pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 with torch.enable_grad():
-                    penalty = self._r1(dict(zip(real, pictures)), label)
+                    penalty = self._r1(dict(zip(names, pictures)), label)
                     found = torch.autograd.grad(penalty.sum() * self._r1_weight, parameters, allow_unused=True)
                 self._reached = [gradient is not None for gradient in found]
                 # In the parameters' own layout, as the optimiser wants it.

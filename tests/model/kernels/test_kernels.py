@@ -153,6 +153,22 @@ def test_the_second_pass_looks_where_the_plain_code_looks(device, monkeypatch, d
     assert (rank.long().sort(1).values == torch.arange(21, device=device)).all()
 
 
+def compare_derivatives(patch: pytest.MonkeyPatch, function, x: torch.Tensor, power: int) -> None:
+    """Values of `function`, and first and second derivatives of a power of them by `x`, with the kernels and plainly."""
+    weight = torch.randn_like(function())
+
+    def run():
+        out = function()
+        (first,) = torch.autograd.grad((out**power * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        return out, first, second
+
+    fast = run()
+    plainly(patch)
+    for mine, theirs in zip(fast, run()):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -163,38 +179,14 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 )
 def test_the_filter_and_its_gradients(device, monkeypatch, resample, channels, layout):
     x = torch.randn(2, channels, 10, 12, device=device).to(memory_format=layout).requires_grad_()
-    weight = None
-
-    def run():
-        nonlocal weight
-        out = resample(x)
-        weight = torch.randn_like(out) if weight is None else weight
-        (first,) = torch.autograd.grad((out**2 * weight).sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad(first.square().sum(), x)
-        return out, first, second
-
-    fast = run()
-    plainly(monkeypatch)
-    for mine, theirs in zip(fast, run()):
-        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+    compare_derivatives(monkeypatch, lambda: resample(x), x, power=2)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("clamp", [0.0, 1.5])
 def test_the_activation_and_its_gradients(device, monkeypatch, clamp, layout):
     x = 2 * torch.randn(2, 3, 5, 6, device=device).to(memory_format=layout).requires_grad_()
-    weight = torch.randn_like(x)
-
-    def run():
-        out = activate_(x * 1.0, "lrelu", clamp)
-        (first,) = torch.autograd.grad((out**3 * weight).sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad(first.square().sum(), x)
-        return out, first, second
-
-    fast = run()
-    plainly(monkeypatch)
-    for mine, theirs in zip(fast, run()):
-        assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+    compare_derivatives(monkeypatch, lambda: activate_(x * 1.0, "lrelu", clamp), x, power=3)
 
 
 @pytest.mark.gpu
