@@ -12,7 +12,7 @@ from ag3d.model.body.body import Body, BodyOutput, blend
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
-from ag3d.model.deformer.starts import PARTS, Candidates, from_bones, from_nearest, from_surface, parts_of
+from ag3d.model.deformer.starts import PARTS, Candidates, Starts, from_bones, from_nearest, from_surface, parts_of
 from ag3d.model.kernels.compiler import fast
 from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, listed, near_parts, nearby, surroundings
 from ag3d.model.recording import Recorded
@@ -28,6 +28,7 @@ class Posed:
     transforms: torch.Tensor  # [B,24,4,4], canonical to posed
     search: Search
     around: Nearby | None = None  # for the fast search
+    starts: Starts | None = None  # for the plain one, made when it is first wanted
 
 
 class Deformer(nn.Module):
@@ -119,10 +120,10 @@ class Deformer(nn.Module):
             return from_nearest(points, posed.output.vertices, every, self.box, distance)
         if not self.settings.departures.surface_starts:
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
-        blended = blend(self.start_weights, posed.transforms)
-        return from_surface(
-            points, posed.output.vertices[:, self.start_vertices], self.start_parts, blended, posed.search, distance
-        )
+        if posed.starts is None:
+            blended = blend(self.start_weights, posed.transforms)
+            posed.starts = Starts(posed.output.vertices[:, self.start_vertices], self.start_parts, blended)
+        return from_surface(points, posed.starts, posed.search, distance)
 
     def search_fast(
         self,
