@@ -15,6 +15,7 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.body import label as labels
+from ag3d.model.body.rotation import times
 from ag3d.model.deformer.deformer import Deformer, Posed, depth_bounds
 from ag3d.model.kernels.compiler import fast
 from ag3d.model.networks.decoder import Decoder
@@ -263,7 +264,7 @@ class Renderer(nn.Module):
         if posed is not None:
             gradient = deformer.carry_gradient(gradient, points, posed, image)
             if self.settings.departures.body_bounds:  # cameras may look anywhere
-                gradient = (parts.cam2world[:, :3, :3][image] * gradient[:, :, None]).sum(1)
+                gradient = times(parts.cam2world[:, :3, :3].transpose(1, 2)[image], gradient)
         return F.normalize(torch.cat([-gradient[:, :1], gradient[:, 1:]], dim=1), dim=1, eps=1e-12)
 
 

@@ -53,6 +53,7 @@ class Trainer:
         apply(precision, self.G, self.D)
         self.G_ema = ema.average_of(self.G)
         self.frozen = frozen(settings.freeze, self.G, self.D)
+        self._parameters = {network: list(network.parameters()) for network in (self.G, self.D)}  # walking is slow
         self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
         self.adam_d = optimizers.adam(self.D, schedule.adam_d(settings))
         self.inputs = Inputs(network, body.to(device))
@@ -204,14 +205,15 @@ class Trainer:
     # Parts of the phases.
 
     def _begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.G.requires_grad_(network is self.G)
-        self.D.requires_grad_(network is self.D)
+        for each, parameters in self._parameters.items():
+            for parameter in parameters:
+                parameter.requires_grad = each is network
         for parameter in self.frozen:
             parameter.requires_grad_(False)
         optimizer.zero_grad(set_to_none=True)
 
     def _end(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.processes.sum_gradients(network.parameters())
+        self.processes.sum_gradients(self._parameters[network])
         optimizer.step()
 
     def _chunks(self, phase: str):
