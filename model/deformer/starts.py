@@ -164,7 +164,7 @@ class Starts:
         apart = self.vertices.double().numpy()
         apart[..., 0] += self._shift[:, None]
         parts = (apart[:, own.numpy()].reshape(-1, 3) for own in self.of_part)
-        return [cKDTree(part, balanced_tree=False, compact_nodes=False) for part in parts]
+        return [cKDTree(part, 32, balanced_tree=False, compact_nodes=False) for part in parts]
 
     @functools.cached_property
     def _surroundings(self) -> _Surroundings:
@@ -175,7 +175,7 @@ class _Surroundings:
     """A coarse grid around each body, of which parts may be near a cell: spares most questions to the trees."""
 
     def __init__(self, vertices: np.ndarray, of_part: list[np.ndarray], distance: float) -> None:
-        self.cell = distance / 1.5  # what is near is at most two cells away
+        self.cell = distance / 2  # what is near is at most two cells away
         self.low = vertices.min(1, keepdims=True) - distance  # [B,1,3]
         places = self._places(vertices)
         self.sizes = places.max((0, 1)) + 3
