@@ -34,7 +34,7 @@ from ag3d.evaluation.distances import Pair
 from ag3d.evaluation.generated import draw, generated
 from ag3d.evaluation.pictures import STREAMS, Pictures
 from ag3d.evaluation.protocols import Protocol, Source, chosen
-from ag3d.evaluation.real import real
+from ag3d.evaluation.real import Real
 from ag3d.evaluation.streams import extractors, measure
 from ag3d.files import write_json
 from ag3d.model.body.body import Body
@@ -98,7 +98,7 @@ class Pass:
         """Seconds of reading the data set, and the number of its people."""
         if source not in self._read:
             zips = self.args.data or [self._data_set(source)]
-            seconds, batches = timed(lambda: list(real(zips, self.generator, source, self.args.batch)))
+            seconds, batches = timed(lambda: list(Real(zips, self.generator, source).batches(self.args.batch)))
             self._read[source] = seconds, sum(len(batch.image) for batch in batches)
         return self._read[source]
 
