@@ -26,8 +26,8 @@ from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing import fitting_calibration, fitting_prior
 from ag3d.preprocessing.fitting import fit_shard
+from ag3d.preprocessing.fitting_energy import project
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import project
 from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP
 from ag3d.shards import ShardReader, write_shard
 

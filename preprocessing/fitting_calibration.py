@@ -7,6 +7,9 @@ left or middle, mirrored for the right.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -70,28 +73,41 @@ def _bones() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return matrix, matrix.abs() > 0, torch.tensor([d[2] for d in DEPTHS]), torch.tensor([d[3] for d in DEPTHS])
 
 
-_MATRIX, _ENDS, _BIAS, _SPREAD = _bones()
+@dataclass
+class Constants:
+    """The tables of this module on one device."""
+
+    sigmas: Tensor  # [33]
+    matrix: Tensor  # [bones,33] lower ends' mean less upper ends'
+    ends: Tensor  # [bones,33] whether a landmark is an end
+    bias: Tensor  # [bones] metres
+    spread: Tensor  # [bones] metres
+
+
+@cache
+def on(device: torch.device) -> Constants:
+    """The tables on `device`; copied once, since copies make a GPU wait."""
+    return Constants(*(table.to(device) for table in (SIGMAS, *_bones())))
 
 
 def depths(points: Tensor) -> Tensor:
     """How much farther away each bone's lower end is than its upper end (metres), of points [B,33,3]: [B,bones]."""
-    return points[..., 2] @ _MATRIX.to(points).T
+    return points[..., 2] @ on(points.device).matrix.T
 
 
 def misses(points: Tensor, landmarks_3d: Tensor) -> Tensor:
     """Differences of the bones' depths to BlazePose's, in standard deviations: [B,bones]."""
-    seen = depths(landmarks_3d) - _BIAS.to(points)
-    return (depths(points) - seen) / _SPREAD.to(points)
+    tables = on(points.device)
+    return (depths(points) - depths(landmarks_3d) + tables.bias) / tables.spread
 
 
 def trust(weights: Tensor) -> Tensor:
     """The least weight [B,33] among each bone's ends, [B,bones]."""
-    ends = _ENDS.to(weights.device)
-    return torch.where(ends, weights[:, None], torch.inf).amin(2)
+    return torch.where(on(weights.device).ends, weights[:, None], torch.inf).amin(2)
 
 
 def deviations(weights: Tensor) -> Tensor:
     """Usual errors of landmarks [B,33,3] (metres: in the picture, in the picture, in depth); hidden ones (`weights`
     [B,33] near 0) are three times as wrong."""
-    flat = SIGMAS.to(weights).clamp_max(0.05) * (3 - 2 * weights.clamp(0, 1))
+    flat = on(weights.device).sigmas.clamp_max(0.05) * (3 - 2 * weights.clamp(0, 1))
     return torch.stack([flat, flat, DEPTH_TO_FLAT * flat], dim=2)

@@ -30,15 +30,19 @@ class Silhouettes:
     def to(self, device: torch.device | str) -> Silhouettes:
         return Silhouettes(**{k: v.to(device) for k, v in vars(self).items()})
 
+    @staticmethod
+    def stack(outlines: list[tuple[Any, ...]]) -> Silhouettes:
+        return Silhouettes(
+            *(torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*outlines, strict=True))
+        )
 
-def silhouettes(mattes: list[np.ndarray], sizes: np.ndarray) -> Silhouettes:
-    """From masks (bool, [h,w], whole photographs at any scale) and the photographs' sizes [B,2] (width, height)."""
-    parts = [_one(mask, size) for mask, size in zip(mattes, sizes, strict=True)]
-    stacked = [torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*parts, strict=True)]
-    return Silhouettes(*stacked)
+    def repeated(self, times: int) -> Silhouettes:
+        return Silhouettes(**{k: torch.cat([v] * times) for k, v in vars(self).items()})
 
 
-def _one(mask: np.ndarray, size: np.ndarray) -> tuple[Any, ...]:
+def outline(mask: np.ndarray, size: np.ndarray) -> tuple[Any, ...]:
+    """The values of Silhouettes for one person, of a mask (bool [h,w], the whole photograph at any scale) and the
+    photograph's `size` (width, height)."""
     if not mask.any():
         mask = np.ones_like(mask)  # says nothing; the verdict is left to the comparison with the matte
     ratio = np.asarray(size, np.float64) / (mask.shape[1], mask.shape[0])
