@@ -16,6 +16,7 @@ from torch import Tensor
 
 SHRINK = 0.85  # radius of a sphere, relative to half the thickness of its slice
 MOST = 5  # slices of a part
+THIN = 0.035  # half thickness (metres): what is thinner, as hands are, is cut as if it were so thick
 LEAST = 12  # vertices of a slice that count
 TRUNK = (0, 3, 6, 9, 12, 13, 14)  # joints whose parts count as one
 
@@ -42,8 +43,9 @@ def spheres(template: Tensor, shapedirs: Tensor, skin: Tensor) -> Spheres:
     return Spheres(torch.stack(centres), torch.stack(dirs), torch.tensor(joints), torch.tensor(radii))
 
 
-def pairs(found: Spheres, parents: tuple[int, ...], at_ease: Tensor) -> Tensor:
-    """Which pairs [2,K] of spheres may not overlap. `at_ease` [S,3]: their centres where somebody stands at ease."""
+def reaches(found: Spheres, parents: tuple[int, ...], at_ease: Tensor) -> Tensor:
+    """How far apart [S,S] spheres must be (metres): the sum of their radii, each pair once; 0 for what may overlap.
+    `at_ease` [S,3]: the centres where somebody stands at ease."""
     near = torch.eye(len(parents), dtype=torch.bool)
     near[torch.tensor(TRUNK)[:, None], torch.tensor(TRUNK)] = True
     for joint, parent in enumerate(parents):
@@ -54,22 +56,20 @@ def pairs(found: Spheres, parents: tuple[int, ...], at_ease: Tensor) -> Tensor:
     free = ~near[found.joint[:, None], found.joint]
     for centres in (found.centres, at_ease):
         free &= torch.cdist(centres, centres) > reach
-    return torch.nonzero(free.triu(1)).T
+    return torch.where(free.triu(1), reach, 0)
 
 
-def overlap(centres: Tensor, radius: Tensor, compared: Tensor) -> Tensor:
-    """How deep (metres) spheres lie in each other, [B,K], of centres [B,S,3], radii [S] and pairs [2,K]."""
-    apart = centres.index_select(1, compared[0]) - centres.index_select(1, compared[1])
-    distance = apart.square().sum(2).add(1e-8).sqrt()
-    return (radius[compared[0]] + radius[compared[1]] - distance).clamp_min(0)
+def overlap(centres: Tensor, reach: Tensor) -> Tensor:
+    """How deep (metres) spheres lie in each other, [B,S,S], of centres [B,S,3]."""
+    return (reach - torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")).clamp_min(0)
 
 
 def _fill(vertices: Tensor, dirs: Tensor) -> list[tuple[Tensor, Tensor, float]]:
     """Centre, its directions and radius of each sphere in one part."""
     frame = torch.linalg.svd(vertices - vertices.mean(0), full_matrices=False).Vh  # the longest axis first
     along = vertices @ frame[0]
-    thick = 2 * float(_box(vertices @ frame.T)[1].amin())
-    slices = max(1, min(MOST, math.ceil(float(along.amax() - along.amin()) / max(thick, 1e-3))))
+    thick = max(float(_box(vertices @ frame.T)[1].amin()), THIN)
+    slices = max(1, min(MOST, math.ceil(float(along.amax() - along.amin()) / (2 * thick))))
     edges = torch.linspace(float(along.amin()), float(along.amax()) + 1e-6, slices + 1)
     found = []
     for low, high in itertools.pairwise(edges):
@@ -78,7 +78,7 @@ def _fill(vertices: Tensor, dirs: Tensor) -> list[tuple[Tensor, Tensor, float]]:
             continue
         middle, half = _box(vertices[here] @ frame.T)
         wide, thin = (1, 2) if half[1] >= half[2] else (2, 1)
-        count = max(1, min(3, round(float(half[wide] / half[thin]))))
+        count = max(1, min(3, round(float(half[wide]) / max(float(half[thin]), THIN))))
         side = half[wide] - half[thin]
         for offset in torch.linspace(-1, 1, count) if count > 1 else (0.0,):
             centre = middle @ frame + offset * side * frame[wide]

@@ -53,6 +53,7 @@ class Problem:
     orient: Tensor  # [B,3,3]
     scale: Tensor  # [B] pixels per metre
     origin: Tensor  # [B,2] pixels
+    nearest: Tensor | None = None  # [B,CONTOUR] sample of the surface that each point of the outline belongs to
 
     @cached_property
     def weights(self) -> Tensor:
@@ -74,8 +75,9 @@ class Problem:
         turned = axis_angle_to_matrix(unknown["turn"]) @ self.orient
         return turned, grown, self.origin + unknown["shift"] * self.scale[:, None]
 
-    def energy(self, unknown: Unknown, with_matte: bool) -> Tensor:
-        """The sum of all terms for each person, [B]. Without the matte the body is 33 landmarks and no more."""
+    def energy(self, unknown: Unknown, with_matte: bool, search: bool = True) -> Tensor:
+        """The sum of all terms for each person, [B]. Without the matte the body is 33 landmarks and no more. Without
+        `search`, the outline's points keep to the points of the body that were nearest at the last search."""
         body, seen, near = self.body, self.seen, fitting_calibration.on(unknown["pose"].device)
         orient, scale, origin = self.camera(unknown)
         points, _ = body(unknown["betas"], orient, unknown["pose"], None if with_matte else 33)
@@ -92,13 +94,16 @@ class Problem:
         total = total + fitting_prior.unusual(unknown["pose"]) / SIGMA_POSE**2
         total = total + WEIGHT_BETAS * unknown["betas"].square().sum(1) + (unknown["log_size"] / SIGMA_SIZE).square()
         if with_matte:
-            deep_in = fitting_contact.overlap(points[:, body.centres], body.radius, body.apart)
-            total = total + (deep_in / SIGMA_CONTACT).square().sum(1)
+            through = fitting_contact.overlap(points[:, body.centres], body.reach)
+            total = total + through.square().sum((1, 2)) / SIGMA_CONTACT**2
         if with_matte and seen.mattes is not None:
             surface = pixels[:, body.surface]
             out = fitting_silhouette.outside(surface, seen.mattes) / (metres * SIGMA_MATTE)
             total = total + WEIGHT_MATTE * _robust(out.square()).mean(1)
-            gap = (fitting_silhouette.to_outline(surface, seen.mattes) / (metres * SIGMA_OUTLINE)).square()
+            if search or self.nearest is None:
+                self.nearest = fitting_silhouette.nearest(surface, seen.mattes)
+            gap = fitting_silhouette.to_outline(surface, self.nearest, seen.mattes)
+            gap = (gap / (metres * SIGMA_OUTLINE)).square()
             capped = seen.mattes.contour_weight * gap / (1 + gap)
             total = total + WEIGHT_OUTLINE * capped.mean(1)
         return total

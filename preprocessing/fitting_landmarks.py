@@ -36,13 +36,11 @@ def reduce_body(body: Body, samples: int = 600, seed: int = 0) -> P.PointBody:
         joint_dirs,
         tuple(int(p) for p in body.parents),
         importance,
-        inner.radius,
-        torch.empty(2, 0, dtype=torch.long),
+        torch.zeros(len(inner.radius), len(inner.radius)),
     )
     upright, none = torch.eye(3)[None], torch.zeros(1, shapedirs.shape[2])
     at_ease, _ = reduced(none, upright, fitting_prior.USUAL[None])
-    apart = fitting_contact.pairs(inner, reduced.parents, at_ease[0, reduced.centres])
-    return replace(reduced, apart=apart)
+    return replace(reduced, reach=fitting_contact.reaches(inner, reduced.parents, at_ease[0, reduced.centres]))
 
 
 def spread(points: Tensor, count: int, seed: int) -> Tensor:

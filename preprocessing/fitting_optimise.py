@@ -16,6 +16,7 @@ from ag3d.preprocessing.fitting_points import PointBody
 UNDERRATED = (
     2.0  # errors of landmarks hang together and those of scale and shape add to them: measured on synthetic people
 )
+SEARCH = 4  # steps between searches for the points of the body that the outline belongs to
 
 
 @dataclass
@@ -72,7 +73,7 @@ def descend(problem: Problem, unknown: Unknown, iterations: int, with_matte: boo
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / iterations)))
         optimiser.zero_grad(set_to_none=True)
-        problem.energy(unknown, with_matte).sum().backward()
+        problem.energy(unknown, with_matte, step % SEARCH == 0).sum().backward()
         optimiser.step()
     for value in unknown.values():
         value.requires_grad_(False)

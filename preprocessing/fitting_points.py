@@ -55,8 +55,7 @@ class PointBody:
     joint_dirs: Tensor  # [24, 3, 10]
     parents: tuple[int, ...]
     landmark_weights: Tensor  # [33]
-    radius: Tensor  # [S] of the spheres
-    apart: Tensor  # [2,K] pairs of spheres that may not overlap
+    reach: Tensor  # [S,S] how far apart the spheres must be (metres)
 
     def to(self, device: torch.device | str) -> PointBody:
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
@@ -65,12 +64,12 @@ class PointBody:
     @property
     def surface(self) -> slice:
         """Which points are samples of the surface."""
-        return slice(33, len(self.template) - len(self.radius))
+        return slice(33, len(self.template) - len(self.reach))
 
     @property
     def centres(self) -> slice:
         """Which points are the spheres' centres."""
-        return slice(len(self.template) - len(self.radius), len(self.template))
+        return slice(len(self.template) - len(self.reach), len(self.template))
 
     def __call__(
         self, betas: Tensor, global_orient: Tensor, body_pose: Tensor, count: int | None = None

@@ -86,9 +86,14 @@ def outside(pixels: Tensor, maps: Silhouettes) -> Tensor:
     return (inside + beyond) * seen
 
 
-def to_outline(pixels: Tensor, maps: Silhouettes) -> Tensor:
-    """Distance (pixels) of each point of the outline to the nearest projected point of the body [B,S,2]: [B,CONTOUR]."""
-    with torch.no_grad():
-        nearest = torch.cdist(maps.contour, pixels).argmin(2)
-    chosen = torch.gather(pixels, 1, nearest[..., None].expand(-1, -1, 2))
-    return (chosen - maps.contour).square().sum(2).add(1e-6).sqrt()
+def nearest(pixels: Tensor, maps: Silhouettes) -> Tensor:
+    """Which projected point of the body [B,S,2] is nearest to each point of the outline: [B,CONTOUR]."""
+    with torch.no_grad():  # squared distances, less what does not depend on the point
+        return torch.baddbmm(pixels.square().sum(2)[:, None], maps.contour, pixels.mT, alpha=-2).min(2).indices
+
+
+def to_outline(pixels: Tensor, chosen: Tensor, maps: Silhouettes) -> Tensor:
+    """Distance (pixels) of each point of the outline to the `chosen` [B,CONTOUR] of projected points of the body [B,S,2]:
+    [B,CONTOUR]."""
+    points = torch.gather(pixels, 1, chosen[..., None].expand(-1, -1, 2))
+    return (points - maps.contour).square().sum(2).add(1e-6).sqrt()
