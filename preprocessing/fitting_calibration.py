@@ -49,8 +49,6 @@ DEPTHS: tuple[tuple[tuple[int, ...], tuple[int, ...], float, float], ...] = (
     *(((P.LEFT_KNEE + k,), (P.LEFT_ANKLE + k,), 0.0, 0.08) for k in (0, 1)),
 )
 
-DEPTH_TO_FLAT = 3.5  # how much less exact depth is than the place in the picture
-
 
 def _tables() -> tuple[Tensor, Tensor]:
     offsets, sigmas = torch.zeros(33, 3), torch.ones(33)
@@ -95,19 +93,6 @@ def depths(points: Tensor) -> Tensor:
     return points[..., 2] @ on(points.device).matrix.T
 
 
-def misses(points: Tensor, landmarks_3d: Tensor) -> Tensor:
-    """Differences of the bones' depths to BlazePose's, in standard deviations: [B,bones]."""
-    tables = on(points.device)
-    return (depths(points) - depths(landmarks_3d) + tables.bias) / tables.spread
-
-
 def trust(weights: Tensor) -> Tensor:
     """The least weight [B,33] among each bone's ends, [B,bones]."""
     return torch.where(on(weights.device).ends, weights[:, None], torch.inf).amin(2)
-
-
-def deviations(weights: Tensor) -> Tensor:
-    """Usual errors of landmarks [B,33,3] (metres: in the picture, in the picture, in depth); hidden ones (`weights`
-    [B,33] near 0) are three times as wrong."""
-    flat = on(weights.device).sigmas.clamp_max(0.05) * (3 - 2 * weights.clamp(0, 1))
-    return torch.stack([flat, flat, DEPTH_TO_FLAT * flat], dim=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,17 +32,31 @@ class Observed:
     landmarks_2d: Tensor  # [B,33,2] pixels
     landmarks_3d: Tensor  # [B,33,3] metres, x right, y down, z away
     weights: Tensor  # [B,33]
+    sigmas: Tensor  # [B,33] standard deviations of landmarks_2d (metres)
+    depths: Tensor  # [B,bones] how much farther away each bone's lower end is than its upper end (metres)
+    spreads: Tensor  # [B,bones] standard deviations of it
     mattes: Silhouettes | None = None
 
+    @staticmethod
+    def plain(landmarks_2d: Tensor, landmarks_3d: Tensor, weights: Tensor) -> Observed:
+        """Of landmarks as exact as BlazePose's usually are."""
+        usual = fitting_calibration.on(landmarks_2d.device)
+        depths = fitting_calibration.depths(landmarks_3d)
+        sigmas = usual.sigmas * (3 - 2 * weights.clamp(0, 1))  # hidden ones are three times as wrong
+        spreads = usual.spread / fitting_calibration.trust(weights).clamp_min(0.01).sqrt()
+        return Observed(landmarks_2d, landmarks_3d, weights, sigmas, depths - usual.bias, spreads)
+
     def to(self, device: torch.device | str) -> Observed:
-        mattes = None if self.mattes is None else self.mattes.to(device)
-        return Observed(self.landmarks_2d.to(device), self.landmarks_3d.to(device), self.weights.to(device), mattes)
+        return self._each(lambda value: value.to(device))
 
     def repeated(self, times: int) -> Observed:
         """Everybody `times` times, one round after another."""
-        mattes = None if self.mattes is None else self.mattes.repeated(times)
-        parts = (self.landmarks_2d, self.landmarks_3d, self.weights)
-        return Observed(*(torch.cat([part] * times) for part in parts), mattes)
+        return self._each(lambda value: torch.cat([value] * times))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Observed:
+        values = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        mattes = None if self.mattes is None else Silhouettes(**{k: change(v) for k, v in vars(self.mattes).items()})
+        return Observed(**values, mattes=mattes)
 
 
 @dataclass
@@ -60,11 +75,6 @@ class Problem:
         """How much each landmark counts, [B,33]."""
         return self.seen.weights * self.body.landmark_weights
 
-    @cached_property
-    def trust(self) -> Tensor:
-        """How much each bone's depth counts, [B,bones]."""
-        return fitting_calibration.trust(self.seen.weights)
-
     def repeated(self, times: int, seen: Observed) -> Problem:
         """The same for everybody `times` times, of whom others were `seen`."""
         return Problem(self.body, seen, *(torch.cat([part] * times) for part in (self.orient, self.scale, self.origin)))
@@ -78,18 +88,18 @@ class Problem:
     def energy(self, unknown: Unknown, with_matte: bool, search: bool = True) -> Tensor:
         """The sum of all terms for each person, [B]. Without the matte the body is 33 landmarks and no more. Without
         `search`, the outline's points keep to the points of the body that were nearest at the last search."""
-        body, seen, near = self.body, self.seen, fitting_calibration.on(unknown["pose"].device)
+        body, seen = self.body, self.seen
         orient, scale, origin = self.camera(unknown)
         points, _ = body(unknown["betas"], orient, unknown["pose"], None if with_matte else 33)
         pixels = project(points, scale, origin)
         metres = scale.detach()[:, None]
-        apart = (pixels[:, :33] - seen.landmarks_2d).square().sum(2) / (metres * near.sigmas).square()
-        landmarks_3d = seen.landmarks_3d * unknown["log_size"].exp()[:, None, None]
+        apart = (pixels[:, :33] - seen.landmarks_2d).square().sum(2) / (metres * seen.sigmas).square()
+        size = unknown["log_size"].exp()[:, None]
         miss_2d = _bounded(apart) if with_matte else _robust(apart / WIDER**2)
-        miss_3d = _robust(_miss_3d(points[:, :33], landmarks_3d) / SIGMA_3D**2)
+        miss_3d = _robust(_miss_3d(points[:, :33], size[..., None] * seen.landmarks_3d) / SIGMA_3D**2)
         total = (self.weights * (miss_2d + WEIGHT_3D * miss_3d)).sum(1)
-        deep = _robust(fitting_calibration.misses(points[:, :33], landmarks_3d).square())
-        total = total + WEIGHT_DEPTH * (self.trust * deep).sum(1)
+        deep = (fitting_calibration.depths(points[:, :33]) - size * seen.depths) / seen.spreads
+        total = total + WEIGHT_DEPTH * _robust(deep.square()).sum(1)
         total = total + fitting_prior.limits(unknown["pose"]) / SIGMA_LIMIT**2
         total = total + fitting_prior.unusual(unknown["pose"]) / SIGMA_POSE**2
         total = total + WEIGHT_BETAS * unknown["betas"].square().sum(1) + (unknown["log_size"] / SIGMA_SIZE).square()

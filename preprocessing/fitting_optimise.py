@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ag3d.model.body.rotation import matrix_to_axis_angle
-from ag3d.preprocessing import fitting_calibration, fitting_start
+from ag3d.preprocessing import fitting_start
 from ag3d.preprocessing.fitting_energy import Observed, Problem, Unknown
 from ag3d.preprocessing.fitting_points import PointBody
 
@@ -86,10 +86,18 @@ def _spread(problem: Problem, unknown: Unknown, iterations: int, samples: int) -
         return torch.full((people, 24), torch.nan, device=device)
     seen = problem.seen.repeated(samples)
     random = torch.Generator().manual_seed(0)
-    noise = torch.randn(*seen.landmarks_3d.shape, generator=random).to(device)
-    metres = noise * fitting_calibration.deviations(seen.weights)
-    pixels = metres[..., :2] * problem.scale.repeat(samples)[:, None, None]
-    moved = replace(seen, landmarks_2d=seen.landmarks_2d + pixels, landmarks_3d=seen.landmarks_3d + metres)
+
+    def noise(deviations: Tensor) -> Tensor:
+        return torch.randn(deviations.shape, generator=random).to(device) * deviations
+
+    flat = noise(seen.sigmas[..., None].expand(-1, -1, 2))
+    pixels = flat * problem.scale.repeat(samples)[:, None, None]
+    moved = replace(
+        seen,
+        landmarks_2d=seen.landmarks_2d + pixels,
+        landmarks_3d=seen.landmarks_3d + torch.nn.functional.pad(flat, (0, 1)),
+        depths=seen.depths + noise(seen.spreads),
+    )
     trials = problem.repeated(samples, moved)
     trial = {name: torch.cat([value.detach()] * samples) for name, value in unknown.items()}
     descend(trials, trial, iterations, with_matte=seen.mattes is not None)

@@ -27,17 +27,11 @@ class Silhouettes:
     contour_weight: Tensor  # [B,CONTOUR] 0 where the outline is the edge of the photograph
     photo: Tensor  # [B,2] width and height of the photograph
 
-    def to(self, device: torch.device | str) -> Silhouettes:
-        return Silhouettes(**{k: v.to(device) for k, v in vars(self).items()})
-
     @staticmethod
     def stack(outlines: list[tuple[Any, ...]]) -> Silhouettes:
         return Silhouettes(
             *(torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*outlines, strict=True))
         )
-
-    def repeated(self, times: int) -> Silhouettes:
-        return Silhouettes(**{k: torch.cat([v] * times) for k, v in vars(self).items()})
 
 
 def outline(mask: np.ndarray, size: np.ndarray) -> tuple[Any, ...]:
