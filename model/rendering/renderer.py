@@ -55,7 +55,7 @@ class Renderer(nn.Module):
 
     def density(self, sdf: torch.Tensor) -> torch.Tensor:
         """σ = sigmoid(s/β)/β"""
-        alpha = 1 / (self.sigmoid_beta.abs() + 1e-4)
+        alpha = 1 / (self.sigmoid_beta.abs() + self.settings.beta_min)
         return alpha * torch.sigmoid(alpha * sdf)
 
     def field(
