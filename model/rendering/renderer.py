@@ -53,9 +53,13 @@ class Renderer(nn.Module):
         self.settings = settings
         self.sigmoid_beta = nn.Parameter(torch.full((1,), settings.beta_init))
 
+    def sharpness(self) -> torch.Tensor:
+        """1/β, [1]"""
+        return 1 / (self.sigmoid_beta.abs() + self.settings.beta_min)
+
     def density(self, sdf: torch.Tensor) -> torch.Tensor:
         """σ = sigmoid(s/β)/β"""
-        alpha = 1 / (self.sigmoid_beta.abs() + self.settings.beta_min)
+        alpha = self.sharpness()
         return alpha * torch.sigmoid(alpha * sdf)
 
     def field(
@@ -201,7 +205,13 @@ class Renderer(nn.Module):
         settings = self.settings
         departures = settings.departures
         able = departures.body_bounds and departures.surface_starts and settings.skinning == "search"
-        return able and not torch.is_grad_enabled() and decoder.features % 4 == 0 and settings.samples > 3 and fast(deformer.distance)
+        return (
+            able
+            and not torch.is_grad_enabled()
+            and decoder.features % 4 == 0
+            and settings.samples > 3
+            and fast(deformer.distance)
+        )
 
     def _shown(
         self,
@@ -218,7 +228,7 @@ class Renderer(nn.Module):
         """The pictures alone, by the shorter way."""
         batch, per_image = directions.shape[:2]
         colors, normals, depth, opacity = shown.render(
-            origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sigmoid_beta,
+            origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sharpness(),
             parts, EMPTY, self.settings.box_warp / 2, deterministic,
         )  # fmt: skip
         side = math.isqrt(per_image)

@@ -54,7 +54,8 @@ class Trainer:
         apply(precision, self.G, self.D)
         self.G_ema = ema.average_of(self.G)
         self.frozen = frozen(settings.freeze, self.G, self.D)
-        self._parameters = {network: list(network.parameters()) for network in (self.G, self.D)}  # walking is slow
+        both: tuple[nn.Module, ...] = (self.G, self.D)
+        self._parameters = {network: list(network.parameters()) for network in both}  # finding them is slow
         self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
         self.adam_d = optimizers.adam(self.D, schedule.adam_d(settings))
         self.inputs = Inputs(network, body.to(device))
