@@ -113,7 +113,7 @@ class Trainer:
             share = len(chunk) / self.settings.batch
             (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
         self._end(self.G, self.adam_g)
-        self.averages.add("beta", self.G.renderer.sigmoid_beta)
+        self.averages.add("beta", 1 / self.G.renderer.sharpness())
         return fakes
 
     def _density_phase(self) -> None:
