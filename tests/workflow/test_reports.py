@@ -41,7 +41,14 @@ def page() -> str:
 
 def test_it_carries_the_page_and_the_workflows_figures(theirs, page):
     assert theirs["report.html"].decode() == page
-    assert theirs.keys() >= {"samples.png", "normals.png", "meshes.png", "animation.mp4", "comparison.html", "viewer.html"}
+    assert theirs.keys() >= {
+        "samples.png",
+        "normals.png",
+        "meshes.png",
+        "animation.mp4",
+        "comparison.html",
+        "viewer.html",
+    }
 
 
 def test_every_figure_of_theirs_stands_in_the_page(theirs, page):
