@@ -70,4 +70,4 @@ rule avatars:
         "Making avatars"
     shell:
         "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
-        " --poses {input.poses} --output {R}/avatars --settings {params.settings:q} > {log} 2>&1"
+        " --poses {input.poses} --output $(dirname {output[0]}) --settings {params.settings:q} > {log} 2>&1"

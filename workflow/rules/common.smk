@@ -19,7 +19,12 @@ except UserError as error:
 
 D = f"results/{settings.dataset_name}"
 R = f"results/{settings.run}"
-BODY = settings.body.file if settings.body.file != "open" else "results/body/body.npz"
+# Files of the user's are read where they are, also when results are kept in a remote storage.
+BODY = (
+    local(settings.body.file)
+    if settings.body.file != "open"
+    else "results/body/body.npz"
+)
 SHARDS = [f"{number:05d}" for number in range(settings.photos.shards)]
 
 

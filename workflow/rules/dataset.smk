@@ -28,7 +28,7 @@ if ZIPS:
 
     rule import_zip:
         input:
-            existing(settings.photos.path, "photos.path"),
+            local(existing(settings.photos.path, "photos.path")),
         output:
             data=f"{D}/dataset/{{shard}}.zip",
             rejected=f"{D}/rejected/{{shard}}.parquet",
@@ -117,7 +117,7 @@ else:
         message:
             "Listing what was left out"
         shell:
-            "python -m ag3d.preprocessing.rejected --folder {D} --shards {params.shards} --output {output} > {log} 2>&1"
+            "python -m ag3d.preprocessing.rejected --folder $(dirname {output}) --shards {params.shards} --output {output} > {log} 2>&1"
 
 
 rule index:

@@ -2,7 +2,7 @@ from ag3d.evaluation.inception_file import check_file
 
 try:
     INCEPTION = (
-        [str(check_file(settings.evaluation.inception))]
+        [local(str(check_file(settings.evaluation.inception)))]
         if settings.evaluation.inception
         else []
     )
@@ -48,7 +48,7 @@ rule metrics:
         "Measuring the network at {wildcards.kimg} kimg"
     shell:
         "python -m ag3d.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
-        " --poses {input.poses} --data {input.data} --models results/models/blazepose"
+        " --poses {input.poses} --data {input.data} --models $(dirname {input.models[0]})"
         " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -57,8 +57,8 @@ if SYNTHETIC:
     rule truth:
         input:
             f"{D}/rejected.parquet",
-            f"{D}/synthetic/truth/truth.parquet",
-            f"{D}/synthetic/truth/truth.zip",
+            local(f"{D}/synthetic/truth/truth.parquet"),
+            local(f"{D}/synthetic/truth/truth.zip"),
             body=ancient(BODY),
         output:
             report(

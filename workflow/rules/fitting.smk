@@ -9,7 +9,9 @@ rule fitting:
         mattes=f"{D}/mattes/{{shard}}.zip",
         manifest=f"{D}/photos/{{shard}}.parquet" if IMPORTED else [],
         imports=(
-            ancient(existing(settings.fitting.imports.path, "fitting.imports.path"))
+            ancient(
+                local(existing(settings.fitting.imports.path, "fitting.imports.path"))
+            )
             if IMPORTED
             else []
         ),

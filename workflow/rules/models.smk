@@ -22,4 +22,4 @@ rule models:
     message:
         "Fetching the landmark and segmentation models"
     shell:
-        "python -m ag3d.preprocessing.models --output results/models/blazepose > {log} 2>&1"
+        "python -m ag3d.preprocessing.models --output $(dirname {output[0]}) > {log} 2>&1"

@@ -17,5 +17,5 @@ rule people:
     message:
         "Finding people: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.people --manifest {input.manifest} --models results/models/blazepose"
+        "python -m ag3d.preprocessing.people --manifest {input.manifest} --models $(dirname {input.models[0]})"
         " --output {output} --settings {params.settings:q} > {log} 2>&1"
