@@ -58,6 +58,8 @@ rule avatars:
         f"{R}/logs/avatars.log",
     benchmark:
         f"{R}/benchmarks/avatars.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         mem_mb=more(6000),

@@ -11,6 +11,8 @@ from ag3d.provenance import digest
 
 # Rules call `python -m ag3d...`: the interpreter that runs Snakemake, unless an environment is activated in the job.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+# Read by envs/ag3d.post-deploy.sh, with --sdm conda.
+os.environ["AG3D_SOURCE"] = str(workflow.basedir)
 
 try:
     settings = load(config)

@@ -12,6 +12,8 @@ rule alike:
         f"{D}/logs/alike.log",
     benchmark:
         f"{D}/benchmarks/alike.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(120),
@@ -36,6 +38,8 @@ if ZIPS:
             f"{D}/logs/import_zip/{{shard}}.log",
         benchmark:
             f"{D}/benchmarks/import_zip/{{shard}}.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 1
         resources:
             mem_mb=more(2000),
@@ -58,6 +62,8 @@ if ZIPS:
             f"{D}/logs/rejected.log",
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         resources:
             mem_mb=more(2000),
             runtime=more(60),
@@ -79,6 +85,8 @@ else:
             f"{D}/logs/dataset/{{shard}}.log",
         benchmark:
             f"{D}/benchmarks/dataset/{{shard}}.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 1
         resources:
             mem_mb=more(2000),
@@ -109,6 +117,8 @@ else:
             f"{D}/logs/rejected.log",
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         resources:
             mem_mb=more(2000),
             runtime=more(60),
@@ -130,6 +140,8 @@ rule index:
         f"{D}/logs/index.log",
     benchmark:
         f"{D}/benchmarks/index.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(60),
@@ -151,6 +163,8 @@ rule poses:
         f"{D}/logs/poses.log",
     benchmark:
         f"{D}/benchmarks/poses.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(60),

@@ -35,6 +35,8 @@ rule metrics:
         f"{R}/logs/metrics/{{kimg}}.log",
     benchmark:
         f"{R}/benchmarks/metrics/{{kimg}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 2
     resources:
         mem_mb=more(6000),
@@ -70,6 +72,8 @@ if SYNTHETIC:
             f"{D}/logs/truth.log",
         benchmark:
             f"{D}/benchmarks/truth.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 1
         resources:
             mem_mb=more(3000),

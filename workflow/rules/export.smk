@@ -21,6 +21,8 @@ rule export:
         f"{R}/logs/export.log",
     benchmark:
         f"{R}/benchmarks/export.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         mem_mb=more(4000),

@@ -22,6 +22,8 @@ rule fitting:
         f"{D}/logs/fitting/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/fitting/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(3000),

@@ -32,6 +32,8 @@ rule matting:
         f"{D}/logs/matting/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/matting/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

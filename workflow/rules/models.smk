@@ -16,6 +16,8 @@ rule models:
         "results/models/logs/models.log",
     benchmark:
         "results/models/benchmarks/models.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(500),
         runtime=more(30),

@@ -22,6 +22,8 @@ rule normals:
         f"{D}/logs/normals/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/normals/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

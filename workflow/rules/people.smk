@@ -8,6 +8,8 @@ rule people:
         f"{D}/logs/people/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/people/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

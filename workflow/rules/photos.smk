@@ -23,6 +23,8 @@ if SYNTHETIC:
             f"{D}/logs/synthetic.log",
         benchmark:
             f"{D}/benchmarks/synthetic.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 4
         resources:
             mem_mb=more(2000),
@@ -66,6 +68,8 @@ rule delivery:
         f"{D}/logs/delivery.log",
     benchmark:
         f"{D}/benchmarks/delivery.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(60),
@@ -87,6 +91,8 @@ rule photos:
         f"{D}/logs/photos/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/photos/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

@@ -17,6 +17,8 @@ rule tables:
         f"{R}/logs/tables.log",
     benchmark:
         f"{R}/benchmarks/tables.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(30),
