@@ -11,46 +11,21 @@ from typing import Any
 
 import pytest
 import small_run
-from slurm_by_hand import free_ports
+from s3_server import BUCKET, PREFIX, fetch, s3, send
 
-pytest.importorskip("snakemake_storage_plugin_s3", reason="make clusters installs it")
-boto3 = pytest.importorskip("boto3", reason="make clusters installs it")
-moto = pytest.importorskip("moto.server", reason="make .venv/.ready-dev installs it")
-
-BUCKET, PREFIX = "bucket", "of/mine"
 STORAGE = ["--default-storage-provider", "s3", "--default-storage-prefix", f"s3://{BUCKET}/{PREFIX}"]
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[Any, dict[str, str]]]:
-    """A client with an empty bucket, and the variables that lead Snakemake there."""
-    (port,) = free_ports(1)
-    started = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    started.start()
-    place = f"http://127.0.0.1:{port}"
-    client = boto3.client(
-        "s3", endpoint_url=place, region_name="us-east-1", aws_access_key_id="name", aws_secret_access_key="key"
-    )
-    client.create_bucket(Bucket=BUCKET)
-    names = {"ENDPOINT_URL": place, "ACCESS_KEY": "name", "SECRET_KEY": "key"}
-    yield client, {f"SNAKEMAKE_STORAGE_S3_{name}": value for name, value in names.items()}
-    started.stop()
+    with s3() as started:
+        yield started
 
 
-def send(client: Any, folder: Path) -> None:
-    """Body and landmark models, which are not made anew."""
-    for path in sorted((folder / "results").rglob("*")):
-        if path.is_file():
-            client.upload_file(str(path), BUCKET, f"{PREFIX}/{path.relative_to(folder)}")
-
-
-def fetch(client: Any, folder: Path) -> Path:
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
-        for entry in page.get("Contents", []):
-            path = folder / entry["Key"].removeprefix(f"{PREFIX}/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            client.download_file(BUCKET, entry["Key"], str(path))
-    return folder
+def run(work: Path, variables: dict[str, str], *arguments: str) -> str:
+    done = small_run.snakemake(work, *arguments, "--cores", "2", *STORAGE, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_results_in_a_bucket(tmp_path, open_body_path, undisturbed, server):
@@ -58,39 +33,34 @@ def test_results_in_a_bucket(tmp_path, open_body_path, undisturbed, server):
     work = tmp_path / "work"
     small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
     send(client, work)
-    for path in (work / "results").rglob("*"):
-        if path.is_file():
-            path.unlink()  # what is read comes from the bucket
     wanted = {name for name in undisturbed if "/train/" not in name and "/synthetic/" not in name}
     targets = ["data", "train"]
     if not small_run.LONG:
         wanted = {f"{small_run.DATA}/{stage}/00000.parquet" for stage in ("photos", "people")}
         targets = [f"results/{small_run.DATA}/people/00000.parquet"]
-    done = small_run.snakemake(work, *targets, "--cores", "2", *STORAGE, **variables)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(work, variables, *targets)
     found = small_run.results(fetch(client, tmp_path / "fetched"))
     assert {name: found.get(name) for name in wanted} == {name: undisturbed[name] for name in wanted}
     kept = [path for path in (work / "results").rglob("*") if path.is_file()]
     assert all("synthetic" in path.parts for path in kept), kept  # photographs stay on the disk, results do not
-    again = small_run.snakemake(work, *targets, "--cores", "2", *STORAGE, **variables)
-    assert "Nothing to be done" in again.stdout + again.stderr, again.stdout + again.stderr
+    assert "Nothing to be done" in run(work, variables, *targets)
 
 
+@pytest.mark.skipif(not small_run.LONG, reason="takes minutes; AG3D_LONG_TESTS=1 asks for it")
 def test_a_damaged_object_is_told(tmp_path, open_body_path, server):
     """A result that was changed in the bucket after another was made from it."""
     client, variables = server
     work = tmp_path / "work"
     small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
     send(client, work)
-    root = f"results/{small_run.DATA}"
-    done = small_run.snakemake(work, f"{root}/mattes/00000.zip", "--cores", "2", *STORAGE, **variables)
-    assert done.returncode == 0, done.stdout + done.stderr
-    key = f"{PREFIX}/results/{small_run.DATA}/people/00000.parquet"
-    data = bytearray(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
-    data[len(data) // 3] ^= 1
-    client.put_object(Bucket=BUCKET, Key=key, Body=bytes(data))
-    told = small_run.snakemake(
-        work, f"{root}/fits/00000.parquet", "--cores", "1", "--rerun-triggers", "params", *STORAGE, **variables
-    )
+    data = f"results/{small_run.DATA}"
+    run(work, variables, f"{data}/mattes/00000.zip")
+    key = f"{PREFIX}/{data}/people/00000.parquet"
+    content = bytearray(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    content[len(content) // 3] ^= 1
+    client.put_object(Bucket=BUCKET, Key=key, Body=bytes(content))
+    options = ["--cores", "1", "--rerun-triggers", "params", *STORAGE]
+    told = small_run.snakemake(work, f"{data}/fits/00000.parquet", *options, **variables)
     assert told.returncode != 0
     assert "people/00000.parquet" in told.stdout + told.stderr
+    assert "run again" in told.stdout + told.stderr

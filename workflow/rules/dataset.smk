@@ -159,6 +159,7 @@ rule poses:
         shards("{D}/dataset/{shard}.zip"),
     output:
         f"{D}/poses.npy",
+        f"{D}/poses.json",
     log:
         f"{D}/logs/poses.log",
     benchmark:
@@ -171,4 +172,4 @@ rule poses:
     message:
         "Collecting the pose distribution"
     shell:
-        "python -m ag3d.preprocessing.poses --output {output} {input} > {log} 2>&1"
+        "python -m ag3d.preprocessing.poses --output {output[0]} {input} > {log} 2>&1"
