@@ -1,6 +1,6 @@
 """The profile for Kubernetes, against a stand-in of its server that runs a pod's command here, and a local S3 server.
 
-What pods ask for, that they find sources and results in the bucket alone, and that a failed one is told. No real cluster.
+What pods ask for, and that they find sources and results in the bucket alone. No real cluster.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,14 +21,13 @@ from typing import Any
 import pytest
 import small_run
 import yaml
-from s3_server import PREFIX, fetch, s3, send
+from s3_server import BUCKET, PREFIX, fetch, s3, send
 
 pytest.importorskip("snakemake_executor_plugin_kubernetes", reason="make clusters installs it")
-BUCKET = "bucket"
 
 
 class Kubernetes:
-    """Jobs and secrets, as far as the executor asks for them. `refuse`: pods end with status 1 instead of running."""
+    """Jobs and secrets, as far as the executor asks for them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -129,29 +129,58 @@ def cluster(tmp_path: Path) -> Iterator[tuple[Kubernetes, Any, dict[str, str]]]:
     started.server.shutdown()
 
 
+def copy_of_the_project(folder: Path) -> None:
+    """Pods get the files that git knows, from below the working directory."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=small_run.ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("the sources are sent as git lists them, and this is no checkout")
+    for name in listed.stdout.split("\0"):
+        if name and (small_run.ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(small_run.ROOT / name, folder / name)
+    for line in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *line], cwd=folder, check=True)
+
+
+def snakemake(work: Path, variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "snakemake", *arguments]
+    return subprocess.run(
+        line, cwd=work, env=small_run.environment(**variables), capture_output=True, text=True, timeout=1200
+    )
+
+
 def test_pods_work_from_the_bucket(tmp_path, open_body_path, cluster):
     kubernetes, client, variables = cluster
-    photos = tmp_path / "photos"
-    photos.mkdir()
     work = tmp_path / "work"
     settings = small_run.settings(gpus=1)
     small_run.prepare(work, open_body_path, settings)
     rendered = small_run.snakemake(work, f"results/{small_run.DATA}/synthetic/photos", "--cores", "2")
     assert rendered.returncode == 0, rendered.stderr
-    (work / "results" / small_run.DATA / "synthetic/photos").rename(photos / "people")
+    photos = tmp_path / "photos"
+    (work / "results" / small_run.DATA / "synthetic/photos").rename(photos)
+    shutil.rmtree(work / "results" / small_run.DATA)
+    send(client, work)
+    copy_of_the_project(work)
     settings["photos"] = {"source": "folder", "path": str(photos), "shards": 1}
     (work / "config.yaml").write_text(yaml.safe_dump(settings))
-    send(client, work)
     targets = [f"results/{small_run.DATA}/people/00000.parquet"]
-    profile = ["--workflow-profile", str(small_run.ROOT / "profiles/kubernetes")]
-    options = ["--default-storage-prefix", f"s3://{BUCKET}/{PREFIX}", "--seconds-between-status-checks", "2"]
-    done = small_run.snakemake(work, *targets, *profile, *options, **variables)
+    options = ["--workflow-profile", "profiles/kubernetes", "--default-storage-prefix", f"s3://{BUCKET}/{PREFIX}"]
+    done = snakemake(work, variables, *targets, *options, "--seconds-between-status-checks", "2")
     logs = "".join(path.read_text()[-3000:] for path in kubernetes.folder.glob("*.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
+    assert "Only files relative to the working directory" not in done.stderr
     fetched = small_run.results(fetch(client, tmp_path / "fetched"))
     assert f"{small_run.DATA}/people/00000.parquet" in fetched
-    (job,) = kubernetes.jobs.values()  # the stages of a shard are one pod
+    # Photographs are listed where they are, here; what is made from them, in pods that see the same volume.
+    (job,) = kubernetes.jobs.values()
     (pod,) = job["spec"]["template"]["spec"]["containers"]
     assert pod["image"] == "registry.example.org/ag3d:latest"
     assert pod["resources"]["requests"]["memory"] == "2000M"
     assert {"name": "photos", "mountPath": "/photos"} in pod["volumeMounts"]
+    # What a training would ask for.
+    plan = snakemake(work, variables, "train", *options, "--dry-run", "--verbose")
+    assert plan.returncode == 0, plan.stdout + plan.stderr
+    asked = re.search(r"rule training:.*?resources: (.*?)$", plan.stdout + plan.stderr, re.MULTILINE | re.DOTALL)
+    assert asked is not None
+    for what in ("gpu=1", "gpu_manufacturer=nvidia", "scale=0", "disk_mb=200000"):
+        assert what in asked.group(1), asked.group(1)

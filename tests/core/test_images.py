@@ -135,7 +135,7 @@ def test_apptainer_recipe_on_a_bare_debian(tree):
     environment = "\n".join(sections["environment"])
     inside(tree, f"{environment}\n" + "\n".join(sections["test"]))
     name = small_configuration(tree / "ag3d")
-    arguments = f"set -- --cores all --configfile {name} data"
+    arguments = f"set -- data --cores all --configfile {name}"
     inside(tree, "\n".join([":", environment, arguments, *sections["runscript"]]))
     index = json.loads((tree / "ag3d/results" / small_run.DATA / "index.json").read_text())
     assert index["number"] > 0
