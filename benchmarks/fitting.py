@@ -1,7 +1,8 @@
 """How many people a second the stage of the fits handles, from table and mattes to rows.
 
 Poses the open body at random, draws mattes, adds the usual errors to the landmarks, and times the whole stage
-(ag3d.preprocessing.fitting.fit_shard). Writes benchmarks/results/fitting.json.
+(ag3d.preprocessing.fitting.fit_shard). Up to 64 bodies are drawn; further people are the same with other errors.
+Writes benchmarks/results/fitting.json.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import platform
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ag3d import console, provenance
 from ag3d.config.data import Fitting
@@ -26,13 +29,15 @@ from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing import fitting_calibration, fitting_prior
 from ag3d.preprocessing.fitting import fit_shard
+from ag3d.preprocessing.fitting_energy import hips, project
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import project
-from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP
-from ag3d.shards import ShardReader, write_shard
+from ag3d.preprocessing.fitting_points import PointBody
+from ag3d.shards import ShardReader, encode_png, write_shard
 
 RESULTS = Path(__file__).with_name("results") / "fitting.json"
 WIDTH, HEIGHT, SCALE = 480, 640, 300.0  # of the photographs, and pixels per metre
+CAMERA = torch.tensor([SCALE]), torch.tensor([[WIDTH / 2, 290.0]])
+DRAWN = 64  # bodies that are posed and drawn
 
 
 def arguments() -> argparse.Namespace:
@@ -49,26 +54,17 @@ def arguments() -> argparse.Namespace:
 def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
     """Mattes of `number` people, and their table as the stage `people` writes it."""
     random = torch.Generator().manual_seed(0)
-    points, rows, status = reduce_body(body), [], {}
+    points, rows, status, drawn = reduce_body(body), [], {}, []
     with write_shard(mattes, {}) as shard:
         for k in range(number):
-            pose = fitting_prior.USUAL + 0.25 * torch.randn(1, 69, generator=random) / (1 + fitting_prior.STRENGTH)
-            upright = axis_angle_to_matrix(torch.tensor([[math.pi, 0.0, 0.0]]))
-            yaw = float(torch.rand(1, generator=random)) * 2 * math.pi
-            orient = upright @ axis_angle_to_matrix(torch.tensor([[0.0, yaw, 0.0]]))
-            betas = 0.7 * torch.randn(1, 10, generator=random)
-            placed, _ = points(betas, orient, fitting_prior.clamp(pose))
-            posed = body(betas, fitting_prior.clamp(pose), torch.zeros(1, 3), torch.zeros(1, 3))
-            pelvis = posed.joints[:, :1]
-            vertices = (posed.vertices - pelvis) @ orient.mT + pelvis
-            scale, origin = torch.tensor([SCALE]), torch.tensor([[WIDTH / 2, 290.0]])
-            screen = torch.cat([project(vertices, scale, origin)[0], vertices[0, :, 2:]], 1)
-            mask = (rasterize(screen, body.faces, HEIGHT, WIDTH).face_index >= 0).numpy()
+            if k < DRAWN:
+                drawn.append(pose_and_draw(body, points, random))
+            placed, picture = drawn[k % DRAWN]
             wrong = torch.randn(1, 33, 3, generator=random) * fitting_calibration.deviations(torch.ones(1, 33))
-            solid = placed[:, :33] - placed[:, [LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True) + wrong
-            pixels = project(placed[:, :33], scale, origin) + SCALE * wrong[..., :2]
+            solid = placed - hips(placed) + wrong
+            pixels = project(placed, *CAMERA) + SCALE * wrong[..., :2]
             name = f"person-{k}"
-            shard.add_image(f"{name}.png", mask.astype(np.uint8) * 255)
+            shard.add(f"{name}.png", picture)
             status[name] = {"status": "ok"}
             rows.append(
                 {
@@ -81,6 +77,22 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pose_and_draw(body: Body, points: PointBody, random: torch.Generator) -> tuple[Tensor, bytes]:
+    """Somebody's landmarks [1,33,3] (metres), and their matte as PNG."""
+    pose = fitting_prior.USUAL + 0.25 * torch.randn(1, 69, generator=random) / (1 + fitting_prior.STRENGTH)
+    upright = axis_angle_to_matrix(torch.tensor([[math.pi, 0.0, 0.0]]))
+    yaw = float(torch.rand(1, generator=random)) * 2 * math.pi
+    orient = upright @ axis_angle_to_matrix(torch.tensor([[0.0, yaw, 0.0]]))
+    betas = 0.7 * torch.randn(1, 10, generator=random)
+    placed, _ = points(betas, orient, fitting_prior.clamp(pose), 33)
+    posed = body(betas, fitting_prior.clamp(pose), torch.zeros(1, 3), torch.zeros(1, 3))
+    pelvis = posed.joints[:, :1]
+    vertices = (posed.vertices - pelvis) @ orient.mT + pelvis
+    screen = torch.cat([project(vertices, *CAMERA)[0], vertices[0, :, 2:]], 1)
+    mask = (rasterize(screen, body.faces, HEIGHT, WIDTH).face_index >= 0).numpy()
+    return placed, encode_png(mask.astype(np.uint8) * 255)
+
+
 def main() -> None:
     args = arguments()
     device = choose_device(args.device, "--device")
@@ -90,11 +102,13 @@ def main() -> None:
         with torch.enable_grad():
             body = Body.load(args.body, device=device)
             settings = Fitting(batch=args.batch, samples=args.samples)
-            fit_shard(people.iloc[:2], ShardReader(mattes), body, settings)  # warms up
+            fit_shard(people.iloc[: args.batch], ShardReader(mattes), body, settings)  # warms up
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
             started = time.perf_counter()
             table = fit_shard(people, ShardReader(mattes), body, settings)
             seconds = time.perf_counter() - started
-    result = {
+    result: dict[str, Any] = {
         "commit": provenance.code_version(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
         "dtype": "float32",
@@ -107,6 +121,8 @@ def main() -> None:
         "seconds": round(seconds, 2),
         "people_per_second": round(args.people / seconds, 2),
     }
+    if device.type == "cuda":
+        result["gpu_memory_gb"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
     write_json(args.output, result)
     print(
         f"{result['commit']}  {result['device']}, {result['dtype']}: {args.people} people in {seconds:.1f} s, "

@@ -1,19 +1,27 @@
-"""Where the time of a metric pass goes: generating people, looking at them through the networks, and the distances.
+"""Where the time of a metric pass goes: generating people, resizing, features, distances, decoding the data set.
 
-Measures each part alone, on a checkpoint or a new network, and the pass over the generated pictures as it runs, where
-the networks of the processor look at one batch while the next is generated. Without a data set, the distances are timed
-between two halves of what was generated, each taken twice. Writes benchmarks/results/metrics.json.
+Measures each part alone, on a checkpoint or a new network, and the pass over the generated pictures as it runs. Without a
+data set one is made of the generated pictures; without inception-2015-12-05.pt a network of its shape with random
+weights takes its place: as fast, its distances mean nothing. The embedded features are measured too where their models
+are. Distances (matrix root, bootstrap, kernel, precision and recall) are timed on --size random vectors of each kind.
+Parts that grow with the number of pictures are scaled from --samples to --size; the shares are those of such a pass.
+Writes benchmarks/results/metrics.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
+import inception as stand_in
 import numpy as np
 import torch
 from network import standing
@@ -21,16 +29,19 @@ from network import standing
 from ag3d import console, provenance
 from ag3d.config import Evaluation, Network
 from ag3d.device import choose_device
-from ag3d.evaluation import distances
-from ag3d.evaluation.generated import generated
-from ag3d.evaluation.protocols import chosen
-from ag3d.evaluation.real import real
+from ag3d.evaluation import coverage, frechet, inception, kernel
+from ag3d.evaluation.distances import Pair
+from ag3d.evaluation.generated import draw, generated
+from ag3d.evaluation.pictures import STREAMS, Pictures
+from ag3d.evaluation.protocols import Protocol, Source, chosen
+from ag3d.evaluation.real import Real
 from ag3d.evaluation.streams import extractors, measure
 from ag3d.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
 from ag3d.model.inference.people import read_poses
+from ag3d.shards import encode_png, write_shard
 
 RESULTS = Path(__file__).with_name("results") / "metrics.json"
 T = TypeVar("T")
@@ -42,10 +53,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, default=256, help="image side of a new network")
     parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"))
     parser.add_argument("--poses", type=Path, help="pose distribution (poses.npy); default: people standing")
-    parser.add_argument("--data", type=Path, nargs="+", default=[], help="zips of the data set")
-    parser.add_argument("--models", type=Path, default=Path("results/models/blazepose"))
-    parser.add_argument("--inception", default="", help="also FID's network, with TensorFlow's resizing")
-    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--data", type=Path, nargs="+", default=[], help="zips of a data set; default: one is made")
+    parser.add_argument(
+        "--models", type=Path, default=Path("results/models/blazepose"), help="of the embedded features"
+    )
+    parser.add_argument("--inception", default="", help="FID's network; default: one of its shape, random weights")
+    parser.add_argument("--samples", type=int, default=500, help="pictures that are generated and looked at")
+    parser.add_argument("--size", type=int, default=5000, help="pictures of the pass whose shares are printed")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -60,56 +74,161 @@ def timed(action: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, found
 
 
+class Pass:
+    """One network, measured under several protocols."""
+
+    def __init__(self, args: argparse.Namespace, generator: Generator, folder: Path) -> None:
+        self.args, self.generator, self.folder = args, generator, folder
+        self.device = next(generator.parameters()).device
+        self.poses = (read_poses(args.poses) if args.poses else standing(64)).numpy()
+        self._made: dict[Source, tuple[float, list[Pictures]]] = {}
+        self._read: dict[Source, tuple[float, int]] = {}
+
+    def pictures(self, source: Source):
+        return generated(self.generator, self.poses, source, self.args.batch, seed=0)
+
+    def made(self, source: Source) -> tuple[float, list[Pictures]]:
+        """Seconds and pictures, of generating alone."""
+        if source not in self._made:
+            list(self.pictures(Source(2 * self.args.batch, source.reference)))  # compiles and records
+            self._made[source] = timed(lambda: list(self.pictures(source)))
+        return self._made[source]
+
+    def decoded(self, source: Source) -> tuple[float, int]:
+        """Seconds of reading the data set, and the number of its people."""
+        if source not in self._read:
+            zips = self.args.data or [self._data_set(source)]
+            seconds, batches = timed(lambda: list(Real(zips, self.generator, source).batches(self.args.batch)))
+            self._read[source] = seconds, sum(len(batch.image) for batch in batches)
+        return self._read[source]
+
+    def _data_set(self, source: Source) -> Path:
+        """The generated people as a data set."""
+        path = self.folder / "data.zip"
+        if path.exists():
+            return path
+        labels = draw(self.poses, source.samples, self.generator.settings.z_dim, 0)[1].numpy()
+        side = self.generator.settings.image_resolution
+        with write_shard(path, {}) as shard, ThreadPoolExecutor(os.cpu_count()) as threads:
+            for kind, stream in (("img", "image"), ("normal", "normal")):
+                pictures = [enlarged(one, side) for batch in self.made(source)[1] for one in batch.streams()[stream]]
+                for index, data in enumerate(threads.map(encode_png, pictures)):
+                    shard.add(f"{kind}_{index:06d}.png", data)
+            shard.add_json(
+                "dataset.json", {"labels": [[f"img_{k:06d}.png", row.tolist()] for k, row in enumerate(labels)]}
+            )
+        return path
+
+    def row(self, protocol: Protocol, settings: Evaluation) -> dict[str, Any]:
+        """Seconds of every part, for `samples` pictures where they grow with them."""
+        args, source = self.args, Source(self.args.samples, protocol.source.reference)
+        networks = extractors([protocol], args.models, settings, self.device)[protocol.network]
+        making, kept = self.made(source)
+        measure(kept[:2], networks)
+        looking = {network.name: timed(lambda: measure(kept, [network]))[0] for network in networks}  # noqa: B023
+        passing, features = timed(lambda: measure(self.pictures(source), networks))
+        reading, people = self.decoded(source)
+        dimensions = max(values.shape[1] for values in features.values())
+        return {
+            **{"protocol": protocol.name, "samples": args.samples, "batch": args.batch},
+            **{"resolution": self.generator.settings.image_resolution, "generate_s": making, "networks_s": looking},
+            **{"resize_s": resizing(kept, protocol.network, self.device), "pass_s": passing},
+            **{"data_people": people, "read_data_s": reading, "dimensions": dimensions, "size": args.size},
+            "distances_s": comparing(args.size, dimensions, settings, self.device),
+        }
+
+
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    return image if len(image) == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def resizing(kept: list[Pictures], network: str, device: torch.device) -> float | None:
+    """Seconds of making the network's input of all pictures of all streams; None where it is not a step of its own."""
+    pictures = [images for batch in kept for images in batch.streams().values()]
+
+    def clean() -> None:
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+            for images in pictures:
+                list(threads.map(inception.resize, map(inception.quantised, images)))
+
+    def legacy() -> None:
+        for images in pictures:
+            pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device, torch.float32)
+            torch.nn.functional.interpolate(pixels, [inception.SIDE] * 2, mode="bilinear", align_corners=False)
+
+    ways = {"clean": clean, "legacy_tensorflow": legacy}
+    return timed(ways[network])[0] if network in ways else None
+
+
+def comparing(size: int, dimensions: int, settings: Evaluation, device: torch.device) -> dict[str, float]:
+    """Seconds of each distance of the three streams, of `size` random vectors with the falling spectrum of features."""
+    random = np.random.default_rng(0)
+    scale = 1 / np.sqrt(1 + np.arange(dimensions))
+    x, y = ((random.standard_normal((size, dimensions)) * scale).astype(np.float32) for _ in range(2))
+    frechet.quick_distance(x[:64], y[:64], device)
+    parts: dict[str, Callable[[], object]] = {
+        "matrix root": lambda: frechet.distance(x, y, device),
+        "bootstrap": lambda: frechet.bootstrap(x, y, settings.bootstrap, 0, device),
+        "floor": lambda: Pair(x, y, settings, device).halves(lambda a, b: frechet.quick_distance(a, b, device)),
+        "kernel": lambda: kernel.distance(x, y, device),
+        "precision and recall": lambda: coverage.precision_recall(x, y, device=device),
+    }
+    return {name: len(STREAMS) * timed(part)[0] for name, part in parts.items()}
+
+
+def shares(row: dict[str, Any]) -> dict[str, float]:
+    """Seconds of each part of a pass of `size` pictures over as many people."""
+    grown = row["size"] / row["samples"]
+    looking = sum(row["networks_s"].values()) * grown
+    resized = (row["resize_s"] or 0.0) * grown
+    return {
+        "generation": row["generate_s"] * grown,
+        **({"resizing": resized} if row["resize_s"] is not None else {}),
+        "features": looking - resized,
+        "decoding the data set (once)": row["read_data_s"] * row["size"] / row["data_people"],
+        "features of the data set (once)": looking,
+        **row["distances_s"],
+    }
+
+
 def main() -> None:
     args = arguments()
     device = choose_device(args.device, "--device")
-    metrics = ["frechet", "kid", "precision_recall"] + (["fid5k_full"] if args.inception else [])
-    settings = Evaluation(metrics=metrics, samples=args.samples, batch=args.batch, inception=args.inception)
     body = Body.load(args.body)
     if args.checkpoint:
         generator = load_generator(args.checkpoint, body, device=device)
     else:
         generator = Generator(Network(image_resolution=args.resolution), body).to(device).eval().requires_grad_(False)
-    poses = (read_poses(args.poses) if args.poses else standing(64)).numpy()
-    rows: list[dict[str, Any]] = []
-    for protocol in chosen(settings):
-        # The sizes, noise and rays of the protocol, the number of pictures of this benchmark.
-        source = type(protocol.source)(args.samples, protocol.source.reference)
-        networks = extractors([protocol], args.models, settings, device)[protocol.network]
-
-        def pictures(source=source):
-            return generated(generator, poses, source, args.batch, settings.seed)
-
-        making, kept = timed(lambda: list(pictures()))
-        looking = {network.name: timed(lambda: measure(kept, [network]))[0] for network in networks}  # noqa: B023
-        passing, fake = timed(lambda: measure(pictures(), networks))  # noqa: B023
-        reading, true = None, {name: np.concatenate([v[len(v) // 2 :]] * 2) for name, v in fake.items()}
-        if args.data:
-            reading, photographs = timed(lambda: list(real(args.data, generator, source, args.batch)))  # noqa: B023
-            true = measure(photographs, networks)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        weights = args.inception or str(stand_in.save(Path(folder) / "inception-2015-12-05.pt"))
+        metrics = ["fid5k_full", "clean_fid5k_full", "kid", "precision_recall"]
+        if (args.models / "selfie_segmentation.tflite").exists():
+            metrics.append("frechet")
         else:
-            fake = {name: np.concatenate([values[: len(values) // 2]] * 2) for name, values in fake.items()}
-        comparing = timed(lambda: distances.of_protocol(protocol, fake, true, settings, device))[0]  # noqa: B023
-        rows.append(
-            {
-                **{"protocol": protocol.name, "samples": args.samples, "reals": len(next(iter(true.values())))},
-                **{"resolution": generator.settings.image_resolution, "generate_s": making, "networks_s": looking},
-                **{"pass_s": passing, "read_data_s": reading, "distances_s": comparing, "batch": args.batch},
-            }
-        )
-        whole = passing + comparing
-        print(f"{protocol.name}: {args.samples} pictures of {generator.settings.image_resolution} pixels")
-        for name, seconds in (("generating, alone", making), *((f"{k}, alone", v) for k, v in looking.items())):
-            print(f"  {name:28s} {seconds:8.1f} s  {1000 * seconds / args.samples:7.2f} ms a picture")
-        print(f"  {'both together':28s} {passing:8.1f} s  {passing / whole:7.0%} of the pass")
-        print(f"  {'distances and bootstrap':28s} {comparing:8.1f} s  {comparing / whole:7.0%} of the pass")
-        if reading is not None:
-            print(f"  {'reading the data set':28s} {reading:8.1f} s  once")
+            print(f"no models in {args.models}: the embedded features are not measured")
+        settings = Evaluation(metrics=metrics, samples=args.samples, batch=args.batch, inception=weights)
+        work = Pass(args, generator, Path(folder))
+        for protocol in chosen(settings):
+            row = work.row(protocol, settings)
+            row["network"] = protocol.network if args.inception or protocol.network == "embedded" else "random weights"
+            row["whole_s"] = shares(row)
+            rows.append(row)
+            print_row(row)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     write_json(
         args.output,
         {"commit": provenance.code_version(), "device": name, "threads": torch.get_num_threads(), "passes": rows},
     )
+
+
+def print_row(row: dict[str, Any]) -> None:
+    print(f"{row['protocol']}: {row['samples']} pictures of {row['resolution']} pixels, scaled to {row['size']}")
+    whole = sum(row["whole_s"].values())
+    for name, seconds in row["whole_s"].items():
+        print(f"  {name:34s} {seconds:8.1f} s  {seconds / whole:6.1%}")
+    alone = row["generate_s"] + sum(row["networks_s"].values())
+    print(f"  generating and looking together: {row['pass_s']:.1f} s, one after the other {alone:.1f} s (not scaled)")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,11 @@ class Value:
     value: float
     deviation: float | None = None
     protocol: str = ""
+    written: str = ""  # a quoted number with the digits that it was published with
 
     def text(self, bold: str = "{}") -> str:
+        if self.written:
+            return bold.format(self.written)
         size = abs(self.value)
         if 0 < size < 1e-4:
             return bold.format(f"{self.value:.1e}") + (f" ± {self.deviation:.1e}" if self.deviation is not None else "")

@@ -12,7 +12,8 @@ import torch
 from ag3d import provenance
 from ag3d.config import Evaluation
 from ag3d.evaluation import distances, geometry, neighbours
-from ag3d.evaluation.fakes import fake_features, forget, rank_and_processes
+from ag3d.evaluation.blocks import forget, rank_and_processes
+from ag3d.evaluation.fakes import fake_features
 from ag3d.evaluation.protocols import Protocol, Source, chosen
 from ag3d.evaluation.real import data_sha256, real_features
 from ag3d.evaluation.streams import Extractor, Features, extractors
@@ -45,9 +46,9 @@ class Measurement:
         key = provenance.digest([*made, [network.sha256 for network in networks]])
         folder = self.blocks / key
         fake = fake_features(self.generator, self.poses, source, networks, folder, settings.batch, settings.seed)
-        if fake is None:
-            return None
         real = real_features(self.data, self.generator, source, networks, self.cache, settings.batch)
+        if fake is None or real is None:
+            return None
         forget(folder)
         return fake, real
 

@@ -12,8 +12,8 @@ Writes JSON:
 | protocols | protocol_id to all that must agree before two values may be compared |
 | counts, seed, notes, versions, record | how many images; the seed; warnings; what made the file |
 
-Stopped while generating many images, the same command goes on. `torchrun --nproc-per-node N -m ag3d.evaluation.metrics …`
-shares the work among N GPUs.
+Stopped while generating images or looking at those of the data set, the same command goes on. `torchrun --nproc-per-node N
+-m ag3d.evaluation.metrics …` shares both among N GPUs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ag3d import console, provenance
 from ag3d.config import Evaluation
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.device import choose_device
-from ag3d.evaluation.fakes import rank_and_processes
+from ag3d.evaluation.blocks import rank_and_processes
 from ag3d.evaluation.measurement import Measurement, measured
 from ag3d.files import read_json, sha256, write_json
 from ag3d.model.body.body import Body

@@ -47,10 +47,14 @@ def _row(entry: Any, where: str) -> Row:
             raise UserError(f"{where}: '{key}' is missing; a quoted value needs method, data, protocol and source")
     protocol = f"{entry['protocol']}, {entry['data']}"
     try:
-        values = {s: Value(float(entry[s]), protocol=protocol) for s in STREAMS if entry.get(s) is not None}
+        given = {s: str(entry[s]) for s in STREAMS if entry.get(s) is not None}
+        values = {s: Value(float(text), protocol=protocol, written=text) for s, text in given.items()}
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: the values of {', '.join(STREAMS)} must be numbers ({error})") from error
-    return Row((str(entry["method"]),), values, str(entry["source"]), run=bool(values), absent=NOT_ENTERED)
+    source = str(entry["source"])
+    if values and entry.get("through"):
+        source += f" (second hand, through {entry['through']})"
+    return Row((str(entry["method"]),), values, source, run=bool(values), absent=NOT_ENTERED)
 
 
 def _letters(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +12,11 @@ import numpy as np
 import torch
 
 from ag3d import console
+from ag3d.evaluation.blocks import forget, in_blocks, rank_and_processes, read_features, write_features
 from ag3d.evaluation.generated import faces
 from ag3d.evaluation.pictures import Pictures, to_floats, to_tensor
 from ag3d.evaluation.protocols import Source
 from ag3d.evaluation.streams import Extractor, Features, measure
-from ag3d.files import atomic
 from ag3d.model.generator import Generator
 from ag3d.model.networks.filters import resize
 from ag3d.model.training.dataset import ZipDataset
@@ -28,27 +27,36 @@ log = logging.getLogger(__name__)
 LAYOUT = 2  # raise it when the same data set would give other features
 
 
-def real(paths: Sequence[Path], generator: Generator, source: Source, batch: int) -> Iterator[Pictures]:
-    """All people of the data set, unmirrored, in batches, at the sizes that `source` makes fakes in.
+class Real:
+    """All people of the data set, unmirrored, at the sizes that `source` makes fakes in.
 
     The reference shrinks the image-sized normal maps and does not round them.
     """
-    settings = generator.settings
-    side = source.normal_side(generator)
-    images = ZipDataset(paths, settings.image_resolution, cache_bytes=0)
-    small = images if source.reference else ZipDataset(paths, side, cache_bytes=0)
-    device = next(generator.parameters()).device
-    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as readers:
-        for start in console.progress(range(0, len(images), batch), "data set", unit="batch"):
-            numbers = range(start, min(start + batch, len(images)))
-            items = list(readers.map(images.__getitem__, numbers))
-            image = [_channels_last(item.image) for item in items]
-            label = torch.from_numpy(np.stack([item.label for item in items])).to(device)
-            shrunk = items if source.reference else readers.map(small.__getitem__, numbers)
-            normal = [_channels_last(item.normal) for item in shrunk]
-            if source.reference:
-                normal = to_floats(resize(to_tensor(normal), side))
-            yield Pictures(image, normal, faces(image, label, generator, source))
+
+    def __init__(self, paths: Sequence[Path], generator: Generator, source: Source) -> None:
+        self.generator, self.source = generator, source
+        self._side = source.normal_side(generator)
+        self._images = ZipDataset(paths, generator.settings.image_resolution, cache_bytes=0)
+        self._small = self._images if source.reference else ZipDataset(paths, self._side, cache_bytes=0)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(self, batch: int, part: range | None = None) -> Iterator[Pictures]:
+        """Those of `part` only, if given."""
+        part = part or range(len(self))
+        device = next(self.generator.parameters()).device
+        with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as readers:
+            for start in console.progress(range(part.start, part.stop, batch), "data set", unit="batch"):
+                numbers = range(start, min(start + batch, part.stop))
+                items = list(readers.map(self._images.__getitem__, numbers))
+                image = [_channels_last(item.image) for item in items]
+                label = torch.from_numpy(np.stack([item.label for item in items])).to(device)
+                shrunk = items if self.source.reference else readers.map(self._small.__getitem__, numbers)
+                normal = [_channels_last(item.normal) for item in shrunk]
+                if self.source.reference:
+                    normal = to_floats(resize(to_tensor(normal), self._side))
+                yield Pictures(image, normal, faces(image, label, self.generator, self.source))
 
 
 def _channels_last(image: np.ndarray) -> np.ndarray:
@@ -67,8 +75,11 @@ def real_features(
     extractors: Sequence[Extractor],
     cache: Path,
     batch: int,
-) -> Features:
-    """Features of the data set, from `cache` (a folder) when the very same ones were computed before."""
+) -> Features | None:
+    """Features of the data set, from `cache` (a folder) when the very same ones were computed before.
+
+    Under torchrun the processes share the work; all but the first get None.
+    """
     settings = generator.settings
     key = digest(
         {
@@ -85,24 +96,12 @@ def real_features(
     path = cache / f"features-{key}.npz"
     if (stored := read_features(path)) is not None:
         log.info("features of the data set: %s", path)
-        return stored
-    found = measure(real(paths, generator, source, batch), extractors)
-    write_features(path, found)
+        return stored if rank_and_processes()[0] == 0 else None
+    pictures, folder = Real(paths, generator, source), cache / "blocks" / key
+    found = in_blocks(
+        len(pictures), lambda part: measure(pictures.batches(batch, part), extractors), folder, "data set"
+    )
+    if found is not None:
+        write_features(path, found)
+        forget(folder)
     return found
-
-
-def read_features(path: Path) -> Features | None:
-    """Features from a file; None where there is none, or a damaged one."""
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        log.warning("%s is damaged and is computed again", path)
-        return None
-
-
-def write_features(path: Path, features: Features) -> None:
-    with atomic(path) as beside:
-        np.savez(beside, allow_pickle=False, **features)

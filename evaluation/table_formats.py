@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Callable
 
 from ag3d.evaluation.comparison import Column, Row, Table
@@ -12,7 +13,7 @@ from ag3d.evaluation.comparison import Column, Row, Table
 _LATEX = {
     **{"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "°": r"$^\circ$"},
-    **{"↓": r"$\downarrow$", "↑": r"$\uparrow$", "×": r"$\times$"},
+    **{"↓": r"$\downarrow$", "↑": r"$\uparrow$", "×": r"$\times$", "<": "$<$", ">": "$>$", "|": "$|$"},
 }
 
 
@@ -47,7 +48,7 @@ def to_markdown(tables: list[Table]) -> str:
 
 
 def to_latex(tables: list[Table]) -> str:
-    """booktabs; needs \\usepackage{booktabs}."""
+    """booktabs; needs \\usepackage{booktabs,graphicx}. A table wider than the text is made smaller."""
     parts = []
     for table in tables:
         head = [_latex(cell) for cell in (*table.head, *(f"{c.name}{c.arrow}" for c in table.columns))]
@@ -58,13 +59,15 @@ def to_latex(tables: list[Table]) -> str:
                     r"\begin{table}",
                     r"\centering",
                     rf"\caption{{{_latex(table.title)}. {_latex(' '.join(caption(table)))}}}",
+                    r"\smallskip",
+                    r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                     rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}{'l' * len(table.columns)}}}",
                     r"\toprule",
                     " & ".join(head) + r" \\",
                     r"\midrule",
                     *rows,
                     r"\bottomrule",
-                    r"\end{tabular}",
+                    r"\end{tabular}}",
                     r"\end{table}",
                 ]
             )
@@ -121,9 +124,13 @@ def caption(table: Table) -> list[str]:
             grouped.setdefault(protocol, []).append(column)
         lines.append("Protocols: " + "; ".join(f"{id_} ({', '.join(names)})" for id_, names in grouped.items()) + ".")
     for text, run in (("Quoted, not measured here", True), ("Publications to enter values from", False)):
-        sources = [f"{row.cells[0]}: {row.source}" for row in table.rows if row.source and row.run == run]
+        sources: dict[str, list[str]] = {}
+        for row in table.rows:
+            if row.source and row.run == run:
+                sources.setdefault(row.source, []).append(row.cells[0])
         if sources:
-            lines.append(f"{text}: {'; '.join(sources)}.")
+            named = (f"{', '.join(rows)}: {source}" for source, rows in sources.items())
+            lines.append(f"{text}: {'; '.join(named)}.")
     return lines
 
 
@@ -154,7 +161,10 @@ def _latex_row(table: Table, row: Row) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    """Escaped; addresses may break after a slash, a hyphen or an underscore."""
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
+    escaped = re.sub(r"\B'(\w[^']*)'\B", r"`\1'", escaped)
+    return re.sub(r"https?://\S+", lambda found: re.sub(r"[/_-]", r"\g<0>\\allowbreak{}", found.group()), escaped)
 
 
 def _html(cell: str) -> str:

@@ -20,6 +20,8 @@ from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.renderer import EMPTY, Renderer
 
 SMALL_RESIDUAL = 0.03
+MOST_RAYS = 1 << 19  # of pictures whose launches are recorded: larger batches keep a GPU busy, and much memory
+_SHOWN = ("image", "image_raw", "image_normal", "image_depth", "opacity")
 
 
 class Generator(nn.Module):
@@ -42,6 +44,8 @@ class Generator(nn.Module):
         }
         self._recorded["superresolution"] = Recorded(self.superresolution, self.superresolution)
         self._recorded["mapping"] = Recorded(self._mapping, self.backbone.mapping)
+        self._recorded["show"] = Recorded(functools.partial(self._show, deterministic=True))
+        self._recorded["show, random"] = Recorded(functools.partial(self._show, deterministic=False))
 
     def record(self) -> Generator:
         """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on."""
@@ -85,19 +89,28 @@ class Generator(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Images of the people `ws` as the labels pose and see them.
 
-        Returns image [B,3,R,R], image_raw, image_normal [B,3,r,r], image_depth, opacity [B,1,r,r], and `gradient` and
-        `empty` for the eikonal loss. Colours are in [-1,1] over white. Ready `planes` spare the backbone.
+        Returns image [B,3,R,R], image_raw, image_normal [B,3,r,r], image_depth, opacity [B,1,r,r], and with gradients
+        `gradient` and `empty` for the eikonal loss. Colours are in [-1,1] over white. Ready `planes` spare the backbone.
         """
         tri = self.planes(ws, noise_mode) if planes is None else planes
-        out = self.renderer(
-            tri,
-            label,
-            self.decoder,
-            self.deformer,
-            neural_resolution or self.neural_resolution,
-            deterministic,
-            canonical,
-        )
+        resolution = neural_resolution or self.neural_resolution
+        if not canonical and self.renderer.at_once(self.deformer, self.decoder):
+            if resolution == self.neural_resolution and len(ws) * resolution**2 <= MOST_RAYS:
+                show = self._recorded["show" if deterministic else "show, random"]
+                return dict(zip(_SHOWN, show(tri, ws, label)))
+            return dict(zip(_SHOWN, self._show(tri, ws, label, deterministic, resolution)))
+        return self._rendered(tri, ws, label, deterministic, canonical, resolution)
+
+    def _show(
+        self, tri: torch.Tensor, ws: torch.Tensor, label: torch.Tensor, deterministic: bool, resolution: int = 0
+    ) -> tuple[torch.Tensor, ...]:
+        out = self._rendered(tri, ws, label, deterministic, False, resolution or self.neural_resolution)
+        return tuple(out[name] for name in _SHOWN)
+
+    def _rendered(
+        self, tri: torch.Tensor, ws: torch.Tensor, label: torch.Tensor, deterministic: bool, canonical: bool, resolution: int
+    ) -> dict[str, torch.Tensor]:
+        out = self.renderer(tri, label, self.decoder, self.deformer, resolution, deterministic, canonical)
         features = out.pop("features")
         out["image_raw"] = features[:, :3]
         out["image"] = self._recorded["superresolution"](out["image_raw"], features, ws)

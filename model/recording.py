@@ -5,12 +5,15 @@ A network of this kind is thousands of small launches, for which the processor n
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+_recording = False  # whether a function runs for being recorded: those within it are part of it
 
 MOST_KINDS = 4  # recordings of one function; each keeps its memory
 
@@ -32,7 +35,7 @@ class Recorded:
         return Recorded(copy.deepcopy(self.function, memo), *copy.deepcopy(self.modules, memo))
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        if not self.on or not inputs[0].is_cuda or torch.cuda.is_current_stream_capturing():
+        if not self.on or _recording or not inputs[0].is_cuda or torch.cuda.is_current_stream_capturing():
             return self.function(*inputs)
         learning = torch.is_grad_enabled() and (
             any(i.requires_grad for i in inputs) or any(p.requires_grad for p in self._parameters_read())
@@ -41,7 +44,8 @@ class Recorded:
         if kind not in self.recordings:
             if len(self.recordings) >= MOST_KINDS:
                 return self.function(*inputs)
-            self.recordings[kind] = self._learning(inputs) if learning else _Replay(self.function, inputs)
+            with _alone():
+                self.recordings[kind] = self._learning(inputs) if learning else _Replay(self.function, inputs)
         return self.recordings[kind](*inputs)
 
     def forget(self) -> None:
@@ -58,6 +62,16 @@ class Recorded:
         recorded = torch.cuda.make_graphed_callables(part, samples, allow_unused_input=True)
         torch.cuda.synchronize()
         return recorded
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    global _recording
+    _recording = True
+    try:
+        yield
+    finally:
+        _recording = False
 
 
 class _Part(nn.Module):

@@ -33,30 +33,22 @@ from ag3d.device import choose_device
 from ag3d.files import read_table, write_table
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting_errors import cut_off, reprojection, silhouette_iou, verdict
+from ag3d.preprocessing.fitting_batch import landmarks_of, mask, observed, photo_sizes, side_by_side
+from ag3d.preprocessing.fitting_energy import project
+from ag3d.preprocessing.fitting_errors import cut_off, reprojection, silhouette_iou, silhouettes, verdict
 from ag3d.preprocessing.fitting_frame import frame, height
 from ag3d.preprocessing.fitting_import import Imports, fit_of
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import Fit, Observed, fit, project
+from ag3d.preprocessing.fitting_optimise import Fit, fit
 from ag3d.preprocessing.fitting_points import PointBody
-from ag3d.preprocessing.fitting_silhouette import silhouettes
 from ag3d.preprocessing.fitting_time import smooth
 from ag3d.shards import ShardReader
 
 log = logging.getLogger(__name__)
 COLUMNS = (
     *("person_id", "photo_id", "path", "centre_x", "centre_y", "half", "scale", "transl", "global_orient"),
-    *(
-        "body_pose",
-        "betas",
-        "reprojection",
-        "reprojection_px",
-        "silhouette_iou",
-        "uncertainty",
-        "status",
-        "reason",
-        "value",
-    ),
+    *("body_pose", "betas", "reprojection", "reprojection_px", "silhouette_iou", "cut", "uncertainty"),
+    *("status", "reason", "value"),
 )
 
 
@@ -120,8 +112,7 @@ def import_shard(
 
 def solve(batch: pd.DataFrame, mattes: ShardReader, points: PointBody, settings: Fitting) -> Fit:
     """Fit the people of `batch`."""
-    masks = _masks(batch, mattes)
-    seen = observed(batch, masks, _photo_sizes(batch, masks)).to(points.template.device)
+    seen = observed(batch, mattes).to(points.template.device)
     return fit(points, seen, settings.iterations, samples=settings.samples)
 
 
@@ -129,39 +120,44 @@ def describe(
     batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, found: Fit, settings: Fitting
 ) -> list[dict[str, Any]]:
     """Rows of the table for the people of `batch`, who were `found` so."""
-    device = body.v_template.device
-    masks = _masks(batch, mattes)
-    sizes = _photo_sizes(batch, masks)
-    seen = observed(batch, masks, sizes).to(device)
+    device, sizes = body.v_template.device, photo_sizes(batch)
+    landmarks, weights = (values.to(device) for values in landmarks_of(batch, sizes))
     with torch.no_grad():
         place = frame(body, found)
         posed, _ = points(found.betas, axis_angle_to_matrix(found.global_orient), found.body_pose)
         pixels = project(posed, found.scale, found.origin)
-        weights = seen.weights * points.landmark_weights
-        errors = reprojection(pixels[:, :33], seen.landmarks_2d, weights)
+        errors = reprojection(pixels[:, :33], landmarks, weights * points.landmark_weights)
         share = errors / (height(body, found.betas) * found.scale)
-        cut = cut_off(pixels[:, 33:], torch.as_tensor(sizes, dtype=torch.float32, device=device))
-        reach = place.reach()
+        cut = cut_off(pixels[:, points.surface], torch.as_tensor(sizes, dtype=torch.float32, device=device))
+        shown, reach = silhouettes(place, body.faces), place.reach()
+    share, errors, cut, reach, centre, half, transl = (
+        values.double().cpu().numpy() for values in (share, errors, cut, reach, place.centre, place.half, place.transl)
+    )
+    found = Fit(*(values.double().cpu() for values in vars(found).values()))
+
+    def overlap(k: int) -> float:
+        return silhouette_iou(shown[k], centre[k], half[k], mask(mattes, batch["person_id"].iloc[k]), sizes[k])
+
+    overlaps = side_by_side(overlap, ((k,) for k in range(len(batch))))
     rows = []
     for k, (_, person) in enumerate(batch.iterrows()):
-        iou = silhouette_iou(place, k, body.faces, masks[k], tuple(sizes[k]))
-        state, reason, value = verdict(settings, float(share[k]), iou, float(cut[k]), float(reach[k]))
+        state, reason, value = verdict(settings, float(share[k]), overlaps[k], float(cut[k]), float(reach[k]))
         rows.append(
             {
                 **{name: person[name] for name in ("person_id", "photo_id", "path")},
-                "centre_x": float(place.centre[k, 0]),
-                "centre_y": float(place.centre[k, 1]),
-                "half": float(place.half[k]),
+                "centre_x": float(centre[k, 0]),
+                "centre_y": float(centre[k, 1]),
+                "half": float(half[k]),
                 "scale": 1.0,
-                "transl": _floats(place.transl[k]),
-                "global_orient": _floats(found.global_orient[k]),
-                "body_pose": _floats(found.body_pose[k]),
-                "betas": _floats(found.betas[k]),
+                "transl": transl[k].tolist(),
+                "global_orient": found.global_orient[k].tolist(),
+                "body_pose": found.body_pose[k].tolist(),
+                "betas": found.betas[k].tolist(),
                 "reprojection": float(share[k]),
                 "reprojection_px": float(errors[k]),
-                "silhouette_iou": iou,
+                "silhouette_iou": overlaps[k],
                 "cut": float(cut[k]),
-                "uncertainty": _floats(found.spread[k]),
+                "uncertainty": found.spread[k].tolist(),
                 "status": state,
                 "reason": reason,
                 "value": value,
@@ -170,39 +166,9 @@ def describe(
     return rows
 
 
-def observed(batch: pd.DataFrame, masks: list[np.ndarray], sizes: np.ndarray) -> Observed:
-    """The optimiser's input from rows of the table of people, masks, and the photographs' sizes [B,2]."""
-
-    def stack(column: str, *shape: int) -> torch.Tensor:
-        values = np.stack([np.asarray(v, np.float32).reshape(33, *shape) for v in batch[column]])
-        return torch.from_numpy(values)
-
-    landmarks, solid, visibility = stack("landmarks_2d", 2), stack("landmarks_3d", 3), stack("visibility")
-    known = landmarks.isfinite().all(2) & solid.isfinite().all(2) & visibility.isfinite()
-    size = torch.as_tensor(sizes, dtype=torch.float32)[:, None]
-    inside = ((landmarks >= 0) & (landmarks <= size)).all(2)
-    weights = torch.where(known, visibility.clamp(0, 1) * (0.05 + 0.95 * inside), 0)
-    return Observed(landmarks.nan_to_num(), solid.nan_to_num(), weights, silhouettes(masks, sizes))
-
-
-def _masks(batch: pd.DataFrame, mattes: ShardReader) -> list[np.ndarray]:
-    return [mattes.image(f"{person}.png") > 127 for person in batch["person_id"]]
-
-
-def _photo_sizes(batch: pd.DataFrame, masks: list[np.ndarray]) -> np.ndarray:
-    """Width and height [B,2] of the photographs that the landmarks' pixels belong to; mattes may be smaller."""
-    if {"width", "height"} <= set(batch.columns):
-        return batch[["width", "height"]].to_numpy(np.float64, copy=True)
-    return np.array([(mask.shape[1], mask.shape[0]) for mask in masks], np.float64)
-
-
 def _batches(table: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
     for start in range(0, len(table), size):
         yield table.iloc[start : start + size]
-
-
-def _floats(values: torch.Tensor) -> list[float]:
-    return values.double().cpu().tolist()
 
 
 def main() -> None:

@@ -7,6 +7,9 @@ left or middle, mirrored for the right.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -46,8 +49,6 @@ DEPTHS: tuple[tuple[tuple[int, ...], tuple[int, ...], float, float], ...] = (
     *(((P.LEFT_KNEE + k,), (P.LEFT_ANKLE + k,), 0.0, 0.08) for k in (0, 1)),
 )
 
-DEPTH_TO_FLAT = 3.5  # how much less exact depth is than the place in the picture
-
 
 def _tables() -> tuple[Tensor, Tensor]:
     offsets, sigmas = torch.zeros(33, 3), torch.ones(33)
@@ -70,28 +71,28 @@ def _bones() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return matrix, matrix.abs() > 0, torch.tensor([d[2] for d in DEPTHS]), torch.tensor([d[3] for d in DEPTHS])
 
 
-_MATRIX, _ENDS, _BIAS, _SPREAD = _bones()
+@dataclass
+class Constants:
+    """The tables of this module on one device."""
+
+    sigmas: Tensor  # [33]
+    matrix: Tensor  # [bones,33] lower ends' mean less upper ends'
+    ends: Tensor  # [bones,33] whether a landmark is an end
+    bias: Tensor  # [bones] metres
+    spread: Tensor  # [bones] metres
+
+
+@cache
+def on(device: torch.device) -> Constants:
+    """The tables on `device`; copied once, since copies make a GPU wait."""
+    return Constants(*(table.to(device) for table in (SIGMAS, *_bones())))
 
 
 def depths(points: Tensor) -> Tensor:
     """How much farther away each bone's lower end is than its upper end (metres), of points [B,33,3]: [B,bones]."""
-    return points[..., 2] @ _MATRIX.to(points).T
-
-
-def misses(points: Tensor, landmarks_3d: Tensor) -> Tensor:
-    """Differences of the bones' depths to BlazePose's, in standard deviations: [B,bones]."""
-    seen = depths(landmarks_3d) - _BIAS.to(points)
-    return (depths(points) - seen) / _SPREAD.to(points)
+    return points[..., 2] @ on(points.device).matrix.T
 
 
 def trust(weights: Tensor) -> Tensor:
     """The least weight [B,33] among each bone's ends, [B,bones]."""
-    ends = _ENDS.to(weights.device)
-    return torch.where(ends, weights[:, None], torch.inf).amin(2)
-
-
-def deviations(weights: Tensor) -> Tensor:
-    """Usual errors of landmarks [B,33,3] (metres: in the picture, in the picture, in depth); hidden ones (`weights`
-    [B,33] near 0) are three times as wrong."""
-    flat = SIGMAS.to(weights).clamp_max(0.05) * (3 - 2 * weights.clamp(0, 1))
-    return torch.stack([flat, flat, DEPTH_TO_FLAT * flat], dim=2)
+    return torch.where(on(weights.device).ends, weights[:, None], torch.inf).amin(2)

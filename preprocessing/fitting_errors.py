@@ -12,6 +12,8 @@ from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing.fitting_frame import Frame
 
 RASTER = 128  # side of the silhouettes compared
+GUARD = 4  # rows between people drawn at once
+AT_ONCE, AT_ONCE_GPU = 8, 128  # people drawn at once: their triangles are in memory together
 
 
 def reprojection(pixels: Tensor, landmarks: Tensor, weights: Tensor) -> Tensor:
@@ -20,13 +22,30 @@ def reprojection(pixels: Tensor, landmarks: Tensor, weights: Tensor) -> Tensor:
     return (weights * (pixels - landmarks).norm(dim=2)).sum(1) / weights.sum(1)
 
 
-def silhouette_iou(frame: Frame, person: int, faces: Tensor, matte: np.ndarray, size: tuple[float, float]) -> float:
-    """Intersection over union of the body's silhouette and the matte (bool [h,w], of a photograph of `size` width,
-    height) within the window and the photograph."""
-    vertices = frame.vertices[person]
-    screen = torch.cat([(vertices[:, :2] * 0.5 + 0.5) * RASTER, vertices[:, 2:]], dim=1)
-    body = (rasterize(screen, faces, RASTER, RASTER).face_index >= 0).cpu().numpy()
-    centre, half = frame.centre[person].cpu().numpy(), float(frame.half[person])
+def silhouettes(frame: Frame, faces: Tensor) -> np.ndarray:
+    """Whether each pixel of each person's window shows the body: bool [B,RASTER,RASTER].
+
+    Several people are drawn at once, one below the other, with a few rows between them for what leaves the window.
+    """
+    screen = (frame.vertices[..., :2] * 0.5 + 0.5) * RASTER
+    screen = torch.stack([screen[..., 0], screen[..., 1].clamp(-GUARD / 2, RASTER + GUARD / 2) + GUARD], dim=2)
+    screen = torch.cat([screen, frame.vertices[..., 2:]], dim=2)
+    step, pitch, found = AT_ONCE_GPU if screen.is_cuda else AT_ONCE, RASTER + GUARD, []
+    for some in screen.split(step):
+        number = torch.arange(len(some), device=some.device)
+        below = some + number[:, None, None] * torch.tensor([0, pitch, 0], device=some.device)
+        every = (faces + number[:, None, None] * some.shape[1]).flatten(0, 1)
+        raster = rasterize(below.flatten(0, 1), every, len(some) * pitch + GUARD, RASTER)
+        hit = (raster.face_index >= 0)[: len(some) * pitch].view(len(some), pitch, RASTER)
+        found.append(hit[:, GUARD:].cpu())
+    return torch.cat(found).numpy()
+
+
+def silhouette_iou(
+    body: np.ndarray, centre: np.ndarray, half: float, matte: np.ndarray, size: tuple[float, float]
+) -> float:
+    """Intersection over union of the body's silhouette (of the window, about `centre` with half side `half`, pixels) and
+    the matte (bool [h,w], of a photograph of `size` width, height) within the window and the photograph."""
     ratio = np.array([matte.shape[1] / size[0], matte.shape[0] / size[1]])
     step = 2 * half / RASTER
     start = (centre - half + step / 2) * ratio - 0.5
@@ -34,9 +53,9 @@ def silhouette_iou(frame: Frame, person: int, faces: Tensor, matte: np.ndarray, 
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     seen = cv2.warpAffine(matte.astype(np.float32), to_matte, (RASTER, RASTER), flags=flags) >= 0.5
     inside = cv2.warpAffine(np.ones(matte.shape, np.float32), to_matte, (RASTER, RASTER), flags=flags) >= 0.5
-    body &= inside
-    union = (body | seen).sum()
-    return float((body & seen).sum() / union) if union else 0.0
+    shown = body & inside
+    union = (shown | seen).sum()
+    return float((shown & seen).sum() / union) if union else 0.0
 
 
 def cut_off(pixels: Tensor, size: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ag3d.model.body.body import Body
-from ag3d.preprocessing.fitting_optimise import CAMERA_DISTANCE, Fit
+from ag3d.preprocessing.fitting_energy import CAMERA_DISTANCE
+from ag3d.preprocessing.fitting_optimise import Fit
 
 EDGE = 0.98  # the body is moved inside this part of the window, where it can be
 

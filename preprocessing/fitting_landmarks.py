@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from ag3d.model.body.body import Body
+from ag3d.preprocessing import fitting_contact, fitting_prior
 from ag3d.preprocessing import fitting_points as P
 from ag3d.preprocessing.fitting_calibration import OFFSETS
 
@@ -15,8 +18,8 @@ SIDES = ((7, 10, 20, 22, 1.0), (8, 11, 21, 23, -1.0))
 
 
 def reduce_body(body: Body, samples: int = 600, seed: int = 0) -> P.PointBody:
-    """The landmarks of `body` and `samples` vertices spread over its surface. Pose blend shapes are left out: they move
-    the surface by millimetres, landmarks hardly."""
+    """The landmarks of `body`, `samples` vertices spread over its surface, and spheres inside. Pose blend shapes are left
+    out: they move the surface by millimetres, landmarks hardly."""
     template, shapedirs, skin = body.v_template.cpu(), body.shapedirs.cpu(), body.weights.cpu()
     regressor = body.J_regressor.cpu()
     joints = regressor @ template
@@ -24,15 +27,20 @@ def reduce_body(body: Body, samples: int = 600, seed: int = 0) -> P.PointBody:
     points, dirs, weights = _landmarks(template, shapedirs, joints, joint_dirs, skin, body.landmark_vertices.cpu())
     chosen = spread(template, samples, seed)
     importance = torch.tensor([P.LANDMARK_WEIGHTS.get(index, 0.0) for index in range(33)])
-    return P.PointBody(
-        torch.cat([points, template[chosen]]),
-        torch.cat([dirs, shapedirs[chosen]]),
-        torch.cat([weights, skin[chosen]]),
+    inner = fitting_contact.spheres(template, shapedirs, skin)
+    reduced = P.PointBody(
+        torch.cat([points, template[chosen], inner.centres]),
+        torch.cat([dirs, shapedirs[chosen], inner.dirs]),
+        torch.cat([weights, skin[chosen], torch.nn.functional.one_hot(inner.joint, skin.shape[1]).to(skin)]),
         joints,
         joint_dirs,
         tuple(int(p) for p in body.parents),
         importance,
+        torch.zeros(len(inner.radius), len(inner.radius)),
     )
+    upright, none = torch.eye(3)[None], torch.zeros(1, shapedirs.shape[2])
+    at_ease, _ = reduced(none, upright, fitting_prior.USUAL[None])
+    return replace(reduced, reach=fitting_contact.reaches(inner, reduced.parents, at_ease[0, reduced.centres]))
 
 
 def spread(points: Tensor, count: int, seed: int) -> Tensor:

@@ -1,12 +1,15 @@
-"""The body reduced to the points that fitting needs: BlazePose's landmarks and a few hundred samples of the surface.
+"""The body reduced to the points that fitting needs: BlazePose's landmarks, a few hundred samples of the surface, and the
+centres of spheres that fill it.
 
-Skinning some 600 points instead of every vertex makes a step of the optimiser some twenty times cheaper. Landmarks are
-treated as extra vertices: a rest position that follows the shape, and skinning weights.
+Skinning some 700 points instead of every vertex makes a step of the optimiser some twenty times cheaper. Landmarks and
+centres are treated as extra vertices: a rest position that follows the shape, and skinning weights.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -43,7 +46,7 @@ LANDMARK_WEIGHTS = {
 
 @dataclass
 class PointBody:
-    """A body of P points: the 33 landmarks, then the samples of the surface. Metres, in the body's rest frame."""
+    """A body of P points: the 33 landmarks, the samples of the surface, the spheres' centres. Metres, in its rest frame."""
 
     template: Tensor  # [P, 3]
     shapedirs: Tensor  # [P, 3, 10]
@@ -52,48 +55,68 @@ class PointBody:
     joint_dirs: Tensor  # [24, 3, 10]
     parents: tuple[int, ...]
     landmark_weights: Tensor  # [33]
+    reach: Tensor  # [S,S] how far apart the spheres must be (metres)
 
     def to(self, device: torch.device | str) -> PointBody:
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return PointBody(**{**vars(self), **tensors})
 
-    def rest(self, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """Rest points [B,P,3] and joints [B,24,3] of shapes `betas` [B,10]."""
-        points = self.template + torch.einsum("pci,bi->bpc", self.shapedirs, betas)
-        return points, self.joints + torch.einsum("jci,bi->bjc", self.joint_dirs, betas)
+    @property
+    def surface(self) -> slice:
+        """Which points are samples of the surface."""
+        return slice(33, len(self.template) - len(self.reach))
 
-    def __call__(self, betas: Tensor, global_orient: Tensor, body_pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Posed points [B,P,3] and joints [B,24,3], before translation.
+    @property
+    def centres(self) -> slice:
+        """Which points are the spheres' centres."""
+        return slice(len(self.template) - len(self.reach), len(self.template))
+
+    def __call__(
+        self, betas: Tensor, global_orient: Tensor, body_pose: Tensor, count: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Posed points [B,P,3], or the first `count` of them, and joints [B,24,3], before translation.
 
         betas [B,10], global_orient [B,3,3] as matrices, body_pose [B,69] axis-angle.
         """
-        points, joints = self.rest(betas)
+        points = self.template[:count] + torch.einsum("pci,bi->bpc", self.shapedirs[:count], betas)
+        joints = self.joints + torch.einsum("jci,bi->bjc", self.joint_dirs, betas)
         local = torch.cat([global_orient[:, None], axis_angle_to_matrix(body_pose.view(-1, 23, 3))], dim=1)
         rotation, position = chain(local, joints, self.parents)
         offset = position - torch.einsum("bjkl,bjl->bjk", rotation, joints)
-        blended = torch.einsum("pj,bjk->bpk", self.weights, torch.cat([rotation.flatten(2), offset], dim=2))
+        moves = torch.cat([rotation.flatten(2), offset], dim=2)
+        blended = torch.einsum("pj,bjk->bpk", self.weights[:count], moves)
         posed = torch.einsum("bpkl,bpl->bpk", blended[..., :9].unflatten(2, (3, 3)), points) + blended[..., 9:]
         return posed, position
 
 
 def chain(local: Tensor, joints: Tensor, parents: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """World rotations [B,24,3,3] and positions [B,24,3] from local rotations and rest joints, level by level."""
-    index = torch.tensor(parents[1:], device=joints.device)
-    bones = torch.cat([joints[:, :1], joints[:, 1:] - joints[:, index]], dim=1)
-    rotation, position = [local[:, 0]] + [local[:, 0]] * 23, [bones[:, 0]] + [bones[:, 0]] * 23
-    for level in levels(parents):
-        above = [parents[j] for j in level]
-        up = torch.stack([rotation[j] for j in above], dim=1)
-        turned = up @ local[:, level]
-        moved = (up @ bones[:, level].unsqueeze(-1)).squeeze(-1) + torch.stack([position[j] for j in above], dim=1)
-        for k, j in enumerate(level):
-            rotation[j], position[j] = turned[:, k], moved[:, k]
-    return torch.stack(rotation, dim=1), torch.stack(position, dim=1)
+    above, levels, order = _plan(parents, joints.device)
+    bones = torch.cat([joints[:, :1], joints[:, 1:] - joints.index_select(1, above)], dim=1)[..., None]
+    turns, places = [local[:, :1]], [bones[:, :1]]
+    for level, below in levels:
+        up = turns[-1].index_select(1, below)
+        places.append(up @ bones.index_select(1, level) + places[-1].index_select(1, below))
+        turns.append(up @ local.index_select(1, level))
+    rotation, position = torch.cat(turns, dim=1), torch.cat(places, dim=1)
+    return rotation.index_select(1, order), position.index_select(1, order).squeeze(-1)
 
 
-def levels(parents: tuple[int, ...]) -> list[list[int]]:
-    """Joints by their distance from the root, the root left out."""
+@cache
+def _plan(parents: tuple[int, ...], device: torch.device) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
+    """Joints' parents (the root's left out); of each level the joints, and where in the level above their parents are; and
+    where each joint is in the levels one after another."""
     depth = [0] * len(parents)
     for joint, parent in enumerate(parents):
         depth[joint] = 0 if parent < 0 else depth[parent] + 1
-    return [[j for j, d in enumerate(depth) if d == level] for level in range(1, max(depth) + 1)]
+    levels = [[j for j, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
+    ordered = [joint for level in levels for joint in level]
+
+    def tensor(numbers: list[int]) -> Tensor:
+        return torch.tensor(numbers, device=device)
+
+    steps = [
+        (tensor(level), tensor([upper.index(parents[joint]) for joint in level]))
+        for upper, level in itertools.pairwise(levels)
+    ]
+    return tensor(list(parents[1:])), steps, tensor([ordered.index(joint) for joint in range(len(parents))])

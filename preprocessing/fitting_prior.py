@@ -6,6 +6,8 @@ ranges of motion, rounded outwards, since components of a rotation vector only a
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -47,17 +49,25 @@ def _tables() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 LOW, HIGH, USUAL, STRENGTH = _tables()  # [69] each
 
 
+@cache
+def _on(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The tables on `device`; copied once, since copies make a GPU wait."""
+    low, high, usual, strength = (table.to(device) for table in (LOW, HIGH, USUAL, STRENGTH))
+    return low, high, usual, strength
+
+
 def limits(body_pose: Tensor) -> Tensor:
     """How far joints are beyond their limits: sum of squares (rad²), [B,69] to [B]."""
-    low, high = LOW.to(body_pose), HIGH.to(body_pose)
-    return ((body_pose - high).clamp_min(0) + (low - body_pose).clamp_min(0)).square().sum(1)
+    return (body_pose - clamp(body_pose)).square().sum(1)
 
 
 def unusual(body_pose: Tensor) -> Tensor:
     """Distance from a relaxed upright pose, weighted by joint (rad²), [B,69] to [B]."""
-    return (STRENGTH.to(body_pose) * (body_pose - USUAL.to(body_pose)).square()).sum(1)
+    _, _, usual, strength = _on(body_pose.device)
+    return (strength * (body_pose - usual).square()).sum(1)
 
 
 def clamp(body_pose: Tensor) -> Tensor:
     """`body_pose` [B,69] with every component within its limits."""
-    return torch.minimum(torch.maximum(body_pose, LOW.to(body_pose)), HIGH.to(body_pose))
+    low, high, _, _ = _on(body_pose.device)
+    return torch.minimum(torch.maximum(body_pose, low), high)

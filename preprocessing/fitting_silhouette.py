@@ -27,18 +27,16 @@ class Silhouettes:
     contour_weight: Tensor  # [B,CONTOUR] 0 where the outline is the edge of the photograph
     photo: Tensor  # [B,2] width and height of the photograph
 
-    def to(self, device: torch.device | str) -> Silhouettes:
-        return Silhouettes(**{k: v.to(device) for k, v in vars(self).items()})
+    @staticmethod
+    def stack(outlines: list[tuple[Any, ...]]) -> Silhouettes:
+        return Silhouettes(
+            *(torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*outlines, strict=True))
+        )
 
 
-def silhouettes(mattes: list[np.ndarray], sizes: np.ndarray) -> Silhouettes:
-    """From masks (bool, [h,w], whole photographs at any scale) and the photographs' sizes [B,2] (width, height)."""
-    parts = [_one(mask, size) for mask, size in zip(mattes, sizes, strict=True)]
-    stacked = [torch.from_numpy(np.stack(part).astype(np.float32)) for part in zip(*parts, strict=True)]
-    return Silhouettes(*stacked)
-
-
-def _one(mask: np.ndarray, size: np.ndarray) -> tuple[Any, ...]:
+def outline(mask: np.ndarray, size: np.ndarray) -> tuple[Any, ...]:
+    """The values of Silhouettes for one person, of a mask (bool [h,w], the whole photograph at any scale) and the
+    photograph's `size` (width, height)."""
     if not mask.any():
         mask = np.ones_like(mask)  # says nothing; the verdict is left to the comparison with the matte
     ratio = np.asarray(size, np.float64) / (mask.shape[1], mask.shape[0])
@@ -82,9 +80,14 @@ def outside(pixels: Tensor, maps: Silhouettes) -> Tensor:
     return (inside + beyond) * seen
 
 
-def to_outline(pixels: Tensor, maps: Silhouettes) -> Tensor:
-    """Distance (pixels) of each point of the outline to the nearest projected point of the body [B,S,2]: [B,CONTOUR]."""
-    with torch.no_grad():
-        nearest = torch.cdist(maps.contour, pixels).argmin(2)
-    chosen = torch.gather(pixels, 1, nearest[..., None].expand(-1, -1, 2))
-    return (chosen - maps.contour).square().sum(2).add(1e-6).sqrt()
+def nearest(pixels: Tensor, maps: Silhouettes) -> Tensor:
+    """Which projected point of the body [B,S,2] is nearest to each point of the outline: [B,CONTOUR]."""
+    with torch.no_grad():  # squared distances, less what does not depend on the point
+        return torch.baddbmm(pixels.square().sum(2)[:, None], maps.contour, pixels.mT, alpha=-2).min(2).indices
+
+
+def to_outline(pixels: Tensor, chosen: Tensor, maps: Silhouettes) -> Tensor:
+    """Distance (pixels) of each point of the outline to the `chosen` [B,CONTOUR] of projected points of the body [B,S,2]:
+    [B,CONTOUR]."""
+    points = torch.gather(pixels, 1, chosen[..., None].expand(-1, -1, 2))
+    return (points - maps.contour).square().sum(2).add(1e-6).sqrt()

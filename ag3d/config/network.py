@@ -64,6 +64,11 @@ class Network:
     ray_end: float = option(0.3, "where they end")
     box_warp: float = option(1.9, "side of the cube that the tri-planes cover (world units)", low=0.1)
     beta_init: float = option(0.1, "initial width of the density's sigmoid (world units)", low=0.0001)
+    beta_min: float = option(
+        0.0001,
+        "the width never falls below; half a pixel of the volume rendering keeps its outlines smooth",
+        low=0.00001,
+    )
     gate: float = option(0.12, "samples farther than this from the posed body are empty (world units)", low=0)
     skinning: str = option(
         "search",

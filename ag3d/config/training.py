@@ -47,6 +47,12 @@ class Training:
     face_normal_weight: float = option(
         -1.0, "weight of the logits of the faces' normals; -1: normal_weight × face_weight", low=-1
     )
+    heads: str = option(
+        "together",
+        "one loss of the sum of the discriminators' logits, or (apart) a sum of one loss each, so that none that is sure "
+        "silences the others",
+        choices=("together", "apart"),
+    )
     style_mixing: float = option(0.0, "probability of mixing two styles", low=0, high=1)
     reuse_fakes: bool = option(
         False, "judge in the discriminators' step the people just generated, instead of new ones: a third less work"

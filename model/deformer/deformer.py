@@ -12,9 +12,9 @@ from ag3d.model.body.body import Body, BodyOutput, blend
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
-from ag3d.model.deformer.starts import PARTS, Candidates, from_bones, from_nearest, from_surface, parts_of
+from ag3d.model.deformer.starts import PARTS, Candidates, Starts, from_bones, from_nearest, from_surface, parts_of
 from ag3d.model.kernels.compiler import fast
-from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, near_parts, nearby, surroundings
+from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, listed, near_parts, nearby, surroundings
 from ag3d.model.recording import Recorded
 
 START_VERTICES = 2000  # how many of the body's vertices the search starts from, about
@@ -28,6 +28,7 @@ class Posed:
     transforms: torch.Tensor  # [B,24,4,4], canonical to posed
     search: Search
     around: Nearby | None = None  # for the fast search
+    starts: Starts | None = None  # for the plain one, made when it is first wanted
 
 
 class Deformer(nn.Module):
@@ -119,10 +120,10 @@ class Deformer(nn.Module):
             return from_nearest(points, posed.output.vertices, every, self.box, distance)
         if not self.settings.departures.surface_starts:
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
-        blended = blend(self.start_weights, posed.transforms)
-        return from_surface(
-            points, posed.output.vertices[:, self.start_vertices], self.start_parts, blended, posed.search, distance
-        )
+        if posed.starts is None:
+            blended = blend(self.start_weights, posed.transforms)
+            posed.starts = Starts(posed.output.vertices[:, self.start_vertices], self.start_parts, blended)
+        return from_surface(points, posed.starts, posed.search, distance)
 
     def search_fast(
         self,
@@ -140,6 +141,23 @@ class Deformer(nn.Module):
         flat = torch.nonzero(near).squeeze(1)
         tables, body = (posed.search.table, self.weights_shape, self.box_numbers), (self.distance, self.distance_shape)
         return flat, *best_roots(points, near, flat, posed.around, *tables, *body, rows, side, half, decoder, empty)
+
+    def search_listed(
+        self,
+        points: torch.Tensor,  # [B,N,3]
+        posed: Posed,
+        rows: torch.Tensor,
+        side: int,
+        half: float,
+        decoder: tuple[torch.Tensor, ...],
+        empty: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `search_fast`, without waiting for the number of points near the bodies: root [B·N,3] and value [B·N] of all."""
+        assert posed.around is not None
+        near_ones = listed(points)
+        near = near_parts(points, posed.around, self.settings.gate, near_ones)
+        tables, body = (posed.search.table, self.weights_shape, self.box_numbers), (self.distance, self.distance_shape)
+        return best_roots(points, near, near_ones, posed.around, *tables, *body, rows, side, half, decoder, empty)
 
     def skinning(self, points: torch.Tensor) -> torch.Tensor:
         """Skinning weights [n,24] at canonical points [n,3]."""

@@ -49,10 +49,11 @@ def corners(unit: torch.Tensor, shape: tuple[int, int, int], border: bool) -> tu
     Outside, the border's value continues, or with border False the missing corners count as zero.
     """
     d, h, w = shape
+    if border:
+        index, fraction, _ = _cells(unit, shape)
+        return index, _shares(fraction)
     sizes = torch.tensor([w, h, d], device=unit.device)
     place = (unit + 1) * 0.5 * (sizes - 1)
-    if border:
-        place = torch.minimum(place.clamp_min(0), (sizes - 1).to(place.dtype))
     base = place.floor()
     fraction = place - base
     base = base.long()
@@ -70,6 +71,30 @@ def corners(unit: torch.Tensor, shape: tuple[int, int, int], border: bool) -> tu
     return index, weight
 
 
+def _cells(unit: torch.Tensor, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of normalised points [n,3]: their cells' corners [n,8], the place within the cell [n,3], and whether that follows the
+    point [n,3]: outside the grid it does not."""
+    d, h, w = shape
+    last = torch.tensor([w - 1, h - 1, d - 1], device=unit.device)
+    place = (unit + 1) * (0.5 * last)
+    free = (place > 0) & (place < last)
+    place = torch.minimum(place.clamp_min_(0), last.to(place.dtype))
+    base = torch.minimum(place.long().clamp_min_(0), last - 1)  # of points that are no numbers, too
+    strides = (1, w, h * w)
+    offsets = [sum(strides[axis] for axis in range(3) if corner >> axis & 1) for corner in range(8)]
+    first = base[:, 0] + base[:, 1] * strides[1] + base[:, 2] * strides[2]
+    return first[:, None] + torch.tensor(offsets, device=unit.device), place.sub_(base), free
+
+
+def _shares(fraction: torch.Tensor) -> torch.Tensor:
+    """Of places [n,3] within cells, the corners' weights [n,8]."""
+    x, y, z = fraction.unbind(1)
+    far, near = z * y, z - z * y
+    behind = torch.stack([1 - y - near, y - far, near, far], dim=1)
+    right = behind * x[:, None]
+    return torch.stack([behind - right, right], dim=2).flatten(1)
+
+
 def lookup(table: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weighted sums of rows: table [N,C], index [n,k], weight [n,k] to [n,C]."""
     return F.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
@@ -82,25 +107,19 @@ def value_and_gradient(
 
     Returns [n] and [n,3]; no gradient flows to anything.
     """
-    d, h, w = shape
-    sizes = torch.tensor([w, h, d], device=unit.device)
-    index, weight = corners(unit, shape, border=True)
-    values = table[:, 0][index]  # [n,8]
-    place = (unit + 1) * 0.5 * (sizes - 1)
-    free = (place > 0) & (place < sizes - 1)
-    fraction = torch.minimum(place.clamp_min(0), (sizes - 1).to(place.dtype))
-    fraction = fraction - fraction.floor()
-    bits = torch.arange(8, device=unit.device)
-    shares = []
-    for axis in range(3):
-        upper = ((bits >> axis) & 1).bool()
-        shares.append((upper, torch.where(upper, fraction[:, axis, None], 1 - fraction[:, axis, None])))
-    gradient = []
-    for axis in range(3):
-        slope = torch.where(shares[axis][0], 1.0, -1.0)
-        for other in range(3):
-            if other != axis:
-                slope = slope * shares[other][1]
-        gradient.append((values * slope).sum(1))
-    steps = (sizes - 1) * 0.5 * scale
-    return (values * weight).sum(1), torch.stack(gradient, dim=1) * steps * free
+    index, fraction, free = _cells(unit, shape)
+    x, y, z = fraction.unbind(1)
+    values = table[:, 0][index].view(-1, 2, 2, 2)  # by z, y, x
+
+    def between(pair: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the ends [n,…,2], the value in between and the difference."""
+        first, second = pair.unbind(-1)
+        step = second - first
+        return torch.addcmul(first, step, share.view(-1, *[1] * (first.ndim - 1))), step
+
+    along_x, by_x = between(values, x)
+    along_y, by_y = between(along_x, y)
+    value, by_z = between(along_y, z)
+    by_x, by_y = between(between(by_x, y)[0], z)[0], between(by_y, z)[0]
+    steps = 0.5 * (torch.tensor(shape[::-1], device=unit.device) - 1) * scale
+    return value, torch.stack([by_x, by_y, by_z], dim=1) * steps * free

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
@@ -111,37 +113,75 @@ def distinct(roots: torch.Tensor, valid: torch.Tensor, radius: float = 1e-4) -> 
     return keep
 
 
-def from_surface(
-    points: torch.Tensor,
-    vertices: torch.Tensor,
-    parts: torch.Tensor,
-    blended: torch.Tensor,
-    search: Search,
-    distance: float,
-) -> Candidates:
+class Starts:
+    """The vertices that the search of posed bodies starts from, prepared once for every pass."""
+
+    def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor) -> None:
+        """vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4], the vertices' own transforms."""
+        self.vertices, self.blended = vertices, blended
+        self.backward = torch.linalg.inv(blended[..., :3])
+        self.of_part = [own for part in range(PARTS) if len(own := torch.nonzero(parts == part).squeeze(1))]
+
+    def near(self, points: torch.Tensor, distance: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of points [B,N,3], by part, those that have a vertex of it within `distance`: their places among all, that vertex, and
+        how far it is: [m] each."""
+        count = points.shape[1]
+        found = []
+        if points.is_cuda:
+            for index in range(len(points)):
+                for own in self.of_part:
+                    place, nearest, far = gate(points[index], self.vertices[index, own], distance)
+                    found.append((place + index * count, own[nearest], far))
+        else:
+            low, high = self.vertices.amin(1, keepdim=True) - distance, self.vertices.amax(1, keepdim=True) + distance
+            close = torch.nonzero(((points > low) & (points < high)).all(2).view(-1)).squeeze(1)
+            cloud, image = points.reshape(-1, 3)[close], close // count
+            apart = cloud.double() + self._shift[image]
+            for own, tree, low, high in self._trees:
+                at = torch.nonzero(((cloud > (low - distance)[image]) & (cloud < (high + distance)[image])).all(1)).squeeze(1)
+                far, nearest = tree.query(apart[at].numpy(), distance_upper_bound=distance, workers=torch.get_num_threads())
+                inside = torch.from_numpy(np.flatnonzero(far < distance))
+                at, vertex = at[inside], own[torch.from_numpy(nearest)[inside] % len(own)]
+                found.append((close[at], vertex, torch.from_numpy(far)[inside].to(points.dtype)))
+        flat, vertex, far = (torch.cat(values) for values in zip(*found))
+        return flat, vertex, far
+
+    @functools.cached_property
+    def _shift(self) -> torch.Tensor:
+        """[B,3]: with it the bodies stand apart, so that one tree serves all."""
+        extent = float(self.vertices[..., 0].max() - self.vertices[..., 0].min()) + 1
+        shift = torch.zeros(len(self.vertices), 3, dtype=torch.float64)
+        shift[:, 0] = extent * torch.arange(len(shift))
+        return shift
+
+    @functools.cached_property
+    def _trees(self) -> list[tuple[torch.Tensor, cKDTree, torch.Tensor, torch.Tensor]]:
+        """By part, its vertices, the tree of those of all images, and the corners of the images' boxes [B,3]."""
+        found = []
+        for own in self.of_part:
+            surface = self.vertices[:, own]
+            apart = surface.double() + self._shift[:, None]
+            tree = cKDTree(apart.view(-1, 3).numpy(), balanced_tree=False, compact_nodes=False)
+            found.append((own, tree, surface.amin(1), surface.amax(1)))
+        return found
+
+
+def from_surface(points: torch.Tensor, starts: Starts, search: Search, distance: float) -> Candidates:
     """One start for each part of the body that is near, and not much farther than the nearest: its nearest vertex, carried back by its own blended transform.
 
-    points: [B,N,3]; vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4]. The guess is so near that two or three steps
-    converge, and a point between two parts gets a root from each.
+    points: [B,N,3]. The guess is so near that two or three steps converge, and a point between two parts gets a root from
+    each.
     """
     batch, count = points.shape[:2]
-    backward = torch.linalg.inv(blended[..., :3])
-    parts_near = []
-    for index in range(batch):
-        for part in range(PARTS):
-            own = torch.nonzero(parts == part).squeeze(1)
-            if len(own):
-                place, nearest, far = gate(points[index], vertices[index, own], distance)
-                parts_near.append((place + index * count, own[nearest], far))
-    flat, vertex, far = (torch.cat(values) for values in zip(*parts_near))
+    flat, vertex, far = starts.near(points, distance)
     least = torch.full((batch * count,), distance, device=points.device).scatter_reduce_(0, flat, far, "amin")
     chosen = torch.nonzero(far <= least[flat] + ASIDE).squeeze(1)
     chosen = chosen[torch.argsort(flat[chosen], stable=True)]
     places, vertex = flat[chosen], vertex[chosen]
     image = places // count
-    back = backward[image, vertex]
-    start = (back * (points.reshape(-1, 3)[places] - blended[image, vertex, :, 3])[:, None, :]).sum(2)
-    roots, valid = search.solve(points.reshape(-1, 3)[places], places // count, start, back)
+    back, target = starts.backward[image, vertex], points.reshape(-1, 3)[places]
+    start = (back * (target - starts.blended[image, vertex, :, 3])[:, None, :]).sum(2)
+    roots, valid = search.solve(target, image, start, back)
     kept = torch.nonzero(valid).squeeze(1)
     return Candidates(places[kept], roots[kept])
 

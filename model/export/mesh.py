@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import trimesh
 from skimage.measure import marching_cubes
 from trimesh.visual import ColorVisuals
@@ -15,6 +16,7 @@ from ag3d.model.rendering.field import residual
 from ag3d.model.rendering.planes import table
 
 _REACH = 0.15  # metres from the body within which a surface is looked for
+_LIMB = 0.04  # metres: nothing of a person that is thicker can hide in a block of cells of this size
 _CARE = 3  # of 10, how hastily triangles are merged: from 4 on the surface moves more, below it none may be found
 
 
@@ -27,7 +29,7 @@ def canonical_mesh(
     The largest piece, of at most `faces` triangles (None: as many as come out), in the canonical space: metres, y up,
     facing +z, right-handed. Raises UserError where the field has no surface.
     """
-    volume, low, step = field_values(generator, planes, resolution)
+    volume, low, step = field_values(generator, planes, resolution, level)
     if volume.max() <= level:
         raise UserError("this person's field has no surface: has the network been trained?")
     # "ascent" winds the triangles counter-clockwise seen from where the values are low: outside.
@@ -41,28 +43,72 @@ def canonical_mesh(
     return mesh
 
 
-def field_values(generator: Generator, planes: torch.Tensor, resolution: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """The signed value on a lattice around the body [X,Y,Z] (-1 far away), the place of its first point [3], its step."""
+def field_values(
+    generator: Generator, planes: torch.Tensor, resolution: int, level: float = 0.0, block: int = 0
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The signed value on a lattice around the body [X,Y,Z] (-1 far away), the place of its first point [3], its step.
+
+    Only in blocks of `block`³ cells through which the level passes (1: everywhere; 0: as large as is still thinner than a
+    limb); elsewhere a corner's value stands for the block's. The surface is followed from block to block, so that a
+    piece is complete or missing, and missing are only those that pass between the blocks' corners: crumbs.
+    """
     surface = generator.deformer.vertices
     low, high = surface.amin(0) - _REACH, surface.amax(0) + _REACH
     step = float((high - low).max()) / resolution
-    counts = [int(n) for n in ((high - low) / step).ceil().long() + 1]
-    axes = [low[axis] + step * torch.arange(counts[axis], device=low.device) for axis in range(3)]
-    lattice = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-    values = torch.full((len(lattice),), -1.0, device=low.device)
+    block = block or max(1, min(4, int(_LIMB / step)))
+    blocks = [-(-int(n) // block) for n in ((high - low) / step).ceil().long()]
+    counts = [n * block + 1 for n in blocks]
     tri = table(planes)
 
-    def evaluate(part: slice) -> None:
-        cloud = lattice[part]
-        near = torch.nonzero(generator.deformer.body_distance(cloud)[0] > -_REACH).squeeze(1)
-        if len(near):
-            image = torch.zeros(len(near), dtype=torch.long, device=low.device)
-            found = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)
-            values[part.start + near] = found
+    def evaluate(index: torch.Tensor) -> torch.Tensor:
+        """At places of the lattice [n,3]."""
+        values = torch.full((len(index),), -1.0, device=low.device)
 
-    for _ in in_parts(len(lattice), _at_once(low.device), evaluate, "point"):
-        pass
-    return values.view(counts).cpu().numpy(), low.cpu().numpy(), step
+        def part_of(part: slice) -> None:
+            cloud = low + step * index[part]
+            near = torch.nonzero(generator.deformer.body_distance(cloud)[0] > -_REACH).squeeze(1)
+            if len(near):
+                image = torch.zeros(len(near), dtype=torch.long, device=low.device)
+                found = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)
+                values[part.start + near] = found
+
+        for _ in in_parts(len(index), _at_once(low.device), part_of, "point"):
+            pass
+        return values
+
+    known = torch.zeros(counts, dtype=torch.bool, device=low.device)
+    known[::block, ::block, ::block] = True
+    coarse = evaluate(torch.nonzero(known)).view([n + 1 for n in blocks])
+    volume = coarse
+    if block > 1:
+        for axis, count in enumerate(counts):
+            volume = volume.repeat_interleave(block, axis).narrow(axis, 0, count)
+        volume = volume.contiguous()
+        reached = torch.zeros(blocks, dtype=torch.bool, device=low.device)
+        while (wanted := _crossed(volume > level, block) & ~reached).any():
+            reached |= wanted
+            fresh = torch.nonzero(_points_of(wanted, block) & ~known)
+            known[tuple(fresh.t())] = True
+            volume[tuple(fresh.t())] = evaluate(fresh)
+    return volume.cpu().numpy(), low.cpu().numpy(), step
+
+
+def _crossed(inside: torch.Tensor, block: int) -> torch.Tensor:
+    """Blocks [x,y,z] that hold both kinds of points of a lattice [x·block+1,y·block+1,z·block+1], their borders included."""
+
+    def any_in(points: torch.Tensor) -> torch.Tensor:
+        return F.max_pool3d(points[None].to(torch.float32), block + 1, block)[0] > 0
+
+    return any_in(inside) & any_in(~inside)
+
+
+def _points_of(blocks: torch.Tensor, block: int) -> torch.Tensor:
+    """The lattice's points that belong to the blocks, their borders included."""
+    for axis in range(3):
+        inner = blocks.repeat_interleave(block, axis)
+        none = torch.zeros_like(inner.narrow(axis, 0, 1))
+        blocks = torch.cat([inner, none], axis) | torch.cat([none, inner], axis)
+    return blocks
 
 
 def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:

@@ -8,6 +8,7 @@ using std::min;
 static long thread_index = 0;
 extern "C" void set_thread_index(long index) { thread_index = index; }
 #define KERNEL extern "C" void
+#define KERNEL3 KERNEL
 #define DEVICE static inline
 #define ITEM thread_index
 struct float4 { float x, y, z, w; };
@@ -15,10 +16,15 @@ static inline void add_four(float* place, float a, float b, float c, float d)
 { place[0] += a; place[1] += b; place[2] += c; place[3] += d; }
 #define STAGE(name, source, count) const float* name = source
 #define UNROLL
+#define BLOCK_BEGINS thread_index
+static inline int take(int* count, int many) { const int place = *count; *count += many; return place; }
+#define take_one(count) take(count, 1)
+static inline void add_whole(int* place, int value) { *place += value; }
 #else
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 #define KERNEL extern "C" __global__ void __launch_bounds__(128)
+#define KERNEL3 extern "C" __global__ void __launch_bounds__(128, 3)  // as few registers as let three blocks run at once
 #define DEVICE __device__ __forceinline__
 #define ITEM (blockIdx.x * (long)blockDim.x + threadIdx.x)
 DEVICE void add_four(float* place, float a, float b, float c, float d)
@@ -36,6 +42,20 @@ DEVICE void add_four(float* place, float a, float b, float c, float d)
     for (int k = threadIdx.x; k < (count); k += blockDim.x) name[k] = (source)[k]; \
     __syncthreads()
 #define UNROLL _Pragma("unroll")
+#define BLOCK_BEGINS (blockIdx.x * (long)blockDim.x)
+// The first of `many` places in a list that all threads add to; its length is `count`.
+DEVICE int take(int* count, int many) { return atomicAdd(count, many); }
+DEVICE int take_one(int* count)  // the threads of a warp that are here ask for their places together
+{
+    const unsigned here = __activemask();
+    unsigned lane;
+    asm("mov.u32 %0, %%laneid;" : "=r"(lane));
+    const int leader = __ffs(here) - 1;
+    int place = 0;
+    if ((int)lane == leader) place = atomicAdd(count, __popc(here));
+    return __shfl_sync(here, place, leader) + __popc(here & ((1u << lane) - 1u));
+}
+DEVICE void add_whole(int* place, int value) { atomicAdd(place, value); }
 #endif
 
 #define NONE 65535       // no vertex of this part is near
@@ -97,6 +117,37 @@ DEVICE float distance_at(const float* p, const float* grid, const float* box, in
     float value = 0.f;
     UNROLL for (int k = 0; k < 8; ++k) value += c.weight[k] * grid[c.index[k]];
     return value;
+}
+
+// The body's signed distance at p, and its gradient.
+DEVICE float distance_and_gradient(float* gradient, const float* p, const float* grid, const float* box, int w, int h, int d)
+{
+    const Corner8 c = corners(p, box, w, h, d);
+    float v[8], sum = 0.f;
+    UNROLL for (int k = 0; k < 8; ++k) { v[k] = grid[c.index[k]]; sum += c.weight[k] * v[k]; }
+    const int sizes[3] = {w, h, d};
+    UNROLL for (int a = 0; a < 3; ++a) {
+        float slope = 0.f;
+        UNROLL for (int k = 0; k < 8; ++k) {
+            float share = k >> a & 1 ? 1.f : -1.f;
+            UNROLL for (int o = 0; o < 3; ++o)
+                if (o != a) share *= k >> o & 1 ? c.fraction[o] : 1.f - c.fraction[o];
+            slope += share * v[k];
+        }
+        gradient[a] = c.free[a] ? slope * 0.5f * (float)(sizes[a] - 1) * box[3 + a] : 0.f;
+    }
+    return sum;
+}
+
+// What carries gradients to posed space, of a blended transform m (3×4): with `covariant` the cofactors of its linear part,
+// else that part. 3×3, row by row.
+DEVICE void carrier(float* out, const float* m, int covariant)
+{
+    UNROLL for (int r = 0; r < 3; ++r)
+        UNROLL for (int k = 0; k < 3; ++k) {
+            const int r1 = (r + 1) % 3, r2 = (r + 2) % 3, k1 = (k + 1) % 3, k2 = (k + 2) % 3;
+            out[3 * r + k] = covariant ? m[4 * r1 + k1] * m[4 * r2 + k2] - m[4 * r1 + k2] * m[4 * r2 + k1] : m[4 * r + k];
+        }
 }
 
 // Where a point looks in the tri-planes: see planes.py. Rows of CHANNELS floats; the plane is the fastest index.

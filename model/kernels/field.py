@@ -8,9 +8,16 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ag3d.model.kernels.compiler import launch
+from ag3d.model.kernels.march import Seen
 from ag3d.model.networks.decoder import COLOR_MARGIN
 
+UNIT = 1 << 26  # what stands for one in sums of whole numbers, which are below 32
 _CHUNK = 1 << 19  # points whose intermediates are in memory at once, on the way back
+
+
+def packed(w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor) -> torch.Tensor:
+    """The decoder as the kernels take it."""
+    return torch.cat([w1.flatten(), w2[1:].t().flatten(), w2[0], b1, b2[1:], b2[:1]])
 
 
 class FastField(torch.autograd.Function):
@@ -31,7 +38,7 @@ class FastField(torch.autograd.Function):
         gradient: bool,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         count, colors = len(points), len(w2) - 1
-        decoder = torch.cat([w1.flatten(), w2[1:].t().flatten(), w2[0], b1, b2[1:], b2[:1]])
+        decoder = packed(w1, b1, w2, b2)
         value = rows.new_empty(count)
         seen = rows.new_empty(count, colors if color else 0)
         slope = rows.new_empty(count, 3 if gradient else 0)
@@ -78,3 +85,35 @@ class FastField(torch.autograd.Function):
                 d_w1.addmm_(t, q.t())
                 d_w2[0] += d_last.sum(1)
         return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None
+
+
+def shade(
+    seen: Seen,
+    roots: tuple[torch.Tensor, torch.Tensor],  # of the first and of the second samples [rays·samples,3]
+    per_image: int,  # rays
+    rows: torch.Tensor,
+    side: int,
+    half: float,  # of the planes' side in world units
+    decoder: tuple[torch.Tensor, ...],  # w1, b1, w2, b2
+    distance: torch.Tensor,
+    distance_shape: tuple[int, int, int],
+    box: torch.Tensor,
+    tables: torch.Tensor,
+    shape: tuple[int, int, int],
+    cam2world: torch.Tensor | None,  # [B,4,4]; None: normals stay in the world's axes
+    metric: bool,  # whether the residual's gradient is in metres
+    covariant: bool,  # whether normals are carried by cofactors
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Colours [rays,colors] and normals [rays,3] of what is seen, weighted and added up along the rays."""
+    w1, _, w2, _ = decoder
+    count, colors = len(seen.opacity), len(w2) - 1
+    first, second = (len(each) // count for each in roots)
+    sums = torch.zeros(count, colors + 3, dtype=torch.int32, device=rows.device)
+    (dd, dh, dw), (d, h, w) = distance_shape, shape
+    launch(
+        "field", "shade", len(seen.chosen), rows.device,
+        seen.count, seen.chosen, seen.share, first, second, *roots, per_image, rows, side,
+        1 / half, packed(*decoder), COLOR_MARGIN, 1 / half if metric else 1.0, dw, dh, dd, distance, w, h, d, tables,
+        box, int(covariant), cam2world, float(UNIT), sums, CHANNELS=w1.shape[1], HIDDEN=len(w1), COLORS=colors,
+    )  # fmt: skip
+    return (sums / UNIT).split([colors, 3], dim=1)

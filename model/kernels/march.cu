@@ -55,3 +55,53 @@ KERNEL resample(int n, const float* coarse, const float* density, const float* u
         place[FIRST + j] = r;
     }
 }
+
+// What every sample contributes to its ray, from the signed values of the first samples [n,FIRST] and of the second [n,SECOND]
+// (`empty`: none). depths, rank: as `resample` gives them; beta: [1], the width of the density's sigmoid. opacity: [n];
+// depth: [n], huge where nothing is seen. Samples with a share above `least` are listed in `chosen` as
+// ray · (FIRST + SECOND) + sample, with their `share`, and counted.
+KERNEL weigh(int n, const float* depths, const int* rank, const float* first, const float* second, const float* beta,
+             float empty, float least, float* opacity, float* depth, int* count, long* chosen, float* share)
+{
+    const long item = ITEM;
+    if (item >= n) return;
+    const int* place = rank + item * (FIRST + SECOND);
+    const float* z = depths + item * (FIRST + SECOND);
+    const float alpha = 1.f / (fabsf(*beta) + 1e-4f);
+    float density[FIRST + SECOND], own[FIRST + SECOND];
+    bool any = false;
+    opacity[item] = 0.f;
+    depth[item] = 3e38f;
+    for (int k = 0; k < FIRST + SECOND; ++k) {
+        const float value = k < FIRST ? first[item * FIRST + k] : second[item * SECOND + k - FIRST];
+        any = any || value > empty;
+        density[place[k]] = value > empty ? alpha * sigmoid(alpha * value) : 0.f;
+    }
+    if (!any) return;
+    float light = 1.f, sum = 0.f, middle = 0.f;
+    own[0] = 0.f;
+    for (int k = 0; k < FIRST + SECOND - 1; ++k) {
+        const float opaque = 1.f - expf(-(density[k] + density[k + 1]) * 0.5f * (z[k + 1] - z[k]));
+        const float seen = opaque * light;
+        light *= 1.f - opaque + 1e-10f;
+        own[k] += 0.5f * seen;
+        own[k + 1] = 0.5f * seen;
+        sum += seen;
+        middle += seen * 0.5f * (z[k] + z[k + 1]);
+    }
+    opacity[item] = sum;
+    if (sum > 0.f) depth[item] = middle / sum;
+    int many = 0;
+    for (int k = 0; k < FIRST + SECOND; ++k) {
+        const float value = k < FIRST ? first[item * FIRST + k] : second[item * SECOND + k - FIRST];
+        many += value > empty && own[place[k]] > least;
+    }
+    if (many == 0) return;
+    int next = take(count, many);
+    for (int k = 0; k < FIRST + SECOND; ++k) {
+        const float value = k < FIRST ? first[item * FIRST + k] : second[item * SECOND + k - FIRST];
+        if (!(value > empty && own[place[k]] > least)) continue;
+        chosen[next] = item * (FIRST + SECOND) + k;
+        share[next++] = own[place[k]];
+    }
+}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from ag3d.model.kernels.compiler import launch
+
+_LEAST = 1e-6  # samples that contribute less are not seen; 8 bits show 4e-3
 
 
 def resample(
@@ -19,3 +23,33 @@ def resample(
     sizes = {"FIRST": first, "SECOND": samples}
     launch("march", "resample", count, coarse.device, count, coarse, density, uniform, fine, depths, rank, **sizes)
     return fine, depths, rank
+
+
+class Seen(NamedTuple):
+    """What samples contribute to n rays."""
+
+    opacity: torch.Tensor  # [n]
+    depth: torch.Tensor  # [n], mean along the ray; huge where nothing is seen
+    chosen: torch.Tensor  # [n·samples], the first `count` are samples that contribute: ray · samples + sample
+    share: torch.Tensor  # [n·samples], by how much each of these does
+    count: torch.Tensor  # [1] int32
+
+
+def weigh(
+    depths: torch.Tensor, rank: torch.Tensor, first: torch.Tensor, second: torch.Tensor, beta: torch.Tensor, empty: float
+) -> Seen:
+    """Compositing as `marcher` does it: of signed values [n,S] and [n,samples] with the depths and places of `resample`."""
+    count, device = len(depths), depths.device
+    found = Seen(
+        torch.empty(count, device=device),
+        torch.empty(count, device=device),
+        torch.empty(depths.numel(), dtype=torch.long, device=device),
+        torch.empty(depths.numel(), device=device),
+        torch.zeros(1, dtype=torch.int32, device=device),
+    )
+    launch(
+        "march", "weigh", count, device,
+        count, depths, rank, first, second, beta, float(empty), _LEAST, found.opacity, found.depth, found.count,
+        found.chosen, found.share, FIRST=first.shape[1], SECOND=second.shape[1],
+    )  # fmt: skip
+    return found

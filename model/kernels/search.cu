@@ -39,9 +39,10 @@ DEVICE long cell_of(const float* p, const float* b, int image, int w, int h, int
 }
 
 // points: [B·N,3]; near: [B·N], one bit for each part whose vertex is within `reach`, and at most `aside` farther than the
-// nearest part's.
+// nearest part's. Where `count` is given, the places of points with such a part are listed in `chosen`, in any order, and
+// counted there.
 KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* points, const float4* vertices, int count,
-                  const float* bounds, const uint16_t* cells, float reach, float aside, uint16_t* near)
+                  const float* bounds, const uint16_t* cells, float reach, float aside, uint16_t* near, int* count_near, long* chosen)
 {
     const long item = ITEM;
     if (item >= total) return;
@@ -64,6 +65,7 @@ KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* p
             if (far[part] < reach && far[part] <= least + aside) bits |= (uint16_t)(1 << part);
     }
     near[item] = bits;
+    if (count_near && bits) chosen[take_one(count_near)] = item;
 }
 
 DEVICE void times(float* out, const float* m, const float* v)
@@ -125,15 +127,18 @@ DEVICE float residual_at(const float* p, float to_planes, int image, const float
 // The best root of each chosen point. flat: [n], places among the points; roots: [n,3]; values: [n], the signed value, or
 // `empty` where there is no root. backward: [B,S,12], of each vertex the inverse of its transform's linear part, and the
 // translation. decoder: w1 [HIDDEN,CHANNELS], b1 [HIDDEN], the first row of w2 [HIDDEN], b2 [1], one after the other.
-KERNEL best_roots(int n, const long* flat, int per_image, const float* points, const uint16_t* near,
+// With `listed`, only so many of `flat` count, and the results lie at the points' own places: roots [B·N,3], values [B·N].
+KERNEL best_roots(int n, const int* listed, const long* flat, int per_image, const float* points, const uint16_t* near,
                   int gw, int gh, int gd, const uint16_t* cells, const float* bounds, int count, const float* backward,
                   int w, int h, int d, const float* tables, const float* box,
                   int dw, int dh, int dd, const float* distance, const float* rows, int side, float to_planes,
                   const float* decoder, float empty, float* roots, float* values)
 {
+    const long many = listed ? *listed : n;
+    if (BLOCK_BEGINS >= many) return;
     STAGE(net, decoder, HIDDEN * CHANNELS + 2 * HIDDEN + 1);
     const long item = ITEM;
-    if (item >= n) return;
+    if (item >= many) return;
     const long place = flat[item];
     const int image = (int)(place / per_image);
     const float target[3] = {points[3 * place], points[3 * place + 1], points[3 * place + 2]};
@@ -155,8 +160,9 @@ KERNEL best_roots(int n, const long* flat, int per_image, const float* points, c
                           + distance_at(x, distance, box, dw, dh, dd);
         if (value > best) { best = value; UNROLL for (int r = 0; r < 3; ++r) root[r] = x[r]; }
     }
-    values[item] = best;
-    UNROLL for (int r = 0; r < 3; ++r) roots[3 * item + r] = root[r];
+    const long into = listed ? place : item;
+    values[into] = best;
+    UNROLL for (int r = 0; r < 3; ++r) roots[3 * into + r] = root[r];
 }
 
 // At canonical points [n,3] of the images [n]: the body's signed distance, its gradient, and, where `tables` is given, what
@@ -168,28 +174,9 @@ KERNEL surroundings(int n, const float* points, const long* image, int dw, int d
     const long item = ITEM;
     if (item >= n) return;
     const float p[3] = {points[3 * item], points[3 * item + 1], points[3 * item + 2]};
-    const Corner8 c = corners(p, box, dw, dh, dd);
-    float v[8], sum = 0.f;
-    UNROLL for (int k = 0; k < 8; ++k) { v[k] = distance[c.index[k]]; sum += c.weight[k] * v[k]; }
-    value[item] = sum;
-    const int sizes[3] = {dw, dh, dd};
-    UNROLL for (int a = 0; a < 3; ++a) {
-        float slope = 0.f;
-        UNROLL for (int k = 0; k < 8; ++k) {
-            float share = k >> a & 1 ? 1.f : -1.f;
-            UNROLL for (int o = 0; o < 3; ++o)
-                if (o != a) share *= k >> o & 1 ? c.fraction[o] : 1.f - c.fraction[o];
-            slope += share * v[k];
-        }
-        gradient[3 * item + a] = c.free[a] ? slope * 0.5f * (float)(sizes[a] - 1) * box[3 + a] : 0.f;
-    }
+    value[item] = distance_and_gradient(gradient + 3 * item, p, distance, box, dw, dh, dd);
     if (tables == nullptr) return;
     float m[12];
     blend(m, p, tables + image[item] * (long)w * h * d * 12, box, w, h, d);
-    float* out = carry + 9 * item;
-    UNROLL for (int r = 0; r < 3; ++r)
-        UNROLL for (int k = 0; k < 3; ++k) {
-            const int r1 = (r + 1) % 3, r2 = (r + 2) % 3, k1 = (k + 1) % 3, k2 = (k + 2) % 3;
-            out[3 * r + k] = covariant ? m[4 * r1 + k1] * m[4 * r2 + k2] - m[4 * r1 + k2] * m[4 * r2 + k1] : m[4 * r + k];
-        }
+    carrier(carry + 9 * item, m, covariant);
 }

@@ -33,18 +33,16 @@ class Stencil(NamedTuple):
 
     def mix(self) -> torch.Tensor:
         """The texels' shares in the mean feature [n,3,4]."""
-        wide, high = self._ends()
-        return (high[..., :, None] * wide[..., None, :]).flatten(2) / 3
+        right, low = self.fraction.unbind(2)
+        right = right / 3
+        left, high = 1 / 3 - right, 1 - low
+        return torch.stack([high * left, high * right, low * left, low * right], dim=2)
 
     def slopes(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Derivatives of the shares [n,3,4] by the coordinates along width and height, which are in [-1,1]."""
-        wide, high = self._ends()
-        step = _constant((-self.side / 6, self.side / 6), wide.dtype, wide.device)
-        return (high[..., :, None] * step).flatten(2), (step[:, None] * wide[..., None, :]).flatten(2)
-
-    def _ends(self) -> tuple[torch.Tensor, torch.Tensor]:
-        ends = torch.stack([1 - self.fraction, self.fraction], dim=-1)  # [n,3,2,2]
-        return ends[:, :, 0], ends[:, :, 1]
+        right, low = (self.fraction * (self.side / 6)).unbind(2)
+        left, high = self.side / 6 - right, self.side / 6 - low
+        return torch.stack([-high, high, -low, low], dim=2), torch.stack([-left, -right, left, right], dim=2)
 
 
 @functools.cache

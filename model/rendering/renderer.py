@@ -6,6 +6,7 @@ and gradients are computed for the chosen roots only and summed straight into th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,9 @@ from torch import nn
 from ag3d.config import Network
 from ag3d.model.body import label as labels
 from ag3d.model.deformer.deformer import Deformer, Posed, depth_bounds
+from ag3d.model.kernels.compiler import fast
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.rendering import marcher
+from ag3d.model.rendering import marcher, shown
 from ag3d.model.rendering.field import residual
 from ag3d.model.rendering.planes import Table, table
 from ag3d.model.rendering.rays import rays, resample, stratified
@@ -52,7 +54,7 @@ class Renderer(nn.Module):
 
     def density(self, sdf: torch.Tensor) -> torch.Tensor:
         """σ = sigmoid(s/β)/β"""
-        alpha = 1 / (self.sigmoid_beta.abs() + 1e-4)
+        alpha = 1 / (self.sigmoid_beta.abs() + self.settings.beta_min)
         return alpha * torch.sigmoid(alpha * sdf)
 
     def field(
@@ -118,7 +120,8 @@ class Renderer(nn.Module):
         """tri: [B,3,C,P,P]; label: [B,111]; with `canonical`, the undeformed field is rendered by the label's camera.
 
         Returns features [B,C,r,r] and image_normal [B,3,r,r] over white, both with background +1; image_depth [B,1,r,r] (distance along the ray); `gradient` [n,3]
-        of the field as the eikonal loss wants it, and `empty`, how many further samples had none.
+        of the field as the eikonal loss wants it, and `empty`, how many further samples had none (neither where a GPU
+        renders without gradients).
         """
         parts, packed = labels.split(label), table(tri)
         posed = None if canonical else deformer.pose(label)
@@ -136,6 +139,8 @@ class Renderer(nn.Module):
             return Samples(every, cloud), self.sdf(cloud, every // points.shape[1], packed, decoder, deformer)
 
         coarse = self._first_depths(parts, posed, origins, directions, deterministic)
+        if posed is not None and self.at_once(deformer, decoder):
+            return self._shown(origins, directions, coarse, posed, packed, decoder, deformer, parts, deterministic)
         count, fine_count = coarse.shape[-1], self.settings.samples_fine
         with torch.no_grad():
             first, value = locate(place(origins, directions, coarse))
@@ -188,6 +193,43 @@ class Renderer(nn.Module):
             "opacity": image_of(opacity, 0.0),
             "gradient": values.gradient if total_eikonal else values.residual_gradient,
             "empty": torch.tensor(0 if total_eikonal else depths.numel() - len(points)),
+        }
+
+    def at_once(self, deformer: Deformer, decoder: Decoder) -> bool:
+        """Whether posed people are rendered without that the processor waits for the GPU: see `shown`."""
+        settings = self.settings
+        departures = settings.departures
+        able = departures.body_bounds and departures.surface_starts and settings.skinning == "search"
+        return able and not torch.is_grad_enabled() and decoder.features % 4 == 0 and settings.samples > 3 and fast(deformer.distance)
+
+    def _shown(
+        self,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        coarse: torch.Tensor,
+        posed: Posed,
+        packed: Table,
+        decoder: Decoder,
+        deformer: Deformer,
+        parts: labels.Label,
+        deterministic: bool,
+    ) -> dict[str, torch.Tensor]:
+        """The pictures alone, by the shorter way."""
+        batch, per_image = directions.shape[:2]
+        colors, normals, depth, opacity = shown.render(
+            origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sigmoid_beta,
+            parts, EMPTY, self.settings.box_warp / 2, deterministic,
+        )  # fmt: skip
+        side = math.isqrt(per_image)
+
+        def image_of(rays: torch.Tensor) -> torch.Tensor:
+            return rays.view(batch, side, side, -1).permute(0, 3, 1, 2)
+
+        return {
+            "features": image_of((colors + 1 - opacity) * 2 - 1),
+            "image_normal": image_of(normals + 1 - opacity),
+            "image_depth": image_of(depth),
+            "opacity": image_of(opacity),
         }
 
     def _first_depths(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -11,6 +13,15 @@ from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import face_sizes
 from ag3d.model.networks.filters import resize
 from ag3d.model.training.augment import Changes
+
+# Which head sees an input.
+HEAD_OF = {
+    "image": "full",
+    "image_raw": "full",
+    "image_normal": "normal",
+    "face": "face",
+    "face_normal": "normal_face",
+}
 
 
 def fake_inputs(
@@ -57,19 +68,33 @@ def _inputs(
     return inputs
 
 
-def total_logit(
-    logits: dict[str, torch.Tensor],
-    normal_weight: float = 1.0,
-    face_weight: float = 1.0,
-    face_normal_weight: float = -1.0,
-) -> torch.Tensor:
-    """The weighted sum [B,1] of the heads' logits: one loss is taken of the sum, not a sum of losses.
-
-    The faces' normals weigh as much as both others together, normal_weight · face_weight, where `face_normal_weight` < 0.
-    """
+def head_weights(
+    normal_weight: float = 1.0, face_weight: float = 1.0, face_normal_weight: float = -1.0
+) -> dict[str, float]:
+    """The heads' weights. The faces' normals have normal_weight · face_weight where `face_normal_weight` < 0."""
     both = face_normal_weight if face_normal_weight >= 0 else normal_weight * face_weight
-    weights = {"full": 1.0, "normal": normal_weight, "face": face_weight, "normal_face": both}
-    return torch.stack([weights[key] * value for key, value in logits.items()]).sum(0)
+    return {"full": 1.0, "normal": normal_weight, "face": face_weight, "normal_face": both}
+
+
+def total_logit(logits: dict[str, torch.Tensor], weights: dict[str, float] | None = None) -> torch.Tensor:
+    """The sum [B,1] of the heads' logits, each times its weight (see `head_weights`; without, all of them one)."""
+    return torch.stack([(weights[key] if weights else 1.0) * value for key, value in logits.items()]).sum(0)
+
+
+def adversarial(
+    loss: Callable[[torch.Tensor], torch.Tensor],
+    logits: dict[str, torch.Tensor],
+    weights: dict[str, float],
+    apart: bool,
+) -> torch.Tensor:
+    """`loss` [B,1] of the heads' logits [B,1]: of their weighted sum, or with `apart` the weighted sum of each head's.
+
+    In a sum one head that is sure silences the others: softplus is flat where the sum is large, so they learn no more
+    and have nothing to teach.
+    """
+    if apart:
+        return total_logit({key: loss(value) for key, value in logits.items()}, weights)
+    return loss(total_logit(logits, weights))
 
 
 def generator_loss(fake: torch.Tensor) -> torch.Tensor:
@@ -85,10 +110,17 @@ def discriminator_real_loss(real: torch.Tensor) -> torch.Tensor:
     return F.softplus(-real)
 
 
-def r1_penalty(real: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Squared gradient norm [B] of the real logits by everything that the discriminators see; differentiable."""
+def r1_penalty(
+    real: torch.Tensor, inputs: dict[str, torch.Tensor], weights: dict[str, float] | None = None
+) -> torch.Tensor:
+    """Squared gradient norm [B] of the real logits by everything that the discriminators see; differentiable.
+
+    `weights`: the heads', by which the squares of the inputs that each sees count.
+    """
     gradients = torch.autograd.grad(real.sum(), list(inputs.values()), create_graph=True, allow_unused=True)
-    return torch.stack([g.square().flatten(1).sum(1) for g in gradients if g is not None]).sum(0)
+    share = {name: 1.0 if weights is None else weights[HEAD_OF[name]] for name in inputs}
+    squares = [share[name] * g.square().flatten(1).sum(1) for name, g in zip(inputs, gradients) if g is not None]
+    return torch.stack(squares).sum(0)
 
 
 def eikonal(gradient: torch.Tensor, empty: torch.Tensor | int = 0) -> torch.Tensor:

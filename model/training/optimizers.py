@@ -14,8 +14,7 @@ def adam(network: nn.Module, values: Adam, rates: dict[str, float] | None = None
     for name, parameter in network.named_parameters():
         groups.setdefault((rates or {}).get(name, 1.0), []).append(parameter)
     parts = [{"params": parameters, "lr": values.lr * rate} for rate, parameters in groups.items()]
-    fused = next(network.parameters()).is_cuda
-    return torch.optim.Adam(parts, lr=values.lr, betas=values.betas, eps=values.eps, fused=fused)
+    return torch.optim.Adam(parts, lr=values.lr, betas=values.betas, eps=values.eps, fused=True)
 
 
 def tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, torch.Tensor]:
@@ -31,12 +30,11 @@ def restore(optimizer: torch.optim.Optimizer, network: nn.Module, found: dict[st
     """Put the tensors back. Raises KeyError for a parameter that the network does not have."""
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
-    fused = optimizer.defaults["fused"]  # which wants the number of steps on the device
     for key, value in found.items():
         name, quantity = key.rsplit("|", 1)
         parameter = parameters[name]
         if quantity == "step":
-            own = value.clone().to(parameter.device if fused else "cpu")
+            own = value.clone().to(parameter.device)  # as a fused optimiser wants it
         else:
             own = torch.empty_like(parameter, requires_grad=False).copy_(value)  # in the parameter's memory format
         optimizer.state[parameter][quantity] = own

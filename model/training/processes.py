@@ -45,15 +45,13 @@ class Processes:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if not gradients:
             return
-        if self.world == 1:
-            for gradient in gradients:
-                torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
-            return
+        # As one tensor: hundreds of small launches would take longer than the work.
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        if self.world > 1:
+            dist.all_reduce(flat)
         torch.nan_to_num(flat, nan=0.0, posinf=1e5, neginf=-1e5, out=flat)
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients)])
 
     def sum_numbers(self, numbers: list[float]) -> list[float]:
         if self.world == 1:

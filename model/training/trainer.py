@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -101,7 +102,9 @@ class Trainer:
             out = self._generate("G", z, label, chunk)
             seen, shown = self._fake(out, label, chunk, sigma, changes)
             fakes.append(({name: value.detach() for name, value in seen.items()}, shown))
-            loss = losses.generator_loss(self._judge(seen, shown, "fake"))
+            logits = self._logits(seen, shown)
+            self._note(logits, "fake")
+            loss = self._adversarial(losses.generator_loss, logits)
             eikonal = losses.eikonal(out["gradient"], out["empty"])
             self.averages.add("loss/G", loss)
             self.averages.add("loss/eikonal", eikonal)
@@ -147,10 +150,10 @@ class Trainer:
                     out = self._generate("D", z, label, chunk)
                     fake, fake_label = self._fake(out, label, chunk, sigma, changes)
             real, real_label = self._real(batch, chunk, sigma, real_changes)
-            fake_logit, logit = self._judge_both(fake, fake_label, real, real_label)
-            fake_loss = losses.discriminator_fake_loss(fake_logit)
-            real_loss = losses.discriminator_real_loss(logit)
-            self.augment.note(logit)
+            fake_logits, logits = self._judge_both(fake, fake_label, real, real_label)
+            fake_loss = self._adversarial(losses.discriminator_fake_loss, fake_logits)
+            real_loss = self._adversarial(losses.discriminator_real_loss, logits)
+            self.augment.note(losses.total_logit(logits, self._weights))
             self.averages.add("loss/D", fake_loss + real_loss)
             ((fake_loss + real_loss).sum() / self.settings.batch).backward()
         self._end(self.D, self.adam_d)
@@ -175,7 +178,10 @@ class Trainer:
 
     def _r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
         real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
-        return losses.r1_penalty(self._logit(self.D(real, label)), real)
+        logits = self.D(real, label)
+        if self._apart:
+            return losses.r1_penalty(losses.total_logit(logits), real, self._weights)
+        return losses.r1_penalty(losses.total_logit(logits, self._weights), real)
 
     def _recorded_r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
         """The penalty; sets the gradients. Twice differentiated, it is the most launches of all."""
@@ -264,9 +270,19 @@ class Trainer:
         seen = self.inputs.real(image, normal, label, sigma, mine)
         return seen, label if mine is None else mine.labels(label)
 
-    def _logit(self, logits: dict[str, torch.Tensor]) -> torch.Tensor:
+    @property
+    def _apart(self) -> bool:
+        return self.settings.heads == "apart"
+
+    @property
+    def _weights(self) -> dict[str, float]:
         settings = self.settings
-        return losses.total_logit(logits, settings.normal_weight, settings.face_weight, settings.face_normal_weight)
+        return losses.head_weights(settings.normal_weight, settings.face_weight, settings.face_normal_weight)
+
+    def _adversarial(
+        self, loss: Callable[[torch.Tensor], torch.Tensor], logits: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        return losses.adversarial(loss, logits, self._weights, self._apart)
 
     def _logits(self, images: Images, label: torch.Tensor, batches: int = 1) -> dict[str, torch.Tensor]:
         """The heads' logits [b,1]; `batches`: so many batches lie one after the other."""
@@ -280,24 +296,21 @@ class Trainer:
             self._recorded[kind].on = self._record
         return dict(zip(self.D.heads, self._recorded[kind](label, *images.values())))
 
-    def _total(self, logits: dict[str, torch.Tensor], kind: str) -> torch.Tensor:
-        """The total logit [b,1]; the heads' own logits go into the statistics."""
+    def _note(self, logits: dict[str, torch.Tensor], kind: str) -> None:
         for name, value in logits.items():
             self.averages.add(f"logit/{kind}/{name}", value)
-        return self._logit(logits)
-
-    def _judge(self, images: Images, label: torch.Tensor, kind: str) -> torch.Tensor:
-        return self._total(self._logits(images, label), kind)
 
     def _judge_both(
         self, fake: Images, fake_label: torch.Tensor, real: Images, real_label: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Total logits of as many generated and real people, in one pass."""
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """The heads' logits of as many generated and real people, in one pass."""
         images = {name: torch.cat([fake[name], real[name]]) for name in fake}
         logits = self._logits(images, torch.cat([fake_label, real_label]), batches=2)
         halves = {name: value.chunk(2) for name, value in logits.items()}
-        totals = (self._total({name: half[k] for name, half in halves.items()}, ("fake", "real")[k]) for k in (0, 1))
-        return next(totals), next(totals)
+        found = tuple({name: half[k] for name, half in halves.items()} for k in (0, 1))
+        for kind, part in zip(("fake", "real"), found):
+            self._note(part, kind)
+        return found[0], found[1]
 
     # The whole state.
 

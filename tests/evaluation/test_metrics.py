@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +15,7 @@ from stand_in_inception import StandIn, save
 
 from ag3d.config import Evaluation, Network
 from ag3d.errors import UserError
-from ag3d.evaluation import distances, fakes, measurement, metrics, real
+from ag3d.evaluation import blocks, distances, fakes, measurement, metrics, real
 from ag3d.evaluation.generated import draw, generated
 from ag3d.evaluation.protocols import Protocol, Source, chosen
 from ag3d.evaluation.streams import extractors
@@ -86,7 +90,7 @@ def test_the_references_protocol_has_its_sizes_noise_and_rays(network, poses, da
     np.testing.assert_array_equal(first[0].image, first[1].image)
     assert {name: v[0].shape[0] for name, v in first[0].streams().items()} == {"image": 32, "normal": 256, "face": 8}
     assert first[0].normal[0].dtype == np.uint8
-    (photographs,) = real.real(data, network, source, 8)
+    (photographs,) = real.Real(data, network, source).batches(8)
     assert photographs.normal[0].shape == (256, 256, 3)
     assert photographs.normal[0].dtype == np.float32
     assert (photographs.normal[0] != np.rint(photographs.normal[0])).any()
@@ -126,7 +130,7 @@ def test_draw_is_uniform_over_poses():
 
 
 def test_real_pictures_have_the_networks_sizes(network, data):
-    (batch,) = real.real(data, network, FEW, batch=8)
+    (batch,) = real.Real(data, network, FEW).batches(8)
     assert {name: (len(v), v[0].shape) for name, v in batch.streams().items()} == {
         "image": (6, (32, 32, 3)),
         "normal": (6, (16, 16, 3)),
@@ -208,7 +212,7 @@ def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch
 def test_blocks_are_kept_shared_and_equal_to_a_single_pass(network, poses, embedded, tmp_path, monkeypatch):
     whole = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "none", 2, seed=0)
     assert not (tmp_path / "none").exists()
-    monkeypatch.setattr(fakes, "BLOCK", 2)
+    monkeypatch.setattr(blocks, "BLOCK", 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0) is None
@@ -222,7 +226,7 @@ def test_blocks_are_kept_shared_and_equal_to_a_single_pass(network, poses, embed
     monkeypatch.setattr(fakes, "generated", lambda *_: pytest.fail("nothing is generated twice"))
     again = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0)
     np.testing.assert_array_equal(again["image/detection"], shared["image/detection"])
-    fakes.forget(tmp_path / "blocks")
+    blocks.forget(tmp_path / "blocks")
     assert not (tmp_path / "blocks").exists()
 
 
@@ -285,3 +289,50 @@ def test_blocks_of_another_version_are_not_gone_on_with(network, poses, data, em
         monkeypatch.setattr("ag3d.provenance.code_version", lambda version=version: version)
         assert work.features(FEW, embedded) is None
     assert folders[0] == folders[1] != folders[2]
+
+
+def test_features_of_the_data_set_go_on_after_a_stop(network, data, embedded, tmp_path, monkeypatch):
+    whole = real.real_features(data, network, FEW, embedded, tmp_path / "whole", 2)
+    monkeypatch.setattr(blocks, "BLOCK", 2)
+    looked, measure = [], real.measure
+
+    def stopped(pictures, networks):
+        looked.append(len(looked))
+        if len(looked) == 2:
+            raise KeyboardInterrupt
+        return measure(pictures, networks)
+
+    monkeypatch.setattr(real, "measure", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        real.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
+    found = real.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
+    assert len(looked) == 4  # three blocks, and the one that was stopped
+    for name, values in whole.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
+    assert [path.suffix for path in (tmp_path / "again").iterdir()] == [".npz"]  # and no blocks
+
+
+def test_two_processes_share_pictures_and_the_data_set(network, small_results, tiny_body_path, blazepose, tmp_path):
+    """By torchrun, as the workflow starts them; what they find is what one finds."""
+    checkpoint, data = tmp_path / "myrun" / "ckpt" / "000001", small_results / "data"
+    save_weights(network, checkpoint / "generator_ema.safetensors")
+    write_json(checkpoint / "checkpoint.json", describe(network.settings, network.body, kimg=1.0))
+    script = str(Path(__file__).with_name("small_blocks.py"))
+    command = ["--checkpoint", checkpoint, "--body", tiny_body_path, "--poses", data / "poses.npy", "--samples", 8]
+    command += ["--data", data / "dataset" / "00000.zip", "--models", blazepose, "--bootstrap", 2, "--batch", 2]
+    command += ["--metrics", '["frechet", "kid"]', "--device", "cpu"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    results, readers = {}, {}
+    for name, start in (("one", []), ("two", launcher)):
+        places = ["--cache", tmp_path / f"{name} cache", "--output", tmp_path / name / "000001.json"]
+        line = [sys.executable, *start, script, *map(str, (*command, *places))]
+        done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        results[name] = read_json(tmp_path / name / "000001.json")
+        readers[name] = dict(reversed(line) for line in re.findall(r"process (\d) reads (\d)", done.stdout))
+        assert [path.suffix for path in (tmp_path / f"{name} cache").iterdir()] == [".npz"]
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["000001.json"]
+    assert readers == {"one": {"0": "0", "2": "0", "4": "0"}, "two": {"0": "0", "2": "1", "4": "0"}}
+    for name, metric in results["one"]["metrics"].items():
+        assert results["two"]["metrics"][name]["value"] == pytest.approx(metric["value"], rel=1e-4, abs=1e-6)
+    assert results["one"]["protocols"] == results["two"]["protocols"]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -169,12 +171,24 @@ def test_published_values_of_one_data_set_and_protocol_share_a_table(tmp_path):
     assert len(read_published(path)) == 3
     first, second = read_published(path, "deepfashion-512")
     text = to_markdown([first])
-    assert "| B | **0.500** |" in text
+    assert "| B | **0.5** |" in text
     assert "| E | not entered |" in text
     assert "Publications to enter values from: E: s." in text
     assert [row.cells for row in second.rows] == [("C",)]
     assert "**0.1" not in to_markdown([second])
     assert read_published(path, "demo-data") == []
+
+
+def test_quoted_values_keep_their_digits_and_say_where_they_were_read(tmp_path):
+    path = tmp_path / "published.yaml"
+    shared = "data: D, protocol: p, source: Paper (2024), through: https://example.org/a_page"
+    lines = [f'- {{method: {m}, {shared}, image: "{v}"}}' for m, v in (("A", "8.70"), ("B", "11"), ("C", "8.9"))]
+    path.write_text("values:\n" + "\n".join(lines))
+    found = read_published(path)
+    text = to_markdown(found)
+    assert "| A | **8.70** |" in text
+    assert "| B | 11 |" in text
+    assert "A, B, C: Paper (2024) (second hand, through https://example.org/a_page)." in text
 
 
 def test_the_projects_published_values_can_be_read():
@@ -223,3 +237,25 @@ def test_different_versions_of_the_program_are_named():
     first, second = ({**measured(name, 1, 0.9), "versions": {"ag3d": name}} for name in ("1.0 abc", "1.0 def"))
     assert "different versions of the program: 1.0 abc, 1.0 def." in to_markdown(comparison([first, second]))
     assert "different versions" not in to_markdown(comparison([first, first]))
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None or not shutil.which("kpsewhich"), reason="pdflatex (TeX Live) is not installed"
+)
+def test_latex_compiles_with_booktabs_and_nothing_sticks_out(tmp_path):
+    if subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode:
+        pytest.skip("booktabs is not installed")
+    every = "100 % of a_b & c #1 $5 {x} ~ ^ \\ ± – ° ↓ ↑ × < > |"
+    wide = {f"a column with a long name, {number}": 0.1 * number for number in range(1, 8)}
+    runs = [with_more(measured("a_b", 1, 0.9), **wide), measured("c", 2, 0.4), {"run": "d", "kimg": 3, "metrics": {}}]
+    found = comparison(runs)
+    found[0].notes.append(every)
+    found += read_published(Path(tables.__file__).with_name("published.yaml"))
+    body = to_latex(found)
+    page = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n" + body + "\\end{document}\n"
+    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000
+    assert "Overfull" not in done.stdout

@@ -19,7 +19,8 @@ from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing import fitting, fitting_calibration, fitting_prior
 from ag3d.preprocessing.fitting_frame import frame, pelvis_height
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import Fit, Observed, fit, project
+from ag3d.preprocessing.fitting_energy import Observed, project
+from ag3d.preprocessing.fitting_optimise import Fit, fit
 from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP, PointBody
 from ag3d.shards import ShardReader, write_shard
 
@@ -105,7 +106,7 @@ def test_the_point_body_agrees_with_the_whole_body(body: Body, points: PointBody
     placed, joints = pose_points(points, truth)
     whole = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(3, 3))
     torch.testing.assert_close(joints, whole.joints, atol=1e-5, rtol=0)
-    nearest = torch.cdist(placed[:, 33:], whole.vertices).amin(2)
+    nearest = torch.cdist(placed[:, points.surface], whole.vertices).amin(2)
     assert nearest.max() < 2e-3  # the distance itself is computed with squares
     apart = (placed[:, 0] - whole.landmarks[:, 0]).norm(dim=1)  # BlazePose's nose lies off the body's
     torch.testing.assert_close(apart, fitting_calibration.OFFSETS[0].norm().expand(3), atol=1e-4, rtol=0)

@@ -117,6 +117,33 @@ def test_thinning_out_keeps_the_shape(tiny_body: Body, settings: Network, sphere
     np.testing.assert_array_equal(np.unique(few.visual.vertex_colors, axis=0), [[51, 102, 204, 255]])
 
 
+def thin_and_curved(points: torch.Tensor) -> torch.Tensor:
+    """A ball with a thin needle and a thinner sheet on it, both finer than a block."""
+    x, y, z = (points - CENTER).unbind(-1)
+    needle = torch.minimum(0.012 - (y.square() + z.square()).sqrt(), 0.4 - x.abs())
+    sheet = torch.minimum(torch.minimum(0.01 - z.abs(), 0.3 - y.abs()), 0.1 - x.abs())
+    return torch.maximum(ball(points), torch.maximum(needle, sheet))
+
+
+@pytest.mark.parametrize("level", [0.0, -0.005])
+def test_values_near_the_surface_alone_give_the_same_mesh(tiny_body: Body, settings: Network, level: float) -> None:
+    network = field(tiny_body, settings, thin_and_curved)
+    planes = network.planes(torch.zeros(1, network.num_ws, network.settings.w_dim))
+
+    def mesh_of(block: int) -> tuple[trimesh.Trimesh, np.ndarray]:
+        volume, low, step = export.field_values(network, planes, 130, level, block)
+        points, faces, _, _ = export.marching_cubes(volume, level, spacing=(step,) * 3, gradient_direction="ascent")
+        return export.largest_piece(trimesh.Trimesh(points + low, faces, process=False)), volume
+
+    (dense, every), (sparse, some) = mesh_of(1), mesh_of(4)
+    np.testing.assert_array_equal(sparse.vertices, dense.vertices)
+    np.testing.assert_array_equal(sparse.faces, dense.faces)
+    assert dense.extents[0] > 0.7  # the needle is part of it
+    common = tuple(slice(0, min(sizes)) for sizes in zip(every.shape, some.shape))
+    near = every[common] > -1
+    assert (every[common] == some[common])[near].mean() < 0.5  # most was not evaluated
+
+
 def test_nobody_there_is_said(tiny_body: Body, settings: Network) -> None:
     with pytest.raises(UserError, match="no surface"):
         extract(field(tiny_body, settings, lambda p: ball(p) - 1), 40)

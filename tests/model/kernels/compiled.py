@@ -34,7 +34,7 @@ def compiler_or_skip() -> str:
 @functools.cache
 def library(name: str, sizes: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
     text = compiler.source(name)
-    for kernel, declared in re.findall(r"KERNEL (\w+)\(([^)]*)\)", text.split("#endif", 1)[1]):
+    for kernel, declared in re.findall(r"KERNEL3? (\w+)\(([^)]*)\)", text.split("#endif", 1)[1]):
         names = [part.split()[-1].lstrip("*") for part in declared.split(",")]
         text += _LOOP.format(name=kernel, arguments=", " + declared, names=", ".join(names))
     folder = Path(tempfile.mkdtemp(prefix="ag3d-kernels-"))
@@ -65,10 +65,10 @@ def on_the_processor(patch: pytest.MonkeyPatch) -> None:
     from ag3d.model.deformer import deformer
     from ag3d.model.kernels import field, images, march, search
     from ag3d.model.rendering import field as plain_field
-    from ag3d.model.rendering import rays
+    from ag3d.model.rendering import rays, renderer
 
     compiler_or_skip()
     for module in (search, field, images, march):
         patch.setattr(module, "launch", launch)
-    for module in (deformer, plain_field, images, rays):
+    for module in (deformer, plain_field, images, rays, renderer):
         patch.setattr(module, "fast", lambda tensor: tensor.dtype == torch.float32)

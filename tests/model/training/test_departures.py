@@ -51,7 +51,7 @@ def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch, t
 
 def test_face_weight_counts():
     logits = {"full": torch.ones(1, 1), "face": torch.full((1, 1), 10.0), "normal_face": torch.full((1, 1), 100.0)}
-    assert losses.total_logit(logits, normal_weight=0.5, face_weight=0.5) == 1 + 5 + 25
+    assert losses.total_logit(logits, losses.head_weights(normal_weight=0.5, face_weight=0.5)) == 1 + 5 + 25
 
 
 def test_style_mixing_and_minimal_surface_train(make_trainer, uint8_batch):

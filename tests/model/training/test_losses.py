@@ -43,17 +43,35 @@ def test_a_far_logit_still_teaches_the_generator():
 def test_one_loss_of_the_weighted_sum():
     logits = {"full": 1.0, "normal": 2.0, "face": 3.0, "normal_face": 4.0}
     logits = {name: torch.full((2, 1), value) for name, value in logits.items()}
-    total = losses.total_logit(logits, normal_weight=0.1, face_weight=0.5)
+    total = losses.total_logit(logits, losses.head_weights(normal_weight=0.1, face_weight=0.5))
     assert total.flatten().tolist() == pytest.approx([1 + 0.2 + 1.5 + 0.2] * 2)
-    assert losses.total_logit({"full": logits["full"]}, 0.1, 0.5).flatten().tolist() == [1, 1]
+    assert losses.total_logit({"full": logits["full"]}, losses.head_weights(0.1, 0.5)).flatten().tolist() == [1, 1]
 
 
 def test_the_faces_normals_can_have_a_weight_of_their_own():
     """So that the normal maps' discriminator alone can be switched off."""
     logits = {name: torch.ones(1, 1) for name in ("full", "normal", "face", "normal_face")}
-    assert float(losses.total_logit(logits, normal_weight=0.0)) == 2
-    assert float(losses.total_logit(logits, normal_weight=0.0, face_normal_weight=0.5)) == 2.5
-    assert float(losses.total_logit(logits, normal_weight=0.5, face_normal_weight=0.0)) == 2.5
+    assert float(losses.total_logit(logits, losses.head_weights(normal_weight=0.0))) == 2
+    assert float(losses.total_logit(logits, losses.head_weights(normal_weight=0.0, face_normal_weight=0.5))) == 2.5
+    assert float(losses.total_logit(logits, losses.head_weights(normal_weight=0.5, face_normal_weight=0.0))) == 2.5
+
+
+def test_apart_a_head_that_is_sure_leaves_the_others_their_gradient():
+    logits = {"full": torch.zeros(1, 1, requires_grad=True), "normal": torch.full((1, 1), -30.0, requires_grad=True)}
+    weights = losses.head_weights(normal_weight=0.5)
+    for apart, expected in ((False, 0.0), (True, 0.5)):
+        loss = losses.adversarial(losses.discriminator_fake_loss, logits, weights, apart)
+        (found,) = torch.autograd.grad(loss.sum(), [logits["full"]])
+        assert float(found) == pytest.approx(expected, abs=1e-6)
+    expected = [math.log(2) + 0.5 * math.log1p(math.exp(-30))]
+    assert loss.flatten().tolist() == pytest.approx(expected)
+
+
+def test_r1_weighs_the_inputs_as_the_heads_that_see_them():
+    inputs = {name: torch.ones(1, 1, 2, 2, requires_grad=True) for name in losses.HEAD_OF}
+    logit = sum(image.sum((1, 2, 3)) for image in inputs.values())
+    weights = losses.head_weights(normal_weight=0.5, face_weight=0.25, face_normal_weight=2.0)
+    assert losses.r1_penalty(logit, inputs, weights).tolist() == [4 * (1 + 1 + 0.5 + 0.25 + 2)]
 
 
 def test_r1_is_the_squared_gradient_of_all_inputs():
