@@ -169,7 +169,8 @@ def stages(folder: Path, numbers: list[int], pictures: list[bytes], side: int, r
             cost |= {"bytes": target.stat().st_size, "files": len(more)}
             row[f"{number} photographs"] = cost
             print(row["stage"], number, cost, flush=True)
-        row["people"] = read_json(home / "index.json")["number"]  # those of the last, in the data set
+        for row in rows:
+            row["people"] = read_json(home / "index.json")["number"]  # in the data set, of the last number
         shutil.rmtree(photos)
         shutil.rmtree(home)
     few, many = (f"{number} photographs" for number in (numbers[0], numbers[-1]))
@@ -244,9 +245,9 @@ def main() -> None:
     if args.plot:
         plot(read_json(args.output))
         return
-    content: dict[str, Any] = {"commit": provenance.code_version(), "cores": os.cpu_count()}
-    if args.output.exists():
-        content = {**read_json(args.output), **content}
+    content: dict[str, Any] = read_json(args.output) if args.output.exists() else {"commits": {}}
+    content["cores"] = os.cpu_count()
+    content["commits"] |= dict.fromkeys(args.parts, provenance.code_version())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source, target in ((args.body, "body"), (args.models, "models")):
