@@ -17,9 +17,9 @@ from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing import fitting, fitting_calibration, fitting_prior
+from ag3d.preprocessing.fitting_energy import Observed, project
 from ag3d.preprocessing.fitting_frame import frame, pelvis_height
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_energy import Observed, project
 from ag3d.preprocessing.fitting_optimise import Fit, fit
 from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP, PointBody
 from ag3d.shards import ShardReader, write_shard
