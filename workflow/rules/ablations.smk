@@ -43,6 +43,8 @@ def ablation_metrics(name, seed):
 rule ablation_settings:
     output:
         f"{A}/{{variant}}/{{seed}}/settings-{{kimg}}.json",
+    conda:
+        "../../envs/ag3d.yaml"
     params:
         content=lambda wildcards: json.dumps(
             [DATA_NAME, ablation_network(wildcards), ablation_training(wildcards)]
@@ -115,6 +117,8 @@ rule ablation_table:
         f"{R}/logs/ablations.log",
     benchmark:
         f"{R}/benchmarks/ablations.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(30),
@@ -126,7 +130,7 @@ rule ablation_table:
     message:
         "Making the table of ablations"
     shell:
-        "python -m ag3d.evaluation.ablations {params.measured} --output {R}/tables > {log} 2>&1"
+        "python -m ag3d.evaluation.ablations {params.measured} --output $(dirname {output[0]}) > {log} 2>&1"
 
 
 rule ablations:

@@ -67,6 +67,8 @@ rule avatars:
         f"{R}/logs/avatars.log",
     benchmark:
         f"{R}/benchmarks/avatars.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         mem_mb=more(6000),
@@ -79,4 +81,4 @@ rule avatars:
         "Making avatars"
     shell:
         "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
-        " --poses {input.poses} --output {R}/avatars --settings {params.settings:q} > {log} 2>&1"
+        " --poses {input.poses} --output $(dirname {output[0]}) --settings {params.settings:q} > {log} 2>&1"

@@ -23,6 +23,8 @@ rule report:
         f"{R}/logs/report.log",
     benchmark:
         f"{R}/benchmarks/report.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(3000),

@@ -1,5 +1,5 @@
 # Values that others published on the data set of that name stand below.
-PUBLISHED = os.path.join(workflow.basedir, "evaluation", "published.yaml")
+PUBLISHED = local(os.path.join(workflow.basedir, "evaluation", "published.yaml"))
 
 
 rule tables:
@@ -18,6 +18,8 @@ rule tables:
         f"{R}/logs/tables.log",
     benchmark:
         f"{R}/benchmarks/tables.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(30),
@@ -27,4 +29,4 @@ rule tables:
         "Making the tables"
     shell:
         "python -m ag3d.evaluation.tables --metrics {input.metrics} --published {input.published}"
-        " --data-set {params.data_set:q} --output {R}/tables > {log} 2>&1"
+        " --data-set {params.data_set:q} --output $(dirname {output[0]}) > {log} 2>&1"

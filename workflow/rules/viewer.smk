@@ -13,6 +13,8 @@ rule viewer:
         f"{R}/logs/viewer.log",
     benchmark:
         f"{R}/benchmarks/viewer.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),
