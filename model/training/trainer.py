@@ -12,6 +12,7 @@ from ag3d.config import Network, Training
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.precision import apply
 from ag3d.model.recording import Recorded
 from ag3d.model.training import body_prior, draws, ema, losses, optimizers, schedule, start
@@ -250,7 +251,8 @@ class Trainer:
 
     def _generate(self, phase: str, z: torch.Tensor, label: torch.Tensor, chunk: range) -> dict[str, torch.Tensor]:
         ws = self._styles(phase, z, chunk)
-        return self.G.synthesis(ws, label[chunk.start : chunk.stop], noise_mode="random", deterministic=False)
+        noise: NoiseMode = "const" if self.network.departures.steady_noise else "random"
+        return self.G.synthesis(ws, label[chunk.start : chunk.stop], noise_mode=noise, deterministic=False)
 
     def _changes(self, phase: str) -> Changes | None:
         """Augmentation of the global batch."""
