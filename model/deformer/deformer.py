@@ -27,6 +27,9 @@ class Posed:
     output: BodyOutput
     transforms: torch.Tensor  # [B,24,4,4], canonical to posed
     search: Search
+    surface: (
+        torch.Tensor
+    )  # [B,S,3], points of the surface that samples must be near: the posed body's, or see `_surface`
     around: Nearby | None = None  # for the fast search
     starts: Starts | None = None  # for the plain one, made when it is first wanted
 
@@ -93,10 +96,10 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def pose(self, label: torch.Tensor) -> Posed:
         """Prepare the bodies of labels [B,111]."""
-        vertices, joints, landmarks, bones, transforms, tables, *around = self.recorded(label)
+        vertices, joints, landmarks, bones, transforms, tables, surface, *around = self.recorded(label)
         search = Search(tables, self.weights_shape, self.box, guarded=self.settings.departures.surface_starts)
         output = BodyOutput(vertices, joints, landmarks, bones)
-        return Posed(output, transforms, search, Nearby(*around) if around else None)
+        return Posed(output, transforms, search, surface, Nearby(*around) if around else None)
 
     def _pose(self, label: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The parts of Posed, one after the other."""
@@ -105,11 +108,21 @@ class Deformer(nn.Module):
         transforms = output.transforms @ self.inverse
         tables = blend(self.weights, transforms).flatten(2).contiguous()
         found = (output.vertices, output.joints, output.landmarks, output.transforms, transforms, tables)
-        if self.settings.skinning == "search" and departures.surface_starts and fast(tables):
-            vertices = output.vertices[:, self.start_vertices]
-            blended = blend(self.start_weights, transforms)
-            return *found, *nearby(vertices, blended, self.part_begins, self.settings.gate)
-        return found
+        if self.settings.skinning != "search" or not departures.surface_starts:
+            return *found, output.vertices
+        blended = blend(self.start_weights, transforms)
+        surface = self._surface(blended)
+        if fast(tables):
+            return *found, surface, *nearby(surface, blended, self.part_begins, self.settings.gate)
+        return *found, surface
+
+    def _surface(self, blended: torch.Tensor) -> torch.Tensor:
+        """The canonical body's chosen vertices carried by their transforms [B,S,3,4]: [B,S,3].
+
+        The field is deformed so, while a posed body's own vertices also follow its `betas`; hands and feet of the tall and
+        the small are up to 0.2 apart.
+        """
+        return (blended[..., :3] * self.vertices[self.start_vertices][:, None]).sum(3) + blended[..., 3]
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
@@ -122,7 +135,7 @@ class Deformer(nn.Module):
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
         if posed.starts is None:
             blended = blend(self.start_weights, posed.transforms)
-            posed.starts = Starts(posed.output.vertices[:, self.start_vertices], self.start_parts, blended, distance)
+            posed.starts = Starts(posed.surface, self.start_parts, blended, distance)
         return from_surface(points, posed.starts, posed.search)
 
     def search_fast(

@@ -255,7 +255,7 @@ class Renderer(nn.Module):
         settings = self.settings
         batch, per_image = directions.shape[:2]
         if settings.departures.body_bounds and posed is not None:
-            near, far = depth_bounds(posed.output.vertices, parts.cam2world, settings.gate / 2)
+            near, far = depth_bounds(posed.surface, parts.cam2world, settings.gate / 2)
             return stratified(near, far, settings.samples, per_image, deterministic)
         near = torch.full((batch,), settings.ray_start, device=origins.device)
         far = torch.full((batch,), settings.ray_end, device=origins.device)

@@ -155,6 +155,20 @@ def test_zero_pose_maps_to_itself(tiny_body):
     assert_close(found.roots, points[0][found.flat], atol=1e-3, rtol=0)
 
 
+def test_the_surface_of_unusual_bodies_is_found(tiny_body):
+    """The field moves with the joints alone, so that a posed body's own vertices leave its surface as its betas grow."""
+    deformer = Deformer(Network(gate=0.05), tiny_body)
+    label = strong_poses(2, 0.2)
+    label[:, 101:] = 3.0
+    posed = deformer.pose(label)
+    apart = (posed.surface - posed.output.vertices[:, deformer.start_vertices]).norm(dim=2)
+    assert apart.max() > 0.05
+    usual = label.clone()
+    usual[:, 101:] = 0
+    assert recall(deformer, label) > recall(deformer, usual) - 0.02
+    assert recall(deformer, label) > 0.9
+
+
 def test_nearest_vertices_transforms_tear_where_the_search_does_not(tiny_body):
     label = strong_poses(4, 0.35)
     searched = recall(Deformer(Network(), tiny_body), label)
