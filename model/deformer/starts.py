@@ -138,12 +138,8 @@ class Starts:
             cloud, image = points.reshape(-1, 3)[close], close // count
             apart = cloud.double() + self._shift[image]
             for own, tree, low, high in self._trees:
-                at = torch.nonzero(
-                    ((cloud > (low - distance)[image]) & (cloud < (high + distance)[image])).all(1)
-                ).squeeze(1)
-                far, nearest = tree.query(
-                    apart[at].numpy(), distance_upper_bound=distance, workers=torch.get_num_threads()
-                )
+                at = torch.nonzero(((cloud > (low - distance)[image]) & (cloud < (high + distance)[image])).all(1)).squeeze(1)
+                far, nearest = tree.query(apart[at].numpy(), distance_upper_bound=distance, workers=torch.get_num_threads())
                 inside = torch.from_numpy(np.flatnonzero(far < distance))
                 at, vertex = at[inside], own[torch.from_numpy(nearest)[inside] % len(own)]
                 found.append((close[at], vertex, torch.from_numpy(far)[inside].to(points.dtype)))

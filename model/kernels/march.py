@@ -36,12 +36,7 @@ class Seen(NamedTuple):
 
 
 def weigh(
-    depths: torch.Tensor,
-    rank: torch.Tensor,
-    first: torch.Tensor,
-    second: torch.Tensor,
-    beta: torch.Tensor,
-    empty: float,
+    depths: torch.Tensor, rank: torch.Tensor, first: torch.Tensor, second: torch.Tensor, beta: torch.Tensor, empty: float
 ) -> Seen:
     """Compositing as `marcher` does it: of signed values [n,S] and [n,samples] with the depths and places of `resample`."""
     count, device = len(depths), depths.device

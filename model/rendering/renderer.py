@@ -200,13 +200,7 @@ class Renderer(nn.Module):
         settings = self.settings
         departures = settings.departures
         able = departures.body_bounds and departures.surface_starts and settings.skinning == "search"
-        return (
-            able
-            and not torch.is_grad_enabled()
-            and decoder.features % 4 == 0
-            and settings.samples > 3
-            and fast(deformer.distance)
-        )
+        return able and not torch.is_grad_enabled() and decoder.features % 4 == 0 and settings.samples > 3 and fast(deformer.distance)
 
     def _shown(
         self,
