@@ -3,8 +3,8 @@
 # make paddleseg  make the environment that PaddleSeg's models need (.venv-paddleseg)
 # make lint   formatting, static checks
 # make clean  remove results of the demo, keep the environment
-# make clusters  also install what Snakemake needs for Slurm and other schedulers
-# make faults    kill runs at random moments, and disturb a Slurm started here; an hour and more
+# make clusters  also install what Snakemake needs for Slurm, Kubernetes, other schedulers and S3
+# make faults    kill runs at random moments, disturb a Slurm started here, install on a bare Debian; an hour and more
 # make audit     known vulnerabilities of the pinned versions
 # make lock      renew the hashes of the pinned versions; needs uv
 PYTHON ?= python3
@@ -58,7 +58,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m pytest
 
 faults: .venv/.ready-dev .venv/.ready-clusters
-	AG3D_LONG_TESTS=1 $(BIN)/python -m pytest tests/clusters
+	AG3D_LONG_TESTS=1 $(BIN)/python -m pytest tests/clusters tests/core/test_images.py
 
 # Known vulnerabilities of the pinned versions; asks the advisory service of the package index.
 audit: .venv/.ready

@@ -148,12 +148,18 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+# The footer has no checksum, and carries types as text that pandas looks up: a flipped byte there fails in many ways.
+_UNREADABLE = (
+    pa.ArrowException, OSError, MemoryError, ValueError, TypeError, LookupError, AttributeError, SyntaxError, RecursionError,
+)  # fmt: skip
+
+
 def _parquet(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
     try:
         return read()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (pa.ArrowException, OSError, MemoryError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}; delete it and run again") from error
 
 

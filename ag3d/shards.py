@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from lzma import LZMAError
 from pathlib import Path
@@ -102,6 +103,11 @@ class ShardReader:
                 f"{self.path}: entry '{name}' is damaged ({error}); delete the file and run again"
             ) from error
 
+    def checksum(self, name: str) -> tuple[int, int]:
+        """Size and CRC-32 of an entry as the zip's directory tells them, without reading it; `read` checks them."""
+        entry = self._open().NameToInfo[name]
+        return entry.file_size, entry.CRC
+
     def image(self, name: str) -> np.ndarray:
         """uint8 [H,W], [H,W,3] RGB or [H,W,4] RGBA."""
         return decode_image(self.read(name), f"{self.path}:{name}")
@@ -171,3 +177,13 @@ def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Write an image file atomically."""
     with atomic(path) as beside, io.FileIO(beside, "wb") as handle:
         handle.write(encode_png(image))
+
+
+def content_hash(shards: Sequence[ShardReader]) -> str:
+    """SHA-256 over names, sizes and checksums of all entries but the records, whatever the order of shards. The zips keep
+    the checksums, and whoever reads an entry checks it: no pixel is read here, however many there are."""
+    entries = sorted((name, shard.path.name, shard) for shard in shards for name in shard.names if name != RECORD)
+    whole = hashlib.sha256()
+    for name, _, shard in entries:
+        whole.update(f"{name}\0{shard.checksum(name)}\0".encode())
+    return whole.hexdigest()

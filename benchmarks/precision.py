@@ -111,10 +111,16 @@ def main() -> None:
     batches = [batch for _, batch in zip(range(args.steps), loader)]
     loader.close()
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    print(f"{provenance.code_version()}  {card}  torch {torch.__version__}  {len(dataset)} people, {args.steps} steps of {settings.batch}")
+    print(
+        f"{provenance.code_version()}  {card}  torch {torch.__version__}  {len(dataset)} people, {args.steps} steps of {settings.batch}"
+    )
     runs: dict[str, Curves] = {}
     other = f"{args.precision}, same noise"
-    for title, precision, seed in (("float32", "float32", 0), (other, args.precision, 0), ("float32, other noise", "float32", 1)):
+    for title, precision, seed in (
+        ("float32", "float32", 0),
+        (other, args.precision, 0),
+        ("float32, other noise", "float32", 1),
+    ):
         allow_tf32(precision)
         trainer = Trainer(settings, network, body, poses, device, precision=precision)
         trainer.settings = dataclasses.replace(settings, seed=settings.seed + seed)  # after the weights were drawn

@@ -1,15 +1,18 @@
 """How cost grows with the number of photographs.
 
-For each --photos: a folder of that many small photographs of people (a few open people, each file different), and what
-Snakemake needs to plan the work (seconds, memory of its process), how long the folder takes to list, with and without
-a kept listing. For one shard of --shard photographs: seconds of CPU and of the clock, memory, bytes and files of every stage, as
-the rules run them. Plans of 10 million photographs: from a kept listing that is made up, with as many shards.
+planning: for folders of each of --photos files, what Snakemake needs to plan the work (seconds, memory of its process), with
+and without a kept listing; and for 10 million from a kept listing that is made up.
+stages: seconds of CPU and of the clock, memory, bytes and files of every stage on one shard of --shard photographs of usual
+size and of a fifth of them, as the rules run them.
+growth: the same on shards of each of --small photographs of 160 pixels, with crops of 64: stages' time and memory must not
+depend on their number. No two photographs show the same: few open people, each shaded by a pattern of its own.
 Writes benchmarks/results/scale.json; --plot draws docs/pictures/scale.png from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import resource
@@ -21,7 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from PIL import Image
 
 from ag3d import console, provenance
 from ag3d.files import read_json, write_json
@@ -30,8 +35,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "scale.json"
 PICTURE = ROOT / "docs/pictures/scale.png"
 DATA = "scale-data"
-STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals", "dataset")
-OUTPUTS = {"photos": "photos", "people": "people", "matting": "mattes", "fitting": "fits", "alignment": "aligned", "normals": "normals", "dataset": "dataset"}  # fmt: skip
+OUTPUTS = {
+    "photos": "photos/00000.parquet", "people": "people/00000.parquet", "matting": "mattes/00000.zip",
+    "fitting": "fits/00000.parquet", "alignment": "aligned/00000.zip", "normals": "normals/00000.zip",
+    "alike": "alike.parquet", "dataset": "dataset/00000.zip", "rejected": "rejected.parquet", "index": "index.json",
+    "poses": "poses.npy",
+}  # fmt: skip
+PARTS = ("stages", "growth", "planning")
+SMALL = 160  # pixels: the shorter side of photographs that count as small
 
 
 def measured(line: list[str], folder: Path) -> dict[str, float]:
@@ -70,22 +81,35 @@ def people(folder: Path, body: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted((folder / "people").glob("*.jpg"))]
 
 
-def fill(folder: Path, number: int, pictures: list[bytes] | None) -> None:
-    """`number` files in folders of a thousand. Bytes after a JPEG's end make each of another content and size."""
+def shaded(pictures: list[bytes], index: int, side: int) -> bytes:
+    """One of the people, as large as given (shorter side, pixels; 0: as it is), under shades that are this photograph's own."""
+    dice = np.random.default_rng(index)
+    picture = Image.open(io.BytesIO(pictures[index % len(pictures)]))
+    if side:
+        scale = side / min(picture.size)
+        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BOX)
+    shades = Image.fromarray(dice.integers(0, 256, (9, 7), np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+    light = 0.5 + np.asarray(shades, np.float32)[..., None] / 255
+    whole = Image.fromarray(np.clip(np.asarray(picture) * light, 0, 255).astype(np.uint8))
+    data = io.BytesIO()
+    whole.save(data, "JPEG", quality=90)
+    return data.getvalue()
+
+
+def fill(folder: Path, number: int, pictures: list[bytes] | None, side: int = 0) -> None:
+    """`number` files in folders of a thousand: photographs, or empty ones."""
     for index in range(number):
         place = folder / f"{index // 1000:05d}"
         if index % 1000 == 0:
             place.mkdir(parents=True)
-        tail = index.to_bytes(8, "big") + bytes(index % 4099)
-        data = pictures[index % len(pictures)] + tail if pictures else b""
-        (place / f"{index:08d}.jpg").write_bytes(data)
+        (place / f"{index:08d}.jpg").write_bytes(shaded(pictures, index, side) if pictures else b"")
 
 
-def configuration(folder: Path, photos: Path, shards: int, kept: bool) -> None:
+def configuration(folder: Path, photos: Path, shards: int, kept: bool, resolution: int = 256) -> None:
     settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     settings |= {"run": "scale", "dataset_name": DATA}
     settings["photos"] = {"source": "folder", "path": str(photos), "shards": shards}
-    settings["alignment"] = settings["dataset"] = {"resolution": 256}
+    settings["alignment"] = settings["dataset"] = {"resolution": resolution}
     settings["fitting"] = {"device": "cpu"}
     settings["machine"] |= {"device": "cpu", "keep_listing": kept}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -129,30 +153,30 @@ def made_up(folder: Path, number: int, shards: int) -> dict[str, Any]:
     return row
 
 
-def stages(folder: Path, numbers: tuple[int, int], pictures: list[bytes]) -> list[dict[str, Any]]:
+def stages(folder: Path, numbers: list[int], pictures: list[bytes], side: int, resolution: int) -> list[dict[str, Any]]:
     """Every stage on one shard of few and of more photographs: what a photograph costs, and what a start costs."""
-    rows: list[dict[str, Any]] = [{"stage": stage} for stage in STAGES]
+    rows: list[dict[str, Any]] = [{"stage": stage} for stage in OUTPUTS]
+    home = folder / "results" / DATA
     for number in numbers:
         photos = folder / "photos-of-a-shard"
-        fill(photos, number, pictures)
-        configuration(folder, photos, 1, kept=False)
-        home = folder / "results" / DATA
+        fill(photos, number, pictures, side)
+        configuration(folder, photos, 1, kept=False, resolution=resolution)
         for row in rows:
-            stage = row["stage"]
-            suffix = "parquet" if stage in ("photos", "people", "fitting") else "zip"
-            target = home / OUTPUTS[stage] / f"00000.{suffix}"
+            target = home / OUTPUTS[row["stage"]]
             before = files(folder)
             cost = measured(snakemake(folder, str(target.relative_to(folder)), "--cores", "1", "--quiet"), folder)
             more = {name: size for name, size in files(folder).items() if name not in before}
             cost |= {"bytes": target.stat().st_size, "files": len(more)}
             row[f"{number} photographs"] = cost
-            print(stage, number, cost, flush=True)
+            print(row["stage"], number, cost, flush=True)
+        for row in rows:
+            row["people"] = read_json(home / "index.json")["number"]  # in the data set, of the last number
         shutil.rmtree(photos)
         shutil.rmtree(home)
-    few, many = (f"{number} photographs" for number in numbers)
+    few, many = (f"{number} photographs" for number in (numbers[0], numbers[-1]))
     for row in rows:
         rise = {
-            name: (row[many][name] - row[few][name]) / (numbers[1] - numbers[0]) for name in ("cpu_seconds", "bytes")
+            name: (row[many][name] - row[few][name]) / (numbers[-1] - numbers[0]) for name in ("cpu_seconds", "bytes")
         }
         row["ms_per_photo"] = round(1000 * rise["cpu_seconds"], 1)
         row["bytes_per_photo"] = round(rise["bytes"])
@@ -171,7 +195,7 @@ def plot(content: dict[str, Any]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure, (left, middle, right, last) = plt.subplots(1, 4, figsize=(16, 3.6), layout="constrained")
     rows = [row for row in content["planning"]]
     for name, style in (("listed each time", "o-"), ("first, listed once", "s--"), ("later, listed once", "^-")):
         found = [(row["photos"], row[name]) for row in rows if name in row]
@@ -186,8 +210,15 @@ def plot(content: dict[str, Any]) -> None:
         axes.text(6.3e6, axes.get_ylim()[0] * 1.1, "listing made up", ha="center", fontsize=7)
         axes.legend(fontsize=7)
     names = [row["stage"] for row in content["stages"]]
-    right.barh(names[::-1], [row["ms_per_photo"] for row in content["stages"]][::-1])
+    right.barh(names[::-1], [max(0, row["ms_per_photo"]) for row in content["stages"]][::-1])
     right.set(xlabel="ms of CPU per photograph", title="stages, after their start")
+    for row in content["growth"]:
+        costs = {int(name.split()[0]): cost for name, cost in row.items() if name.endswith("photographs")}
+        last.plot(list(costs), [cost["memory_mb"] for cost in costs.values()], "o-", label=row["stage"])
+    last.set(
+        xscale="log", ylim=(0, None), xlabel="photographs in a shard", ylabel="memory (MB)", title="stages' memory"
+    )
+    last.legend(fontsize=6, ncols=2)
     figure.savefig(PICTURE, dpi=110)
 
 
@@ -198,10 +229,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shard", type=int, default=100, help="photographs on which the stages are timed (default: %(default)s)"
     )
+    parser.add_argument(
+        "--small", type=int, nargs="+", default=[100, 1000, 10_000], help="small photographs in a shard"
+    )
     parser.add_argument("--body", type=Path, default=ROOT / "results/body", help="folder of body.npz and garments.npz")
     parser.add_argument("--models", type=Path, default=ROOT / "results/models", help="folder of the landmark models")
     parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--parts", nargs="+", choices=("stages", "planning"), default=["stages", "planning"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--plot", action="store_true", help="only draw the picture from --output")
     return parser.parse_args()
 
@@ -211,20 +245,23 @@ def main() -> None:
     if args.plot:
         plot(read_json(args.output))
         return
-    content: dict[str, Any] = {"commit": provenance.code_version(), "cores": os.cpu_count()}
-    if args.output.exists():
-        content = {**read_json(args.output), **content}
+    content: dict[str, Any] = read_json(args.output) if args.output.exists() else {"commits": {}}
+    content["cores"] = os.cpu_count()
+    content["commits"] |= dict.fromkeys(args.parts, provenance.code_version())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source, target in ((args.body, "body"), (args.models, "models")):
             shutil.copytree(source, folder / "results" / target)
         if "stages" in args.parts:
-            content["stages"] = stages(folder, (args.shard // 5, args.shard), people(folder, args.body))
+            content["stages"] = stages(folder, [args.shard // 5, args.shard], people(folder, args.body), 0, 256)
+        if "growth" in args.parts:
+            content["growth"] = stages(folder, args.small, people(folder, args.body), SMALL, 64)
         if "planning" in args.parts:
             rows = [growth(folder, number, max(1, number // args.per_shard)) for number in args.photos]
             content["planning"] = [*rows, made_up(folder, 10_000_000, 10_000_000 // args.per_shard)]
     write_json(args.output, content)
-    plot(content)
+    if all(part in content for part in PARTS):
+        plot(content)
 
 
 if __name__ == "__main__":

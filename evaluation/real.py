@@ -20,9 +20,8 @@ from ag3d.evaluation.streams import Extractor, Features, measure
 from ag3d.model.generator import Generator
 from ag3d.model.networks.filters import resize
 from ag3d.model.training.dataset import ZipDataset
-from ag3d.preprocessing.index import content_hash
 from ag3d.provenance import digest
-from ag3d.shards import ShardReader
+from ag3d.shards import ShardReader, content_hash
 
 log = logging.getLogger(__name__)
 LAYOUT = 2  # raise it when the same data set would give other features

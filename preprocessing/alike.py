@@ -7,7 +7,8 @@ Writes person_id, of (who is shown already), value (how many of the fingerprints
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +18,63 @@ from ag3d import console, provenance
 from ag3d.config.data import Dataset
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.files import write_table
-from ag3d.preprocessing.appearance import bits
+from ag3d.preprocessing.appearance import BITS, bits
 from ag3d.shards import ShardReader
 
 log = logging.getLogger(__name__)
+NARROWEST = 8  # bits of a band, below which comparing all is as quick
+CHUNK = 1 << 16  # people whose bands are found at once
 COLUMNS = {"person_id": "str", "of": "str", "value": "float64"}
+
+
+class Kept:
+    """Fingerprints of those who stay, found again by what alike ones share: if at most `most` bits differ, then of `most` + 1
+    bands of bits at least one is the same. So only those with a common band are compared, and a million people take minutes.
+    """
+
+    def __init__(self, prints: np.ndarray, most: int) -> None:
+        """`prints`: uint64 [N,4] of everybody, in the order in which they come."""
+        self.prints, self.most = prints, most
+        self.number = max(1, most + 1)
+        self.width = min(16, BITS // self.number)  # bits
+        if self.width < NARROWEST:  # nearly all would share a band: one without bits, which all share
+            self.number, self.width = 1, 0
+        self.places: list[dict[int, array[int]]] = [{} for _ in range(self.number)]
+
+    def bands(self) -> Iterator[list[int]]:
+        """The bands of everybody in turn. Bits are dealt out, so that coarse and fine waves are in each."""
+        weights = 1 << np.arange(self.width)
+        for start in range(0, len(self.prints), CHUNK):
+            chosen = np.ascontiguousarray(self.prints[start : start + CHUNK]).view(np.uint8).reshape(-1, BITS // 8)
+            spread = np.unpackbits(chosen, axis=1)[:, : self.width * self.number]
+            spread = spread.reshape(len(chosen), self.width, self.number)
+            yield from (spread.astype(np.int64) * weights[:, None]).sum(axis=1).tolist()
+
+    def nearest(self, number: int, bands: list[int]) -> tuple[int, int] | None:
+        """Whom number `number` is alike, the first of the nearest, and the bits that differ; None where there is nobody."""
+        found = [place[band] for place, band in zip(self.places, bands, strict=True) if band in place]
+        if not found:
+            return None
+        others = np.concatenate([np.frombuffer(some, np.uint32) for some in found])
+        apart = np.bitwise_count(self.prints[others] ^ self.prints[number]).sum(axis=1)
+        least = int(apart.min())
+        return (int(others[apart == least].min()), least) if least <= self.most else None
+
+    def add(self, number: int, bands: list[int]) -> None:
+        for place, band in zip(self.places, bands, strict=True):
+            place.setdefault(band, array("I")).append(number)
 
 
 def alike(people: dict[str, tuple[str, float]], most: int) -> pd.DataFrame:
     """The table for `people`: identifier to fingerprint and sharpness; those alike differ in at most `most` bits."""
     order = sorted(people, key=lambda name: (-people[name][1], name))
-    prints = bits([people[name][0] for name in order])
-    kept = np.empty(len(order), np.int64)
-    count, rows = 0, []
-    for number, name in enumerate(console.progress(order, "comparing", unit="person")):
-        apart = np.bitwise_count(prints[kept[:count]] ^ prints[number]).sum(axis=1)
-        if count and apart.min() <= most:
-            rows.append((name, order[kept[apart.argmin()]], float(apart.min())))
+    kept = Kept(bits([people[name][0] for name in order]), most)
+    rows = []
+    for number, bands in enumerate(console.progress(kept.bands(), "comparing", total=len(order), unit="person")):
+        if (found := kept.nearest(number, bands)) is None:
+            kept.add(number, bands)
         else:
-            kept[count], count = number, count + 1
+            rows.append((order[number], order[found[0]], float(found[1])))
     return pd.DataFrame(sorted(rows), columns=list(COLUMNS)).astype(COLUMNS)
 
 

@@ -1,12 +1,11 @@
 """Count the data set and name its content by a hash, so that training knows which data it sees.
 
-Writes JSON: number (people in all), shards (people in each), resolution, version, content (SHA-256 over the names and
-contents of all entries, the same on every machine), rejected (photographs by stage).
+Writes JSON: number (people in all), shards (people in each), resolution, version, content (SHA-256 over the names, sizes
+and CRC-32 of all entries, the same on every machine), rejected (photographs by stage).
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,18 +16,9 @@ import pandas as pd
 from ag3d import console
 from ag3d.errors import UserError
 from ag3d.files import read_table, write_json
-from ag3d.shards import RECORD, ShardReader
+from ag3d.shards import ShardReader, content_hash
 
 log = logging.getLogger(__name__)
-
-
-def content_hash(shards: Sequence[ShardReader]) -> str:
-    """SHA-256 over names and bytes of all entries but the records, whatever the order of shards."""
-    entries = sorted((name, shard.path.name, shard) for shard in shards for name in shard.names if name != RECORD)
-    whole = hashlib.sha256()
-    for name, _, shard in entries:
-        whole.update(name.encode() + b"\0" + hashlib.sha256(shard.read(name)).digest())
-    return whole.hexdigest()
 
 
 def index(paths: Sequence[Path], rejected: pd.DataFrame, version: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import pandas as pd
 from ag3d import console, provenance
 from ag3d.config.data import Matting
 from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.errors import UserError
 from ag3d.files import read_table
 from ag3d.preprocessing import mattes, skeleton
 from ag3d.preprocessing.blazepose import BlazePose
@@ -93,7 +94,7 @@ def matting_of_shard(
     return status
 
 
-def choose(settings: Matting, models: Path, threads: int) -> tuple[Cut | MatteFolder, list[Path]]:
+def choose(settings: Matting, models: Path | None, threads: int) -> tuple[Cut | MatteFolder, list[Path]]:
     """Who cuts, and the files that they are made of. Raises UserError about these."""
     if settings.method == "folder":
         return MatteFolder(settings.folder), []
@@ -103,6 +104,8 @@ def choose(settings: Matting, models: Path, threads: int) -> tuple[Cut | MatteFo
     if settings.method == "onnx":
         own = OnnxMatte(settings.onnx, threads)
         return own, [own.network.file]
+    if models is None:
+        raise UserError("matting.method is blazepose, which needs --models")
     net = BlazePose(models, threads)
     return by_blazepose(net), net.files
 
@@ -111,9 +114,7 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.matting", __doc__)
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of the shard (.parquet)")
     parser.add_argument("--people", type=Path, required=True, help="table of people of the shard (.parquet)")
-    parser.add_argument(
-        "--models", type=Path, required=True, help="folder of BlazePose's .tflite files (method: blazepose)"
-    )
+    parser.add_argument("--models", type=Path, help="folder of BlazePose's .tflite files (method: blazepose)")
     parser.add_argument("--output", type=Path, required=True, help="mattes to write (.zip)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the networks (default: 1)")
     add_options(parser, Matting)

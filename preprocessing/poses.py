@@ -13,7 +13,7 @@ import numpy as np
 
 from ag3d import console
 from ag3d.errors import UserError
-from ag3d.files import atomic
+from ag3d.files import atomic, sha256, write_json
 from ag3d.model.training.dataset import flat_label, label_rows
 from ag3d.shards import ShardReader
 
@@ -45,6 +45,7 @@ def main() -> None:
         )
     with atomic(args.output) as beside, open(beside, "wb") as handle:
         np.save(handle, poses)
+    write_json(args.output.with_suffix(".json"), {"number": len(poses), "file": sha256(args.output)})
     log.info("%d poses", len(poses))
 
 

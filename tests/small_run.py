@@ -33,7 +33,14 @@ def settings(steps: int = 6, **machine: Any) -> dict[str, Any]:
     small["photos"] |= {"count": 8, "shards": 2}
     small["fitting"] = {"iterations": 40, "device": "cpu"}
     small["training"] |= {"kimg": steps * 4 / 1000}
-    small["machine"] |= {"device": "cpu", "checkpoint_minutes": 0.0, "tick_images": 4, "preview_ticks": 100, **machine}
+    small["machine"] |= {
+        "device": "cpu",
+        "workers": 1,
+        "checkpoint_minutes": 0.0,
+        "tick_images": 4,
+        "preview_ticks": 100,
+        **machine,
+    }
     small["evaluation"] |= {"device": "cpu"}
     return small
 

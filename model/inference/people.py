@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ag3d.errors import UserError
+from ag3d.files import read_json, sha256
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import between, compose
 from ag3d.model.generator import Generator
@@ -19,7 +20,13 @@ _POSE = slice(29, 101)  # of a label: the rotations, before the build
 
 
 def read_poses(path: str | Path) -> torch.Tensor:
-    """The pose distribution [N,111]. Raises UserError."""
+    """The pose distribution [N,111]. Raises UserError, also where it is not the file that a .json beside it names."""
+    beside = Path(path).with_suffix(".json")
+    recorded = beside.name == "poses.json" and beside.exists() and Path(path).exists()
+    if recorded and read_json(beside).get("file") != sha256(path):
+        raise UserError(
+            f"{path} is damaged, or was replaced: {beside.name} beside it names another; delete both and run again"
+        )
     try:
         poses = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:

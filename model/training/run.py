@@ -20,7 +20,7 @@ from ag3d import console, provenance
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options, read_yaml
 from ag3d.errors import UserError
-from ag3d.files import read_json, sha256
+from ag3d.files import read_json
 from ag3d.model import checkpoint
 from ag3d.model.body.body import Body
 from ag3d.model.training import milestone, observers, schedule
@@ -32,6 +32,7 @@ from ag3d.model.training.session import Session
 from ag3d.model.training.signals import listening
 from ag3d.model.training.snapshot import Snapshot, newest
 from ag3d.model.training.trainer import Trainer
+from ag3d.shards import ShardReader, content_hash
 
 log = logging.getLogger(__name__)
 
@@ -98,12 +99,15 @@ def check(settings: Training, network: Network) -> None:
 
 
 def content_of(data: list[Path], index: Path | None) -> str:
-    """A hash of the data set's content: the index's, else one of the zips."""
-    if index is not None:
-        found = read_json(index).get("content")
-        if found:
-            return str(found)
-    return provenance.digest(sorted(sha256(path) for path in data))
+    """A hash of the data set's content, without reading a pixel. Raises UserError where the index names another."""
+    found = content_hash([ShardReader(path) for path in data])
+    named = read_json(index).get("content") if index is not None else None
+    if named and named != found:
+        raise UserError(
+            f"{index} names another content than these {len(data)} shards have: one of them was damaged, or replaced after the "
+            "index was made; delete the index and run again"
+        )
+    return found
 
 
 def find_start(run: RunFolder, args: argparse.Namespace, plan: list[Part]) -> Snapshot | None:
@@ -139,7 +143,7 @@ def train(args: argparse.Namespace) -> None:
     body = Body.load(args.body)
     run = RunFolder(args.state, machine.keep_states)
     with locked(args.state) if first else nullcontext(), listening() as request:
-        data = content_of(args.data, args.index)
+        data = content_of(args.data, args.index) if first or not args.data_name else ""
         plan = parts(settings, network, images, args.data_name or data, body.sha256)
         if first:
             run.adopt(plan, data)

@@ -1,6 +1,6 @@
 """kill -9 at random moments: the same command again goes on, and in the end all is as if nothing had happened.
 
-Three kills; AG3D_LONG_TESTS=1 makes it fifty. AG3D_SEED chooses other moments.
+One kill of each kind but the power cut; AG3D_LONG_TESTS=1 makes it fifty, ten of each. AG3D_SEED chooses other moments.
 """
 
 from __future__ import annotations
@@ -20,10 +20,21 @@ import psutil
 import pytest
 import small_run
 
-KILLS = 50 if small_run.LONG else 3
+# What is killed. Readers of the training are threads and die with it; the workers that are processes render photographs.
+KINDS = ["a data worker", "a stage", "Snakemake", "training", "everything"]
 SEED = int(os.environ.get("AG3D_SEED", "1"))
-LONGEST = 25.0 if small_run.LONG else 15.0  # seconds from a start to a kill
+EARLIEST, LATEST = 0.2, 12.0  # seconds from a start, or the last kill, to when a victim is looked for
+DELAY = 2.5  # at most so many seconds after it was first seen
 PATIENCE = 1200.0
+
+
+def deck(dice: random.Random) -> list[str]:
+    """What to kill, in turn."""
+    if not small_run.LONG:
+        return KINDS[:4]
+    kinds = KINDS * 10
+    dice.shuffle(kinds)
+    return kinds
 
 
 class Run:
@@ -31,6 +42,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.main: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
         """Snakemake leaves its lock behind when it is killed: taken away, as its message says."""
@@ -38,15 +50,21 @@ class Run:
             unlocked = small_run.snakemake(self.folder, "--unlock")
             assert unlocked.returncode == 0, unlocked.stderr
         line = small_run.command(self.folder, "data", "train", "--cores", "2")
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         with open(self.folder / "screen.log", "a") as screen:
-            return subprocess.Popen(
+            self.main = subprocess.Popen(
                 line,
                 cwd=small_run.ROOT,
-                env=small_run.environment(),
+                env=small_run.environment(TMPDIR=str(temporary)),
                 stdout=screen,
                 stderr=screen,
                 start_new_session=True,
             )
+        return self.main
+
+    def screen(self) -> str:
+        return (self.folder / "screen.log").read_text()[-5000:]
 
     def processes(self) -> list[psutil.Process]:
         """All that work in this folder, whoever started them."""
@@ -57,6 +75,24 @@ class Run:
                     found.append(process)
         return found
 
+    def victims(self, kind: str) -> list[psutil.Process]:
+        assert self.main is not None
+        if kind == "Snakemake" or kind == "everything":
+            return [psutil.Process(self.main.pid)] if self.main.poll() is None else []
+        return [process for process in self.processes() if self.kind(process) == kind]
+
+    def kind(self, process: psutil.Process) -> str:
+        """Which kind of victim a process is. The shell round a stage counts as the stage."""
+        with contextlib.suppress(psutil.Error):
+            text = " ".join(process.cmdline())
+            if self.main is not None and process.pid == self.main.pid:
+                return "Snakemake"
+            if "multiprocessing.spawn" in text:
+                return "a data worker"
+            if found := re.search(r"ag3d\.(preprocessing|model|evaluation)\.", text):
+                return "training" if found.group(1) == "model" else "a stage"
+        return ""
+
     def wait_for_orphans(self) -> None:
         """What a killed Snakemake started goes on by itself; docs/workflow.md says to wait for it."""
         end = time.monotonic() + PATIENCE
@@ -64,42 +100,37 @@ class Run:
             assert time.monotonic() < end, self.processes()
             time.sleep(0.5)
 
+    def at_work(self) -> str:
+        """The stages, to tell at which moment a kill came."""
+        found = set()
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                text = " ".join(process.cmdline())
+                found |= set(re.findall(r"ag3d\.(?:preprocessing|model|evaluation)\.(\w+)", text))
+        return " + ".join(sorted(found)) or "between stages"
 
-def module_of(process: psutil.Process) -> str:
-    """Which stage a process is part of."""
-    with contextlib.suppress(psutil.Error):
-        text = " ".join(process.cmdline())
-        found = re.search(r"ag3d\.(?:preprocessing|model|evaluation)\.([\w.]+)", text)
-        return found.group(1) if found else "snakemake" if "snakemake" in text else process.name()
-    return "gone"
-
-
-def kill(run: Run, main: subprocess.Popen[bytes], dice: random.Random) -> str:
-    """Kill everything as a power cut does, or Snakemake, or one process of a stage. Returns what was hit."""
-    kind = dice.choice(["everything", "snakemake", "a stage", "a stage"])
-    stages = [process for process in run.processes() if process.pid != main.pid]
-    at_work = next(
-        (name for process in stages if (name := module_of(process)) not in ("gone", "bash", "sh")), "between"
-    )
-    if kind == "a stage" and stages:
-        victim = dice.choice(stages)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            victim.kill()
-        return f"a process of {at_work}"  # Snakemake finishes what does not depend on it, and ends with status 1
-    if kind == "everything":
-        for process in [*stages, *run.processes()]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(main.pid, signal.SIGKILL)
-    main.wait()
-    run.wait_for_orphans()
-    return f"{'everything' if kind == 'everything' else 'Snakemake'} during {at_work}"
+    def kill(self, kind: str, dice: random.Random) -> str:
+        """Kill one of that kind, or everything as a power cut does. Returns during what; empty if none is there."""
+        victims = self.victims(kind)
+        if not victims:
+            return ""
+        moment = self.at_work()
+        if kind == "everything":
+            for process in [*self.processes(), *self.processes()]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        try:
+            dice.choice(victims).kill()
+        except psutil.NoSuchProcess:
+            return moment if kind == "everything" else ""
+        return moment
 
 
 def test_killed_at_random_moments(tmp_path, open_body_path, undisturbed, capsys):
     dice = random.Random(SEED)
+    waiting = deck(dice)
     hits: Counter[str] = Counter()
+    moments: Counter[str] = Counter()
     completed = starts = 0
     run = Run(tmp_path)
 
@@ -114,38 +145,47 @@ def test_killed_at_random_moments(tmp_path, open_body_path, undisturbed, capsys)
         assert small_run.leftovers(tmp_path) == []
         completed += 1
 
+    def wait(seconds: float) -> bool:
+        """Whether Snakemake ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            main.wait(seconds)
+        return main.poll() is not None
+
     fresh()
-    main: subprocess.Popen[bytes] | None = None
-    hurt = False
-    while sum(hits.values()) < KILLS or main is not None:
-        if main is None:
-            run.wait_for_orphans()  # of a shell that was killed alone; a second trainer would refuse to start
-            main, hurt = run.start(), False
-            starts += 1
-        try:
-            status = main.wait(dice.uniform(0.2, LONGEST) if sum(hits.values()) < KILLS else PATIENCE)
-        except subprocess.TimeoutExpired:
-            hit = kill(run, main, dice)
-            hits[hit] += 1
-            if hit.startswith("a process"):
-                hurt = True
-            else:
-                main = None
-            continue
-        assert status == 0 or hurt, (tmp_path / "screen.log").read_text()[-5000:]
-        main = None
-        if status == 0:
-            whole()
-            fresh()
-    run.wait_for_orphans()
     main = run.start()
-    starts += 1
-    assert main.wait(PATIENCE) == 0, (tmp_path / "screen.log").read_text()[-5000:]
-    whole()
+    starts, hurt = 1, False
+    while True:
+        ended = wait(dice.uniform(EARLIEST, LATEST) if waiting else PATIENCE)
+        while waiting and not ended:  # until there is something of the kind, then a moment more
+            if run.victims(waiting[0]):
+                ended = wait(dice.uniform(0, DELAY))
+                if not ended and (moment := run.kill(waiting[0], dice)):
+                    break
+            ended = ended or wait(0.1)
+        if waiting and not ended:
+            kind = waiting.pop(0)
+            hits[kind] += 1
+            moments[moment] += 1
+            hurt = True
+            if kind not in ("Snakemake", "everything"):
+                continue  # Snakemake finishes what does not depend on it, and ends with status 1
+            main.wait()
+        assert main.poll() is not None, run.screen()
+        assert main.returncode == 0 or hurt, run.screen()
+        run.wait_for_orphans()  # also of a shell that was killed alone; a second trainer would refuse to start
+        if main.returncode == 0:
+            whole()
+            if not waiting:
+                break
+            fresh()
+        main = run.start()
+        starts, hurt = starts + 1, False
+    assert hits == Counter(deck(random.Random(SEED)))
     with capsys.disabled():
         print(f"\n{sum(hits.values())} kills, {starts} starts, {completed} complete runs (seed {SEED})")
-        for what, number in sorted(hits.items()):
-            print(f"  {number:3d}  {what}")
+        print("  killed: " + ", ".join(f"{what} {number}" for what, number in sorted(hits.items())))
+        print("  during: " + ", ".join(f"{what} {number}" for what, number in sorted(moments.items())))
+        print(f"  left in TMPDIR: {sorted(path.name for path in (tmp_path / 'tmp').iterdir())}")
 
 
 def test_two_runs_in_one_folder(tmp_path, open_body_path):
@@ -170,14 +210,37 @@ def test_two_runs_in_one_folder(tmp_path, open_body_path):
 
 @pytest.mark.skipif(not small_run.LONG, reason="takes minutes; AG3D_LONG_TESTS=1 asks for it")
 def test_a_clock_that_jumps(tmp_path, open_body_path, undisturbed):
-    """The clock was a day ahead while one stage ran, and goes back: its results look newer than what was made from them."""
+    """The clock was a day ahead while mattes were cut, and a year behind while the data set was packed: Snakemake tells what looks
+    newer than what is made from it, and never is anything silently wrong."""
     small_run.prepare(tmp_path, open_body_path, small_run.settings(gpus=0))
-    assert small_run.snakemake(tmp_path, "data", "train", "--cores", "2").returncode == 0
-    tomorrow = time.time() + 86400
-    for path in (tmp_path / "results" / small_run.DATA / "mattes").glob("*.zip"):
-        os.utime(path, (tomorrow, tomorrow))
-    again = small_run.snakemake(tmp_path, "data", "train", "--cores", "2")
-    assert again.returncode == 0, again.stderr
-    assert small_run.results(tmp_path) == undisturbed
-    assert "fitting" in again.stderr
-    assert "training" not in re.findall(r"^rule (\w+)", again.stderr, re.MULTILINE)
+    data = tmp_path / "results" / small_run.DATA
+
+    def jump(stage: str, days: int) -> None:
+        then = time.time() + days * 86400
+        for path in (data / stage).glob("*"):
+            os.utime(path, (then, then))
+
+    def again() -> set[str]:
+        """The same command; the stages that it ran."""
+        done = small_run.snakemake(tmp_path, "data", "train", "--cores", "2", "--printshellcmds")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert small_run.results(tmp_path) == undisturbed
+        assert small_run.leftovers(tmp_path) == []
+        return set(
+            re.findall(r"-m ag3d\.(?:launch.* ag3d\.)?(?:preprocessing|model)\.(\w+)", done.stdout + done.stderr)
+        )
+
+    mattes = [f"results/{small_run.DATA}/mattes/{shard:05d}.zip" for shard in range(2)]
+    assert small_run.snakemake(tmp_path, *mattes, "--cores", "2").returncode == 0
+    jump("mattes", 1)
+    told = small_run.snakemake(tmp_path, "data", "train", "--cores", "2")
+    assert told.returncode != 0
+    assert "mattes/00000.zip" in told.stderr
+    assert "clock skew" in told.stderr
+    jump("mattes", 0)  # touch, as docs/troubleshooting.md says
+    assert {"fitting", "dataset"} <= again()
+    jump("dataset", -365)
+    jump("mattes", 1)  # after others were made from them
+    assert "training" not in again()
+    jump("mattes", 0)
+    assert again() == set()

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -123,6 +124,17 @@ def test_configurations_and_descriptions(tmp_path, data):
     for read in (read_json, lambda file: config.load(read_yaml(file))):
         with contextlib.suppress(UserError):
             read(path)
+
+
+def test_types_that_do_not_exist(table):
+    """The footer has no checksum, and pandas looks the types up that it names."""
+    content = pq.read_table(table)
+    pandas = content.schema.metadata[b"pandas"]
+    assert b'"object"' in pandas
+    damaged = {**content.schema.metadata, b"pandas": pandas.replace(b'"object"', b'"\x7fbject"')}
+    pq.write_table(content.replace_schema_metadata(damaged), table.with_name("changed.parquet"))
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        read_table(table.with_name("changed.parquet"))
 
 
 def test_a_flipped_byte_in_a_table_is_noticed(table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ag3d.files import read_table
@@ -55,3 +56,27 @@ def test_nobody_and_everybody() -> None:
     people = {f"p{k}": (near(3 * k), 0.5) for k in range(5)}
     assert len(alike.alike(people, 0)) == 0
     assert sorted(alike.alike(people, 3)["person_id"]) == ["p1", "p3"]  # p2 is far enough from p0
+
+
+@pytest.mark.parametrize("most", [0, 1, 15, 16, 31, 40, 256])
+def test_as_comparing_everybody_with_everybody(most: int) -> None:
+    """Originals, and copies of them that differ in up to twice as many bits."""
+    dice = np.random.default_rng(most)
+    originals = dice.integers(0, 2, (12, 256))
+    prints = originals[dice.integers(0, 12, 150)]
+    for row in prints:
+        row[dice.choice(256, dice.integers(0, min(2 * most + 2, 256)), replace=False)] ^= 1
+    people = {
+        f"p{k:03d}": (np.packbits(row).tobytes().hex(), float(sharp))
+        for k, (row, sharp) in enumerate(zip(prints, dice.integers(0, 9, 150), strict=True))
+    }
+    kept: list[str] = []
+    expected = {}
+    for name in sorted(people, key=lambda name: (-people[name][1], name)):
+        apart = [int(np.sum(prints[int(name[1:])] != prints[int(other[1:])])) for other in kept]
+        if apart and min(apart) <= most:
+            expected[name] = (kept[apart.index(min(apart))], float(min(apart)))
+        else:
+            kept.append(name)
+    found = alike.alike(people, most)
+    assert {row.person_id: (row.of, row.value) for row in found.itertuples()} == expected

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ag3d.errors import UserError
+from ag3d.model.inference.people import read_poses
 from ag3d.preprocessing import poses
 from ag3d.shards import write_shard
 
@@ -40,3 +41,14 @@ def test_an_empty_data_set_is_an_error_that_says_where_to_look(tmp_path: Path, m
     with pytest.raises(UserError, match=r"rejected\.parquet"):
         run(monkeypatch, empty, "--output", tmp_path / "poses.npy")
     assert not (tmp_path / "poses.npy").exists()
+
+
+def test_a_damaged_distribution_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = shard(tmp_path / "00000.zip", {"a": 1.0, "b": 2.0})
+    run(monkeypatch, data, "--output", tmp_path / "poses.npy")
+    assert len(read_poses(tmp_path / "poses.npy")) == 2
+    content = bytearray((tmp_path / "poses.npy").read_bytes())
+    content[-6] ^= 1
+    (tmp_path / "poses.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged, or was replaced: poses\.json"):
+        read_poses(tmp_path / "poses.npy")

@@ -43,6 +43,8 @@ def ablation_metrics(name, seed):
 rule ablation_settings:
     output:
         f"{A}/{{variant}}/{{seed}}/settings-{{kimg}}.json",
+    conda:
+        "../../envs/ag3d.yaml"
     params:
         content=lambda wildcards: json.dumps(
             [DATA_NAME, ablation_network(wildcards), ablation_training(wildcards)]
@@ -109,11 +111,14 @@ rule ablation_table:
             f"{R}/tables/ablations.html",
             caption="../report/ablations.rst",
             category="Measurements",
+            labels={"shows": "table of the ablations"},
         ),
     log:
         f"{R}/logs/ablations.log",
     benchmark:
         f"{R}/benchmarks/ablations.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(30),
@@ -125,7 +130,7 @@ rule ablation_table:
     message:
         "Making the table of ablations"
     shell:
-        "python -m ag3d.evaluation.ablations {params.measured} --output {R}/tables > {log} 2>&1"
+        "python -m ag3d.evaluation.ablations {params.measured} --output $(dirname {output[0]}) > {log} 2>&1"
 
 
 rule ablations:

@@ -9,6 +9,8 @@ rule alignment:
         f"{D}/logs/alignment/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/alignment/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

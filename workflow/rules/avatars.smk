@@ -9,46 +9,55 @@ rule avatars:
             f"{R}/avatars/samples.png",
             caption="../report/samples.rst",
             category="Avatars",
+            labels={"shows": "generated people"},
         ),
         report(
             f"{R}/avatars/canonical.png",
             caption="../report/canonical.rst",
             category="Avatars",
+            labels={"shows": "people in the canonical pose"},
         ),
         report(
             f"{R}/avatars/normals.png",
             caption="../report/normals.rst",
             category="Avatars",
+            labels={"shows": "normal maps"},
         ),
         report(
             f"{R}/avatars/raw.png",
             caption="../report/raw.rst",
             category="Avatars",
+            labels={"shows": "renderings before super-resolution"},
         ),
         report(
             f"{R}/avatars/depth.png",
             caption="../report/depth.rst",
             category="Avatars",
+            labels={"shows": "depth"},
         ),
         report(
             f"{R}/avatars/novel_view.mp4",
             caption="../report/novel_view.rst",
             category="Avatars",
+            labels={"shows": "new views"},
         ),
         report(
             f"{R}/avatars/turn.mp4",
             caption="../report/turn.rst",
             category="Avatars",
+            labels={"shows": "people turning"},
         ),
         report(
             f"{R}/avatars/animation.mp4",
             caption="../report/animation.rst",
             category="Avatars",
+            labels={"shows": "a walk"},
         ),
         report(
             f"{R}/avatars/interpolation.mp4",
             caption="../report/interpolation.rst",
             category="Avatars",
+            labels={"shows": "from one person to the next"},
         ),
         expand(
             f"{R}/avatars/{{name}}",
@@ -58,6 +67,8 @@ rule avatars:
         f"{R}/logs/avatars.log",
     benchmark:
         f"{R}/benchmarks/avatars.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         mem_mb=more(6000),
@@ -70,4 +81,4 @@ rule avatars:
         "Making avatars"
     shell:
         "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
-        " --poses {input.poses} --output {R}/avatars --settings {params.settings:q} > {log} 2>&1"
+        " --poses {input.poses} --output $(dirname {output[0]}) --settings {params.settings:q} > {log} 2>&1"

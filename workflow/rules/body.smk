@@ -7,6 +7,8 @@ rule body:
         "results/body/logs/body.log",
     benchmark:
         "results/body/benchmarks/body.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(30),

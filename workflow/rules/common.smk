@@ -11,6 +11,8 @@ from ag3d.provenance import digest
 
 # Rules call `python -m ag3d...`: the interpreter that runs Snakemake, unless an environment is activated in the job.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+# Read by envs/ag3d.post-deploy.sh, with --sdm conda.
+os.environ["AG3D_SOURCE"] = str(workflow.basedir)
 
 try:
     settings = load(config)
@@ -19,7 +21,12 @@ except UserError as error:
 
 D = f"results/{settings.dataset_name}"
 R = f"results/{settings.run}"
-BODY = settings.body.file if settings.body.file != "open" else "results/body/body.npz"
+# Files of the user's are read where they are, also when results are kept in a remote storage.
+BODY = (
+    local(settings.body.file)
+    if settings.body.file != "open"
+    else "results/body/body.npz"
+)
 SHARDS = [f"{number:05d}" for number in range(settings.photos.shards)]
 
 

@@ -12,6 +12,8 @@ rule alike:
         f"{D}/logs/alike.log",
     benchmark:
         f"{D}/benchmarks/alike.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(120),
@@ -28,7 +30,7 @@ if ZIPS:
 
     rule import_zip:
         input:
-            existing(settings.photos.path, "photos.path"),
+            local(existing(settings.photos.path, "photos.path")),
         output:
             data=f"{D}/dataset/{{shard}}.zip",
             rejected=f"{D}/rejected/{{shard}}.parquet",
@@ -36,6 +38,8 @@ if ZIPS:
             f"{D}/logs/import_zip/{{shard}}.log",
         benchmark:
             f"{D}/benchmarks/import_zip/{{shard}}.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 1
         resources:
             mem_mb=more(2000),
@@ -58,6 +62,8 @@ if ZIPS:
             f"{D}/logs/rejected.log",
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         resources:
             mem_mb=more(2000),
             runtime=more(60),
@@ -79,6 +85,8 @@ else:
             f"{D}/logs/dataset/{{shard}}.log",
         benchmark:
             f"{D}/benchmarks/dataset/{{shard}}.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 1
         resources:
             mem_mb=more(2000),
@@ -109,6 +117,8 @@ else:
             f"{D}/logs/rejected.log",
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         resources:
             mem_mb=more(2000),
             runtime=more(60),
@@ -117,7 +127,7 @@ else:
         message:
             "Listing what was left out"
         shell:
-            "python -m ag3d.preprocessing.rejected --folder {D} --shards {params.shards} --output {output} > {log} 2>&1"
+            "python -m ag3d.preprocessing.rejected --folder $(dirname {output}) --shards {params.shards} --output {output} > {log} 2>&1"
 
 
 rule index:
@@ -130,6 +140,8 @@ rule index:
         f"{D}/logs/index.log",
     benchmark:
         f"{D}/benchmarks/index.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(60),
@@ -147,14 +159,17 @@ rule poses:
         shards("{D}/dataset/{shard}.zip"),
     output:
         f"{D}/poses.npy",
+        f"{D}/poses.json",
     log:
         f"{D}/logs/poses.log",
     benchmark:
         f"{D}/benchmarks/poses.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(2000),
         runtime=more(60),
     message:
         "Collecting the pose distribution"
     shell:
-        "python -m ag3d.preprocessing.poses --output {output} {input} > {log} 2>&1"
+        "python -m ag3d.preprocessing.poses --output {output[0]} {input} > {log} 2>&1"

@@ -2,7 +2,7 @@ from ag3d.evaluation.inception_file import check_file
 
 try:
     INCEPTION = (
-        [str(check_file(settings.evaluation.inception))]
+        [local(str(check_file(settings.evaluation.inception)))]
         if settings.evaluation.inception
         else []
     )
@@ -25,16 +25,20 @@ rule metrics:
             f"{R}/metrics/{{kimg}}.json",
             caption="../report/metrics.rst",
             category="Measurements",
+            labels={"shows": "all values, {kimg} kimg"},
         ),
         picture=report(
             [f"{R}/metrics/{{kimg}}.neighbours.png"] if NEIGHBOURS else [],
             caption="../report/neighbours.rst",
             category="Measurements",
+            labels={"shows": "nearest training images, {kimg} kimg"},
         ),
     log:
         f"{R}/logs/metrics/{{kimg}}.log",
     benchmark:
         f"{R}/benchmarks/metrics/{{kimg}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 2
     resources:
         mem_mb=more(6000),
@@ -48,7 +52,7 @@ rule metrics:
         "Measuring the network at {wildcards.kimg} kimg"
     shell:
         "python -m ag3d.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
-        " --poses {input.poses} --data {input.data} --models results/models/blazepose"
+        " --poses {input.poses} --data {input.data} --models $(dirname {input.models[0]})"
         " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -57,19 +61,22 @@ if SYNTHETIC:
     rule truth:
         input:
             f"{D}/rejected.parquet",
-            f"{D}/synthetic/truth/truth.parquet",
-            f"{D}/synthetic/truth/truth.zip",
+            local(f"{D}/synthetic/truth/truth.parquet"),
+            local(f"{D}/synthetic/truth/truth.zip"),
             body=ancient(BODY),
         output:
             report(
                 f"{D}/metrics/preprocessing.json",
                 caption="../report/preprocessing.rst",
                 category="Data set",
+                labels={"shows": "stages against the truth"},
             ),
         log:
             f"{D}/logs/truth.log",
         benchmark:
             f"{D}/benchmarks/truth.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 1
         resources:
             mem_mb=more(3000),

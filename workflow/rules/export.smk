@@ -15,12 +15,15 @@ rule export:
             f"{R}/export/meshes.png",
             caption="../report/meshes.rst",
             category="Avatars",
+            labels={"shows": "meshes"},
         ),
         f"{R}/export/export.json",
     log:
         f"{R}/logs/export.log",
     benchmark:
         f"{R}/benchmarks/export.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         mem_mb=more(4000),
@@ -35,5 +38,5 @@ rule export:
         "Exporting rigged avatars"
     shell:
         "python -m ag3d.model.export all --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
-        " --poses {input.poses} --output {R}/export --seed {params.seed} --truncation {params.truncation}"
+        " --poses {input.poses} --output $(dirname {output[0]}) --seed {params.seed} --truncation {params.truncation}"
         " --settings {params.settings:q} > {log} 2>&1"

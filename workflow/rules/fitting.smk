@@ -9,7 +9,9 @@ rule fitting:
         mattes=f"{D}/mattes/{{shard}}.zip",
         manifest=f"{D}/photos/{{shard}}.parquet" if IMPORTED else [],
         imports=(
-            ancient(existing(settings.fitting.imports.path, "fitting.imports.path"))
+            ancient(
+                local(existing(settings.fitting.imports.path, "fitting.imports.path"))
+            )
             if IMPORTED
             else []
         ),
@@ -20,6 +22,8 @@ rule fitting:
         f"{D}/logs/fitting/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/fitting/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(3000),

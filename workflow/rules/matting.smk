@@ -6,12 +6,19 @@ from ag3d.preprocessing.onnx_network import onnx_file
 def matting_files():
     """What the mattes are made from, beside photographs and people."""
     if settings.matting.method == "onnx":
-        return str(onnx_file(settings.matting.onnx, "matting.onnx"))
+        return local(str(onnx_file(settings.matting.onnx, "matting.onnx")))
     if settings.matting.method == "paddleseg":
-        return [str(path) for path in paddle_files(settings.matting.paddle)]
+        return [local(str(path)) for path in paddle_files(settings.matting.paddle)]
     if settings.matting.method == "folder":
-        return ancient(existing(settings.matting.folder, "matting.folder"))
+        return ancient(local(existing(settings.matting.folder, "matting.folder")))
     return ancient(BLAZEPOSE)
+
+
+MATTING_MODELS = (
+    " --models $(dirname {input.network[0]})"
+    if settings.matting.method == "blazepose"
+    else ""
+)
 
 
 rule matting:
@@ -25,6 +32,8 @@ rule matting:
         f"{D}/logs/matting/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/matting/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),
@@ -34,5 +43,6 @@ rule matting:
     message:
         "Cutting people out: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.matting --manifest {input.manifest} --people {input.people} --models results/models/blazepose"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.preprocessing.matting --manifest {input.manifest} --people {input.people}"
+        + MATTING_MODELS
+        + " --output {output} --settings {params.settings:q} > {log} 2>&1"

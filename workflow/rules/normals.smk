@@ -1,14 +1,18 @@
 from ag3d.files import existing
 from ag3d.preprocessing.normal_files import network_file
 
+NORMAL_NETWORK = [
+    local(str(path)) for path in [network_file(settings.normals)] if path is not None
+]
+
 
 rule normals:
     input:
         aligned=f"{D}/aligned/{{shard}}.zip",
         body=ancient(BODY),
-        network=str(network_file(settings.normals) or "") or [],
+        network=NORMAL_NETWORK,
         folder=(
-            ancient(existing(settings.normals.folder, "normals.folder"))
+            ancient(local(existing(settings.normals.folder, "normals.folder")))
             if settings.normals.method == "folder"
             else []
         ),
@@ -18,6 +22,8 @@ rule normals:
         f"{D}/logs/normals/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/normals/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

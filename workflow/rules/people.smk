@@ -8,6 +8,8 @@ rule people:
         f"{D}/logs/people/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/people/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),
@@ -17,5 +19,5 @@ rule people:
     message:
         "Finding people: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.people --manifest {input.manifest} --models results/models/blazepose"
+        "python -m ag3d.preprocessing.people --manifest {input.manifest} --models $(dirname {input.models[0]})"
         " --output {output} --settings {params.settings:q} > {log} 2>&1"

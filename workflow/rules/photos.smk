@@ -5,6 +5,7 @@ from ag3d.preprocessing.scan import kept_fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
 ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
+# Photographs stay on a disk that all machines see, also when results are kept in a remote storage.
 PHOTOS = f"{D}/synthetic/photos" if SYNTHETIC else settings.photos.path
 
 
@@ -15,13 +16,15 @@ if SYNTHETIC:
             body=ancient("results/body/body.npz"),
             garments=ancient("results/body/garments.npz"),
         output:
-            photos=directory(f"{D}/synthetic/photos"),
-            truth=f"{D}/synthetic/truth/truth.parquet",
-            maps=f"{D}/synthetic/truth/truth.zip",
+            photos=local(directory(PHOTOS)),
+            truth=local(f"{D}/synthetic/truth/truth.parquet"),
+            maps=local(f"{D}/synthetic/truth/truth.zip"),
         log:
             f"{D}/logs/synthetic.log",
         benchmark:
             f"{D}/benchmarks/synthetic.tsv"
+        conda:
+            "../../envs/ag3d.yaml"
         threads: 4
         resources:
             mem_mb=more(2000),
@@ -58,13 +61,15 @@ except UserError as error:
 # DeepFashion and UBC Fashion: are all files there?
 rule delivery:
     input:
-        ancient(PHOTOS),
+        ancient(local(PHOTOS)),
     output:
         f"{D}/delivery.json",
     log:
         f"{D}/logs/delivery.log",
     benchmark:
         f"{D}/benchmarks/delivery.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(60),
@@ -78,7 +83,7 @@ rule delivery:
 
 rule photos:
     input:
-        folder=ancient(PHOTOS) if not SYNTHETIC else PHOTOS,
+        folder=local(PHOTOS) if SYNTHETIC else ancient(local(PHOTOS)),
         delivery=ancient(f"{D}/delivery.json") if settings.photos.delivery else [],
     output:
         f"{D}/photos/{{shard}}.parquet",
@@ -86,6 +91,8 @@ rule photos:
         f"{D}/logs/photos/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/photos/{{shard}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

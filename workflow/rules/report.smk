@@ -17,11 +17,14 @@ rule report:
             f"{R}/report.html",
             caption="../report/report.rst",
             category="Report",
+            labels={"shows": "the whole run on one page"},
         ),
     log:
         f"{R}/logs/report.log",
     benchmark:
         f"{R}/benchmarks/report.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(3000),

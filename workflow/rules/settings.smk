@@ -20,6 +20,8 @@ rule settings:
         f"{R}/settings/{{part}}.json",
     wildcard_constraints:
         part="|".join(CONTENTS),
+    conda:
+        "../../envs/ag3d.yaml"
     params:
         content=lambda wildcards: CONTENTS[wildcards.part],
     message:
@@ -31,6 +33,8 @@ rule settings:
 rule training_settings:
     output:
         f"{R}/settings/training-{{kimg}}.json",
+    conda:
+        "../../envs/ag3d.yaml"
     params:
         content=training_content,
     message:

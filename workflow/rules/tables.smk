@@ -1,5 +1,5 @@
 # Values that others published on the data set of that name stand below.
-PUBLISHED = os.path.join(workflow.basedir, "evaluation", "published.yaml")
+PUBLISHED = local(os.path.join(workflow.basedir, "evaluation", "published.yaml"))
 
 
 rule tables:
@@ -12,11 +12,14 @@ rule tables:
             f"{R}/tables/comparison.html",
             caption="../report/comparison.rst",
             category="Measurements",
+            labels={"shows": "tables"},
         ),
     log:
         f"{R}/logs/tables.log",
     benchmark:
         f"{R}/benchmarks/tables.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     resources:
         mem_mb=more(1000),
         runtime=more(30),
@@ -26,4 +29,4 @@ rule tables:
         "Making the tables"
     shell:
         "python -m ag3d.evaluation.tables --metrics {input.metrics} --published {input.published}"
-        " --data-set {params.data_set:q} --output {R}/tables > {log} 2>&1"
+        " --data-set {params.data_set:q} --output $(dirname {output[0]}) > {log} 2>&1"

@@ -73,6 +73,8 @@ rule training:
         f"{R}/logs/training/{{kimg}}.log",
     benchmark:
         f"{R}/benchmarks/training/{{kimg}}.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         **TRAINING_NODES,

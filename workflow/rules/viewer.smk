@@ -7,11 +7,14 @@ rule viewer:
             f"{R}/viewer.html",
             caption="../report/viewer.rst",
             category="Avatars",
+            labels={"shows": "avatars to turn around"},
         ),
     log:
         f"{R}/logs/viewer.log",
     benchmark:
         f"{R}/benchmarks/viewer.tsv"
+    conda:
+        "../../envs/ag3d.yaml"
     threads: 1
     resources:
         mem_mb=more(2000),

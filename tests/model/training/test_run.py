@@ -141,3 +141,13 @@ def test_a_full_disk_stops_with_the_older_states_whole(training_command, straigh
     (found.folder / "train").mkdir()
     shutil.copy(kept / "metrics.jsonl", found.folder / "train")
     assert_same(found, straight)
+
+
+def test_an_index_of_other_data_is_told(training_command, tmp_path):
+    """A shard that was replaced after the data set was counted."""
+    (tmp_path / "index.json").write_text(json.dumps({"content": "of another data set"}))
+    command = training_command("other-index")
+    told = command.run(2, "--index", str(tmp_path / "index.json"))
+    assert told.returncode == 2
+    assert "names another content" in told.stderr
+    assert not command.milestone(2).exists()

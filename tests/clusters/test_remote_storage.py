@@ -1,0 +1,67 @@
+"""Results in object storage: the workflow on a local S3 server gives what it gives on a disk.
+
+One stage; AG3D_LONG_TESTS=1 makes it data set and training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_run
+from s3_server import BUCKET, PREFIX, fetch, s3, send
+
+STORAGE = ["--default-storage-provider", "s3", "--default-storage-prefix", f"s3://{BUCKET}/{PREFIX}"]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Any, dict[str, str]]]:
+    with s3() as started:
+        yield started
+
+
+def run(work: Path, variables: dict[str, str], *arguments: str) -> str:
+    done = small_run.snakemake(work, *arguments, "--cores", "2", *STORAGE, **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_results_in_a_bucket(tmp_path, open_body_path, undisturbed, server):
+    client, variables = server
+    work = tmp_path / "work"
+    small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
+    send(client, work)
+    # The bucket holds what rules declare; states from which a training goes on stay with the trainer, photographs on the disk.
+    wanted = {name for name in undisturbed if not any(part in name for part in ("/train/", "/state.", "/synthetic/"))}
+    targets = ["data", "train"]
+    if not small_run.LONG:
+        wanted = {f"{small_run.DATA}/{stage}/00000.parquet" for stage in ("photos", "people")}
+        targets = [f"results/{small_run.DATA}/people/00000.parquet"]
+    run(work, variables, *targets)
+    found = small_run.results(fetch(client, tmp_path / "fetched"))
+    assert {name: found.get(name) for name in wanted} == {name: undisturbed[name] for name in wanted}
+    kept = [path for path in (work / "results").rglob("*") if path.is_file()]
+    assert all("synthetic" in path.parts for path in kept), kept
+    assert "Nothing to be done" in run(work, variables, *targets)
+
+
+@pytest.mark.skipif(not small_run.LONG, reason="takes minutes; AG3D_LONG_TESTS=1 asks for it")
+def test_a_damaged_object_is_told(tmp_path, open_body_path, server):
+    """A result that was changed in the bucket after another was made from it."""
+    client, variables = server
+    work = tmp_path / "work"
+    small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
+    send(client, work)
+    data = f"results/{small_run.DATA}"
+    run(work, variables, f"{data}/mattes/00000.zip")
+    key = f"{PREFIX}/{data}/people/00000.parquet"
+    content = bytearray(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    content[len(content) // 3] ^= 1
+    client.put_object(Bucket=BUCKET, Key=key, Body=bytes(content))
+    told = small_run.snakemake(work, f"{data}/mattes/00000.zip", "--cores", "1", *STORAGE, **variables)
+    assert told.returncode != 0
+    log = client.get_object(Bucket=BUCKET, Key=f"{PREFIX}/{data}/logs/matting/00000.log")["Body"].read().decode()
+    assert "people/00000.parquet is not a readable Parquet file" in log
+    assert "Traceback" not in log
