@@ -24,6 +24,10 @@ VERBS = {
     "photos": ("ag3d.preprocessing.photos", "read a folder of photographs into a manifest"),
     "people": ("ag3d.preprocessing.people", "find the person in each photograph, with landmarks"),
     "matting": ("ag3d.preprocessing.matting", "separate people from the background"),
+    "landmarks-train": (
+        "ag3d.preprocessing.landmark_training",
+        "train the network that relates landmarks to the body",
+    ),
     "fitting": ("ag3d.preprocessing.fitting", "fit the body to landmarks and mattes"),
     "alignment": ("ag3d.preprocessing.alignment", "cut aligned, labelled crops"),
     "normals": ("ag3d.preprocessing.normals", "estimate normal maps"),

@@ -30,7 +30,7 @@ PHASES = (
     "_r1_phase",
     "_generate",
     "_fake",
-    "_judge",
+    "_logits",
     "_end",
 )
 

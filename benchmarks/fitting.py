@@ -37,6 +37,7 @@ from ag3d.shards import ShardReader, encode_png, write_shard
 RESULTS = Path(__file__).with_name("results") / "fitting.json"
 WIDTH, HEIGHT, SCALE = 480, 640, 300.0  # of the photographs, and pixels per metre
 CAMERA = torch.tensor([SCALE]), torch.tensor([[WIDTH / 2, 290.0]])
+DEPTH_TO_FLAT = 3.5  # how much less exact landmarks are in depth than in the picture
 DRAWN = 64  # bodies that are posed and drawn
 
 
@@ -55,12 +56,13 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
     """Mattes of `number` people, and their table as the stage `people` writes it."""
     random = torch.Generator().manual_seed(0)
     points, rows, status, drawn = reduce_body(body), [], {}, []
+    sigmas = fitting_calibration.SIGMAS.clamp_max(0.05)[:, None] * torch.tensor([1.0, 1.0, DEPTH_TO_FLAT])
     with write_shard(mattes, {}) as shard:
         for k in range(number):
             if k < DRAWN:
                 drawn.append(pose_and_draw(body, points, random))
             placed, picture = drawn[k % DRAWN]
-            wrong = torch.randn(1, 33, 3, generator=random) * fitting_calibration.deviations(torch.ones(1, 33))
+            wrong = torch.randn(1, 33, 3, generator=random) * sigmas
             solid = placed - hips(placed) + wrong
             pixels = project(placed, *CAMERA) + SCALE * wrong[..., :2]
             name = f"person-{k}"

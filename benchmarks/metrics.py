@@ -83,6 +83,7 @@ class Pass:
         self.poses = (read_poses(args.poses) if args.poses else standing(64)).numpy()
         self._made: dict[Source, tuple[float, list[Pictures]]] = {}
         self._read: dict[Source, tuple[float, int]] = {}
+        self._compared: dict[int, dict[str, float]] = {}
 
     def pictures(self, source: Source):
         return generated(self.generator, self.poses, source, self.args.batch, seed=0)
@@ -101,6 +102,12 @@ class Pass:
             seconds, batches = timed(lambda: list(Real(zips, self.generator, source).batches(self.args.batch)))
             self._read[source] = seconds, sum(len(batch.image) for batch in batches)
         return self._read[source]
+
+    def compared(self, dimensions: int, settings: Evaluation) -> dict[str, float]:
+        """Seconds of each distance of the three streams."""
+        if dimensions not in self._compared:
+            self._compared[dimensions] = comparing(self.args.size, dimensions, settings, self.device)
+        return self._compared[dimensions]
 
     def _data_set(self, source: Source) -> Path:
         """The generated people as a data set."""
@@ -134,7 +141,7 @@ class Pass:
             **{"resolution": self.generator.settings.image_resolution, "generate_s": making, "networks_s": looking},
             **{"resize_s": resizing(kept, protocol.network, self.device), "pass_s": passing},
             **{"data_people": people, "read_data_s": reading, "dimensions": dimensions, "size": args.size},
-            "distances_s": comparing(args.size, dimensions, settings, self.device),
+            "distances_s": self.compared(dimensions, settings),
         }
 
 

@@ -194,7 +194,7 @@ def few(members: list[dict[str, Any]], name: str) -> list[str]:
     low = min(min(m["fakes"], m["reals"]) for _, m in scarce)
     biases: dict[str, list[float]] = {}
     for column, m in scarce:
-        biases.setdefault(column, []).append(m["bias"])
+        biases.setdefault(column, []).append(max(0.0, m["bias"]))  # below 0: lost in the noise
     amounts = "; ".join(f"{column} {_span(biases[column])}" for column in sorted(biases, key=column_order))
     return [
         f"With {low} images, not more than the features have dimensions, the distances are too large, by about {amounts} "

@@ -128,7 +128,7 @@ def notes(metrics: dict[str, dict[str, Any]]) -> list[str]:
         if "bias" in metric and few <= metric["dimensions"]:
             found.append(
                 f"{name}: {few} images for {metric['dimensions']} dimensions; the distance is too large, "
-                f"by about {metric['bias']:.3g} (bootstrap)"
+                f"by about {max(0.0, metric['bias']):.3g} (bootstrap)"
             )
     return found
 

@@ -108,7 +108,13 @@ class Generator(nn.Module):
         return tuple(out[name] for name in _SHOWN)
 
     def _rendered(
-        self, tri: torch.Tensor, ws: torch.Tensor, label: torch.Tensor, deterministic: bool, canonical: bool, resolution: int
+        self,
+        tri: torch.Tensor,
+        ws: torch.Tensor,
+        label: torch.Tensor,
+        deterministic: bool,
+        canonical: bool,
+        resolution: int,
     ) -> dict[str, torch.Tensor]:
         out = self.renderer(tri, label, self.decoder, self.deformer, resolution, deterministic, canonical)
         features = out.pop("features")

@@ -10,8 +10,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import zipfile
+import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +23,7 @@ import numpy as np
 from ag3d import console, provenance
 from ag3d.config.data import Dataset
 from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.errors import UserError
 from ag3d.files import read_table
 from ag3d.preprocessing.normals import BACKGROUND_ALPHA, encode
 from ag3d.preprocessing.normals_fill import unit
@@ -79,6 +84,15 @@ def pack(
     return len(rows)
 
 
+def holds(path: Path, record: dict[str, Any]) -> bool:
+    """Whether the file was made as `record` says, and is whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return ShardReader(path).record() == record and archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, UserError):
+        return False
+
+
 def main() -> None:
     parser = console.parser("ag3d.preprocessing.dataset", __doc__)
     parser.add_argument("--aligned", type=Path, required=True, help="aligned crops of the shard (.zip)")
@@ -88,10 +102,16 @@ def main() -> None:
     add_options(parser, Dataset)
     args = parser.parse_args()
     settings = from_options(Dataset, args)
-    record = provenance.record("dataset", to_mapping(settings), [args.aligned, args.normals])
-    without = set(read_table(args.alike)["person_id"]) if args.alike else set()
+    aligned = ShardReader(args.aligned)
+    alike = set(read_table(args.alike)["person_id"]) if args.alike else set()
+    without = sorted(alike & aligned.json("labels.json").keys())
+    record = provenance.record("dataset", to_mapping(settings), [args.aligned, args.normals]) | {"without": without}
+    if holds(args.output, record):
+        os.utime(args.output)
+        log.info("%s holds these people already", args.output)
+        return
     with write_shard(args.output, record) as output:
-        count = pack(ShardReader(args.aligned), ShardReader(args.normals), settings.resolution, output, without)
+        count = pack(aligned, ShardReader(args.normals), settings.resolution, output, without)
     log.info("%d people of %d pixels", count, settings.resolution)
 
 

@@ -129,14 +129,15 @@ def describe(
         errors = reprojection(pixels[:, :33], landmarks, weights * points.landmark_weights)
         share = errors / (height(body, found.betas) * found.scale)
         cut = cut_off(pixels[:, points.surface], torch.as_tensor(sizes, dtype=torch.float32, device=device))
-        shown, reach = silhouettes(place, body.faces), place.reach()
-    share, errors, cut, reach, centre, half, transl = (
-        values.double().cpu().numpy() for values in (share, errors, cut, reach, place.centre, place.half, place.transl)
-    )
+        shown = silhouettes(place, body.faces)
+        measured = (share, errors, cut, place.reach(), place.centre, place.half, place.transl)
+    share, errors, cut, reach, centre, half, transl = (values.double().cpu() for values in measured)
     found = Fit(*(values.double().cpu() for values in vars(found).values()))
 
     def overlap(k: int) -> float:
-        return silhouette_iou(shown[k], centre[k], half[k], mask(mattes, batch["person_id"].iloc[k]), sizes[k])
+        return silhouette_iou(
+            shown[k], centre[k].numpy(), float(half[k]), mask(mattes, batch["person_id"].iloc[k]), sizes[k]
+        )
 
     overlaps = side_by_side(overlap, ((k,) for k in range(len(batch))))
     rows = []

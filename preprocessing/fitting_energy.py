@@ -19,7 +19,7 @@ CAMERA_DISTANCE = 100.0  # world units, as in the labels
 # Expected errors, which make the terms comparable.
 SIGMA_3D, SIGMA_MATTE, SIGMA_OUTLINE, SIGMA_CONTACT = 0.1, 0.015, 0.05, 0.02  # metres
 SIGMA_LIMIT, SIGMA_POSE, SIGMA_SIZE = 0.05, 0.5, 0.1  # radians, radians, logarithm
-WEIGHT_3D, WEIGHT_DEPTH, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 1.0, 120.0, 60.0, 0.4
+WEIGHT_3D, WEIGHT_DEPTH, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 1.0, 120.0, 240.0, 0.8
 WIDER = 2.5  # landmarks count as that much less exact while the pose is still far off
 
 Unknown = dict[str, Tensor]  # betas [B,10], pose [B,69], turn [B,3], log_scale [B], shift [B,2], log_size [B]

@@ -14,7 +14,7 @@ from ag3d.preprocessing.fitting_energy import Observed, Problem, Unknown
 from ag3d.preprocessing.fitting_points import PointBody
 
 UNDERRATED = (
-    2.0  # errors of landmarks hang together and those of scale and shape add to them: measured on synthetic people
+    2.4  # errors of landmarks hang together and those of scale and shape add to them: measured on synthetic people
 )
 SEARCH = 4  # steps between searches for the points of the body that the outline belongs to
 

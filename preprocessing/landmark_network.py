@@ -49,17 +49,21 @@ class LandmarkNetwork(nn.Module):
     """Inputs [B,INPUTS] of `inputs`; moved [B,USED,2], logarithms of sigmas [B,USED], bones' depths less BlazePose's [B,bones],
     logarithms of spreads [B,bones]."""
 
+    mean: Tensor  # [INPUTS] of the people that it learnt from
+    scale: Tensor  # [INPUTS] their standard deviations
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(INPUTS))
         self.register_buffer("scale", torch.ones(INPUTS))
+        head = nn.Linear(HIDDEN, 3 * len(USED) + 2 * BONES)
         self.layers = nn.Sequential(
             *(nn.Linear(INPUTS, HIDDEN), nn.SiLU(), nn.Dropout(DROPPED)),
             *(nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), nn.Dropout(DROPPED)),
-            nn.Linear(HIDDEN, 3 * len(USED) + 2 * BONES),
+            head,
         )
         with torch.no_grad():  # no correction is the first guess
-            self.layers[-1].weight.mul_(0.1)
+            head.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         out = self.layers(((x - self.mean) / self.scale).clamp(-UNUSUAL, UNUSUAL))

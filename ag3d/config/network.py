@@ -35,6 +35,11 @@ class Departures:
         True,
         "carry normals by the inverse transpose of the blended transform: otherwise they tilt where skin stretches",
     )
+    steady_noise: bool = option(
+        True,
+        "train with the noise that pictures are made with: otherwise the random noise of the coarsest layers, not the latent "
+        "code, comes to decide who is shown",
+    )
     small_residual: bool = option(
         True, "start with a small residual: otherwise a new network hides the body under noise"
     )

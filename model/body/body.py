@@ -14,7 +14,7 @@ import torch
 
 from ag3d.errors import UserError
 from ag3d.model.body import label as labels
-from ag3d.model.body.rotation import axis_angle_to_matrix
+from ag3d.model.body.rotation import axis_angle_to_matrix, times
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 JOINTS = [
@@ -182,7 +182,8 @@ class Body:
             feature = (rotations[:, 1:] - torch.eye(3, device=rotations.device)).reshape(batch, 207)
             shaped = shaped + (feature @ self.posedirs).view(batch, -1, 3)
         blended = blend(self.weights, transforms)
-        vertices = (blended[..., :3] * shaped[:, :, None]).sum(-1) + blended[..., 3]
+        linear = blended[..., :3].flatten(0, 1)
+        vertices = times(linear, shaped.flatten(0, 1)).view_as(shaped) + blended[..., 3]
         if scale is not None:
             vertices, joints = vertices * scale[:, None, None], joints * scale[:, None, None]
             factor = torch.ones(batch, 1, 4, 4, device=vertices.device)
@@ -220,7 +221,9 @@ class Body:
 
 
 def blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-    """Skinning weights [V,24] and transforms [B,24,4,4] to the points' own transforms [B,V,3,4], in one matrix product."""
+    """Skinning weights [V,24] and transforms [B,24,4,4] to the points' own transforms [B,V,3,4]: on a GPU in one matrix product."""
+    if not weights.is_cuda:
+        return torch.matmul(weights, transforms[:, :, :3].flatten(2)).unflatten(2, (3, 4))
     flat = transforms[:, :, :3].transpose(0, 1).reshape(24, -1)
     return (weights @ flat).view(len(weights), -1, 3, 4).transpose(0, 1)
 

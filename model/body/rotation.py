@@ -67,3 +67,10 @@ def between(first: torch.Tensor, second: torch.Tensor, share: float | torch.Tens
 def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Axis-angle [...,3] of the rotation `second` followed by `first`."""
     return matrix_to_axis_angle(axis_angle_to_matrix(first) @ axis_angle_to_matrix(second))
+
+
+def times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """Matrices [n,r,3] times vectors [n,3], as each device does many small products fastest: [n,r]."""
+    if matrix.is_cuda:
+        return (matrix * vector[:, None, :]).sum(2)
+    return torch.bmm(matrix, vector[:, :, None]).squeeze(2)

@@ -122,8 +122,8 @@ class Deformer(nn.Module):
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
         if posed.starts is None:
             blended = blend(self.start_weights, posed.transforms)
-            posed.starts = Starts(posed.output.vertices[:, self.start_vertices], self.start_parts, blended)
-        return from_surface(points, posed.starts, posed.search, distance)
+            posed.starts = Starts(posed.output.vertices[:, self.start_vertices], self.start_parts, blended, distance)
+        return from_surface(points, posed.starts, posed.search)
 
     def search_fast(
         self,

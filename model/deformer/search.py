@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ag3d.model.body.rotation import times
 from ag3d.model.deformer.grid import Box, corners, lookup
 
 CONVERGED = 2e-4
@@ -50,14 +51,14 @@ class Search:
         valid = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         active = torch.arange(len(x), device=x.device)
         linear, shift = self.blended(x, image)
-        residual = _apply(linear, x) + shift - target
+        residual = times(linear, x) + shift - target
         if inverse is None:
             inverse = linear.transpose(1, 2)
         for _ in range(ITERATIONS[self.guarded]):
-            step = -_apply(inverse, residual)
+            step = -times(inverse, residual)
             x = x + step
             linear, shift = self.blended(x, image)
-            following = _apply(linear, x) + shift - target
+            following = times(linear, x) + shift - target
             error = following.square().sum(1)
             done = error < CONVERGED**2
             accepted = done & (self.box.normalize(x).abs() <= 1).all(1)
@@ -69,14 +70,10 @@ class Search:
             active, x, target, image = active[go_on], x[go_on], target[go_on], image[go_on]
             inverse, step, following = inverse[go_on], step[go_on], following[go_on]
             change = following - residual[go_on]
-            left = _apply(inverse.transpose(1, 2), step)
+            left = times(inverse.transpose(1, 2), step)
             denominator = (left * change).sum(1, keepdim=True)
             if self.guarded:
                 denominator = torch.where(denominator.abs() < 1e-9, torch.full_like(denominator, 1e-9), denominator)
-            inverse = inverse + (step - _apply(inverse, change))[:, :, None] * (left / denominator)[:, None, :]
+            inverse = inverse + (step - times(inverse, change))[:, :, None] * (left / denominator)[:, None, :]
             residual = following
         return roots, valid
-
-
-def _apply(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    return (matrix * vector[:, None, :]).sum(2)

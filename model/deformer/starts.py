@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from ag3d.model.body.rotation import times
 from ag3d.model.deformer.grid import Box
 from ag3d.model.deformer.search import Search
 
@@ -116,71 +117,108 @@ def distinct(roots: torch.Tensor, valid: torch.Tensor, radius: float = 1e-4) -> 
 class Starts:
     """The vertices that the search of posed bodies starts from, prepared once for every pass."""
 
-    def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor) -> None:
-        """vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4], the vertices' own transforms."""
-        self.vertices, self.blended = vertices, blended
+    def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
+        """vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4], the vertices' own transforms; distance: what counts as near."""
+        self.vertices, self.blended, self.distance = vertices, blended, distance
         self.backward = torch.linalg.inv(blended[..., :3])
         self.of_part = [own for part in range(PARTS) if len(own := torch.nonzero(parts == part).squeeze(1))]
 
-    def near(self, points: torch.Tensor, distance: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of points [B,N,3], by part, those that have a vertex of it within `distance`: their places among all, that vertex, and
-        how far it is: [m] each."""
+    def near(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of points [B,N,3], part by part, those that have a vertex of it near: their places among all, that vertex, and how
+        far it is: [m] each."""
         count = points.shape[1]
         found = []
         if points.is_cuda:
             for index in range(len(points)):
                 for own in self.of_part:
-                    place, nearest, far = gate(points[index], self.vertices[index, own], distance)
+                    place, nearest, far = gate(points[index], self.vertices[index, own], self.distance)
                     found.append((place + index * count, own[nearest], far))
         else:
-            low, high = self.vertices.amin(1, keepdim=True) - distance, self.vertices.amax(1, keepdim=True) + distance
-            close = torch.nonzero(((points > low) & (points < high)).all(2).view(-1)).squeeze(1)
-            cloud, image = points.reshape(-1, 3)[close], close // count
-            apart = cloud.double() + self._shift[image]
-            for own, tree, low, high in self._trees:
-                at = torch.nonzero(((cloud > (low - distance)[image]) & (cloud < (high + distance)[image])).all(1)).squeeze(1)
-                far, nearest = tree.query(apart[at].numpy(), distance_upper_bound=distance, workers=torch.get_num_threads())
-                inside = torch.from_numpy(np.flatnonzero(far < distance))
-                at, vertex = at[inside], own[torch.from_numpy(nearest)[inside] % len(own)]
-                found.append((close[at], vertex, torch.from_numpy(far)[inside].to(points.dtype)))
-        flat, vertex, far = (torch.cat(values) for values in zip(*found))
-        return flat, vertex, far
+            bits = self._surroundings.parts_at(points.numpy()).ravel()
+            close = np.flatnonzero(bits)
+            bits = bits[close]
+            apart = points.reshape(-1, 3)[torch.from_numpy(close)].double().numpy()
+            apart[:, 0] += self._shift[close // count]
+            for number, (own, tree) in enumerate(zip(self.of_part, self._trees)):
+                at = np.flatnonzero(bits >> number & 1)
+                far, nearest = tree.query(
+                    apart[at], distance_upper_bound=self.distance, workers=torch.get_num_threads()
+                )
+                inside = np.flatnonzero(far < self.distance)
+                vertex = own[torch.from_numpy(nearest[inside] % len(own))]
+                found.append(
+                    (torch.from_numpy(close[at[inside]]), vertex, torch.from_numpy(far[inside]).to(points.dtype))
+                )
+        flat, vertices, distances = (torch.cat(values) for values in zip(*found))
+        return flat, vertices, distances
 
     @functools.cached_property
-    def _shift(self) -> torch.Tensor:
-        """[B,3]: with it the bodies stand apart, so that one tree serves all."""
-        extent = float(self.vertices[..., 0].max() - self.vertices[..., 0].min()) + 1
-        shift = torch.zeros(len(self.vertices), 3, dtype=torch.float64)
-        shift[:, 0] = extent * torch.arange(len(shift))
-        return shift
+    def _shift(self) -> np.ndarray:
+        """[B], along x: with it the bodies stand apart, so that one tree serves all."""
+        extent = float(self.vertices[..., 0].max() - self.vertices[..., 0].min()) + 10 * self.distance
+        return extent * np.arange(len(self.vertices))
 
     @functools.cached_property
-    def _trees(self) -> list[tuple[torch.Tensor, cKDTree, torch.Tensor, torch.Tensor]]:
-        """By part, its vertices, the tree of those of all images, and the corners of the images' boxes [B,3]."""
-        found = []
-        for own in self.of_part:
-            surface = self.vertices[:, own]
-            apart = surface.double() + self._shift[:, None]
-            tree = cKDTree(apart.view(-1, 3).numpy(), balanced_tree=False, compact_nodes=False)
-            found.append((own, tree, surface.amin(1), surface.amax(1)))
-        return found
+    def _trees(self) -> list[cKDTree]:
+        """Of each part's vertices, all images together."""
+        apart = self.vertices.double().numpy()
+        apart[..., 0] += self._shift[:, None]
+        parts = (apart[:, own.numpy()].reshape(-1, 3) for own in self.of_part)
+        return [cKDTree(part, 32, balanced_tree=False, compact_nodes=False) for part in parts]
+
+    @functools.cached_property
+    def _surroundings(self) -> _Surroundings:
+        return _Surroundings(self.vertices.numpy(), [own.numpy() for own in self.of_part], self.distance)
 
 
-def from_surface(points: torch.Tensor, starts: Starts, search: Search, distance: float) -> Candidates:
+class _Surroundings:
+    """A coarse grid around each body, of which parts may be near a cell: spares most questions to the trees."""
+
+    def __init__(self, vertices: np.ndarray, of_part: list[np.ndarray], distance: float) -> None:
+        self.cell = distance / 2  # what is near is at most two cells away
+        self.low = vertices.min(1, keepdims=True) - distance  # [B,1,3]
+        places = self._places(vertices)
+        self.sizes = places.max((0, 1)) + 3
+        bits = np.zeros((len(vertices), *self.sizes), np.int32)
+        image = np.arange(len(vertices))[:, None]
+        for number, own in enumerate(of_part):
+            bits[(image, *np.moveaxis(places[:, own], 2, 0))] |= 1 << number
+        for axis in (1, 2, 3):
+            spread = bits.copy()
+            along, wide = np.moveaxis(bits, axis, 0), np.moveaxis(spread, axis, 0)
+            for step in (1, 2):
+                wide[step:] |= along[:-step]
+                wide[:-step] |= along[step:]
+            bits = spread
+        self.bits = bits
+
+    def _places(self, points: np.ndarray) -> np.ndarray:
+        return np.floor((points - self.low) / self.cell).astype(np.int32)
+
+    def parts_at(self, points: np.ndarray) -> np.ndarray:
+        """Of points [B,N,3], a bit for each part that may be near: [B,N]."""
+        places = self._places(points)
+        inside = ((places >= 0) & (places < self.sizes)).all(2)
+        places[~inside] = 0
+        image = np.arange(len(points))[:, None]
+        return np.where(inside, self.bits[(image, *np.moveaxis(places, 2, 0))], 0)
+
+
+def from_surface(points: torch.Tensor, starts: Starts, search: Search) -> Candidates:
     """One start for each part of the body that is near, and not much farther than the nearest: its nearest vertex, carried back by its own blended transform.
 
     points: [B,N,3]. The guess is so near that two or three steps converge, and a point between two parts gets a root from
     each.
     """
     batch, count = points.shape[:2]
-    flat, vertex, far = starts.near(points, distance)
-    least = torch.full((batch * count,), distance, device=points.device).scatter_reduce_(0, flat, far, "amin")
+    flat, vertex, far = starts.near(points)
+    least = torch.full((batch * count,), starts.distance, device=points.device).scatter_reduce_(0, flat, far, "amin")
     chosen = torch.nonzero(far <= least[flat] + ASIDE).squeeze(1)
     chosen = chosen[torch.argsort(flat[chosen], stable=True)]
     places, vertex = flat[chosen], vertex[chosen]
     image = places // count
     back, target = starts.backward[image, vertex], points.reshape(-1, 3)[places]
-    start = (back * (target - starts.blended[image, vertex, :, 3])[:, None, :]).sum(2)
+    start = times(back, target - starts.blended[image, vertex, :, 3])
     roots, valid = search.solve(target, image, start, back)
     kept = torch.nonzero(valid).squeeze(1)
     return Candidates(places[kept], roots[kept])

@@ -112,7 +112,7 @@ def shade(
     (dd, dh, dw), (d, h, w) = distance_shape, shape
     launch(
         "field", "shade", len(seen.chosen), rows.device,
-        seen.count, seen.chosen, seen.share, first, second, *roots, per_image, rows, side,
+        seen.number, seen.chosen, seen.share, first, second, *roots, per_image, rows, side,
         1 / half, packed(*decoder), COLOR_MARGIN, 1 / half if metric else 1.0, dw, dh, dd, distance, w, h, d, tables,
         box, int(covariant), cam2world, float(UNIT), sums, CHANNELS=w1.shape[1], HIDDEN=len(w1), COLORS=colors,
     )  # fmt: skip

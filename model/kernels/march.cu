@@ -57,17 +57,17 @@ KERNEL resample(int n, const float* coarse, const float* density, const float* u
 }
 
 // What every sample contributes to its ray, from the signed values of the first samples [n,FIRST] and of the second [n,SECOND]
-// (`empty`: none). depths, rank: as `resample` gives them; beta: [1], the width of the density's sigmoid. opacity: [n];
+// (`empty`: none). depths, rank: as `resample` gives them; sharpness: [1], of the density's sigmoid. opacity: [n];
 // depth: [n], huge where nothing is seen. Samples with a share above `least` are listed in `chosen` as
 // ray · (FIRST + SECOND) + sample, with their `share`, and counted.
-KERNEL weigh(int n, const float* depths, const int* rank, const float* first, const float* second, const float* beta,
+KERNEL weigh(int n, const float* depths, const int* rank, const float* first, const float* second, const float* sharpness,
              float empty, float least, float* opacity, float* depth, int* count, long* chosen, float* share)
 {
     const long item = ITEM;
     if (item >= n) return;
     const int* place = rank + item * (FIRST + SECOND);
     const float* z = depths + item * (FIRST + SECOND);
-    const float alpha = 1.f / (fabsf(*beta) + 1e-4f);
+    const float alpha = *sharpness;
     float density[FIRST + SECOND], own[FIRST + SECOND];
     bool any = false;
     opacity[item] = 0.f;

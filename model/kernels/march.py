@@ -30,13 +30,18 @@ class Seen(NamedTuple):
 
     opacity: torch.Tensor  # [n]
     depth: torch.Tensor  # [n], mean along the ray; huge where nothing is seen
-    chosen: torch.Tensor  # [n·samples], the first `count` are samples that contribute: ray · samples + sample
+    chosen: torch.Tensor  # [n·samples], the first `number` are samples that contribute: ray · samples + sample
     share: torch.Tensor  # [n·samples], by how much each of these does
-    count: torch.Tensor  # [1] int32
+    number: torch.Tensor  # [1] int32
 
 
 def weigh(
-    depths: torch.Tensor, rank: torch.Tensor, first: torch.Tensor, second: torch.Tensor, beta: torch.Tensor, empty: float
+    depths: torch.Tensor,
+    rank: torch.Tensor,
+    first: torch.Tensor,
+    second: torch.Tensor,
+    sharpness: torch.Tensor,
+    empty: float,
 ) -> Seen:
     """Compositing as `marcher` does it: of signed values [n,S] and [n,samples] with the depths and places of `resample`."""
     count, device = len(depths), depths.device
@@ -49,7 +54,7 @@ def weigh(
     )
     launch(
         "march", "weigh", count, device,
-        count, depths, rank, first, second, beta, float(empty), _LEAST, found.opacity, found.depth, found.count,
+        count, depths, rank, first, second, sharpness, float(empty), _LEAST, found.opacity, found.depth, found.number,
         found.chosen, found.share, FIRST=first.shape[1], SECOND=second.shape[1],
     )  # fmt: skip
     return found

@@ -64,8 +64,8 @@ def inverse(matrix: torch.Tensor) -> torch.Tensor:
 class Listed(NamedTuple):
     """Which points are near, without that the processor knows how many."""
 
-    flat: torch.Tensor  # [B·N], the first `count` are their places, in any order
-    count: torch.Tensor  # [1] int32
+    flat: torch.Tensor  # [B·N], the first `number` are their places, in any order
+    number: torch.Tensor  # [1] int32
 
 
 def listed(points: torch.Tensor) -> Listed:

@@ -1,7 +1,7 @@
 """The residual field at points: signed value, colour and spatial gradient, with a backward pass written out.
 
 Autograd would keep every intermediate of every point, and differentiate the gradient a second time. Here the forward
-pass keeps the points alone; the backward pass looks the features up again, in chunks, and is an ordinary one. On a GPU
+pass keeps the points alone (of few points, features and hidden layer too); the backward pass looks the features up again, in chunks, and is an ordinary one. On a GPU
 a kernel does the same (model/kernels/field.cu).
 """
 
@@ -20,6 +20,7 @@ from ag3d.model.rendering import planes
 from ag3d.model.rendering.planes import Table
 
 _CHUNK = 1 << 18  # points at once
+_KEPT = 1 << 16  # of at most so many points the features are kept
 
 
 class Residual(NamedTuple):
@@ -65,13 +66,17 @@ class _Field(torch.autograd.Function):
         ctx.save_for_backward(rows, w1, b1, w2, b2, points, image)
         ctx.side, ctx.color, ctx.gradient = side, color, gradient
         ctx.set_materialize_grads(False)
+        ctx.kept = None
         outputs = 1 + (len(w2) - 1 if color else 0)
         count = len(points)
         value, slope = rows.new_empty(count), rows.new_empty(count, 3 if gradient else 0)
         seen = rows.new_empty(count, outputs - 1)
         for part in _parts(count):
             at = planes.stencil(points[part], image[part], side)
-            h = F.linear(planes.features(rows, at), w1, b1)
+            f = planes.features(rows, at)
+            h = F.linear(f, w1, b1)
+            if count <= min(_KEPT, _CHUNK):
+                ctx.kept = at, f, h
             out = F.linear(F.softplus(h), w2[:outputs], b2[:outputs])
             value[part] = out[:, 0]
             if color:
@@ -93,9 +98,12 @@ class _Field(torch.autograd.Function):
         d_rows = torch.zeros_like(rows) if need_rows else None
         d_w1, d_b1, d_w2, d_b2 = (torch.zeros_like(t) for t in (w1, b1, w2, b2))
         for part in _parts(len(points)):
-            at = planes.stencil(points[part], image[part], ctx.side)
-            f = planes.features(rows, at)
-            h = F.linear(f, w1, b1)
+            if ctx.kept is not None:
+                at, f, h = ctx.kept
+            else:
+                at = planes.stencil(points[part], image[part], ctx.side)
+                f = planes.features(rows, at)
+                h = F.linear(f, w1, b1)
             a, s = F.softplus(h), torch.sigmoid(h)
             d_out = f.new_zeros(len(f), outputs)
             if by_value is not None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.body import label as labels
+from ag3d.model.body.rotation import times
 from ag3d.model.deformer.deformer import Deformer, Posed, depth_bounds
 from ag3d.model.kernels.compiler import fast
 from ag3d.model.networks.decoder import Decoder
@@ -52,9 +53,13 @@ class Renderer(nn.Module):
         self.settings = settings
         self.sigmoid_beta = nn.Parameter(torch.full((1,), settings.beta_init))
 
+    def sharpness(self) -> torch.Tensor:
+        """1/β, [1]"""
+        return 1 / (self.sigmoid_beta.abs() + self.settings.beta_min)
+
     def density(self, sdf: torch.Tensor) -> torch.Tensor:
         """σ = sigmoid(s/β)/β"""
-        alpha = 1 / (self.sigmoid_beta.abs() + self.settings.beta_min)
+        alpha = self.sharpness()
         return alpha * torch.sigmoid(alpha * sdf)
 
     def field(
@@ -200,7 +205,13 @@ class Renderer(nn.Module):
         settings = self.settings
         departures = settings.departures
         able = departures.body_bounds and departures.surface_starts and settings.skinning == "search"
-        return able and not torch.is_grad_enabled() and decoder.features % 4 == 0 and settings.samples > 3 and fast(deformer.distance)
+        return (
+            able
+            and not torch.is_grad_enabled()
+            and decoder.features % 4 == 0
+            and settings.samples > 3
+            and fast(deformer.distance)
+        )
 
     def _shown(
         self,
@@ -217,7 +228,7 @@ class Renderer(nn.Module):
         """The pictures alone, by the shorter way."""
         batch, per_image = directions.shape[:2]
         colors, normals, depth, opacity = shown.render(
-            origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sigmoid_beta,
+            origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sharpness(),
             parts, EMPTY, self.settings.box_warp / 2, deterministic,
         )  # fmt: skip
         side = math.isqrt(per_image)
@@ -263,7 +274,7 @@ class Renderer(nn.Module):
         if posed is not None:
             gradient = deformer.carry_gradient(gradient, points, posed, image)
             if self.settings.departures.body_bounds:  # cameras may look anywhere
-                gradient = (parts.cam2world[:, :3, :3][image] * gradient[:, :, None]).sum(1)
+                gradient = times(parts.cam2world[:, :3, :3].transpose(1, 2)[image], gradient)
         return F.normalize(torch.cat([-gradient[:, :1], gradient[:, 1:]], dim=1), dim=1, eps=1e-12)
 
 

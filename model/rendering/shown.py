@@ -31,7 +31,7 @@ def render(
     tri: Table,
     decoder: Decoder,
     deformer: Deformer,
-    beta: torch.Tensor,  # [1]
+    sharpness: torch.Tensor,  # [1], 1/β of the density
     parts: labels.Label,
     empty: float,  # the signed value of samples without a root
     half: float,  # of the planes' side in world units
@@ -52,13 +52,12 @@ def render(
     roots, value = look(coarse)
     value = value.view(-1, count)
     there = value > empty
-    alpha = 1 / (beta.abs() + 1e-4)
-    density = (alpha * torch.sigmoid(alpha * value)).masked_fill_(~there, 0.0)
+    density = (sharpness * torch.sigmoid(sharpness * value)).masked_fill_(~there, 0.0)
     coarse = coarse.reshape(-1, count).contiguous()
     fine, depths, rank = resample(coarse, density, samples, deterministic)
     # Coarse samples are denser than the gate is wide: rays without one near the body see nothing.
     more_roots, more = look(fine.view(batch, per_image, -1), there.any(1).view(batch, per_image))
-    seen = weigh(depths, rank, value, more.view(-1, samples), beta, empty)
+    seen = weigh(depths, rank, value, more.view(-1, samples), sharpness, empty)
     colors, normals = shade(
         seen, (roots, more_roots), per_image, *tri, half, weights, deformer.distance, deformer.distance_shape,
         deformer.box_numbers, posed.search.table, deformer.weights_shape, parts.cam2world.contiguous(),

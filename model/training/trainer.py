@@ -12,6 +12,7 @@ from ag3d.config import Network, Training
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.precision import apply
 from ag3d.model.recording import Recorded
 from ag3d.model.training import body_prior, draws, ema, losses, optimizers, schedule, start
@@ -54,6 +55,8 @@ class Trainer:
         apply(precision, self.G, self.D)
         self.G_ema = ema.average_of(self.G)
         self.frozen = frozen(settings.freeze, self.G, self.D)
+        both: tuple[nn.Module, ...] = (self.G, self.D)
+        self._parameters = {network: list(network.parameters()) for network in both}  # finding them is slow
         self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
         self.adam_d = optimizers.adam(self.D, schedule.adam_d(settings))
         self.inputs = Inputs(network, body.to(device))
@@ -111,7 +114,7 @@ class Trainer:
             share = len(chunk) / self.settings.batch
             (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
         self._end(self.G, self.adam_g)
-        self.averages.add("beta", self.G.renderer.sigmoid_beta)
+        self.averages.add("beta", 1 / self.G.renderer.sharpness())
         return fakes
 
     def _density_phase(self) -> None:
@@ -210,14 +213,15 @@ class Trainer:
     # Parts of the phases.
 
     def _begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.G.requires_grad_(network is self.G)
-        self.D.requires_grad_(network is self.D)
+        for each, parameters in self._parameters.items():
+            for parameter in parameters:
+                parameter.requires_grad = each is network
         for parameter in self.frozen:
             parameter.requires_grad_(False)
         optimizer.zero_grad(set_to_none=True)
 
     def _end(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.processes.sum_gradients(network.parameters())
+        self.processes.sum_gradients(self._parameters[network])
         optimizer.step()
 
     def _chunks(self, phase: str):
@@ -247,7 +251,8 @@ class Trainer:
 
     def _generate(self, phase: str, z: torch.Tensor, label: torch.Tensor, chunk: range) -> dict[str, torch.Tensor]:
         ws = self._styles(phase, z, chunk)
-        return self.G.synthesis(ws, label[chunk.start : chunk.stop], noise_mode="random", deterministic=False)
+        noise: NoiseMode = "const" if self.network.departures.steady_noise else "random"
+        return self.G.synthesis(ws, label[chunk.start : chunk.stop], noise_mode=noise, deterministic=False)
 
     def _changes(self, phase: str) -> Changes | None:
         """Augmentation of the global batch."""

@@ -231,6 +231,9 @@ def test_few_images_are_said_to_raise_the_distance_and_by_how_much():
     assert "With 140 images" in to_markdown(comparison([few]))
     assert "too large, by about image 0.25; normal 0.25 (bootstrap)" in to_markdown(comparison([few]))
     assert "too large" not in to_markdown(comparison([many]))
+    for metric in few["metrics"].values():
+        metric["bias"] = -0.1
+    assert "too large, by about image 0; normal 0 (bootstrap)" in to_markdown(comparison([few]))
 
 
 def test_different_versions_of_the_program_are_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ag3d.files import write_table
 from ag3d.preprocessing import dataset
 from ag3d.preprocessing.normals import encode
 from ag3d.preprocessing.normals_fill import unit
-from ag3d.shards import write_shard
+from ag3d.shards import ShardReader, write_shard
 
 PEOPLE = ("b-2", "a-1", "c-3")
 
@@ -101,3 +102,27 @@ def test_people_who_are_shown_already_stay_out(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("sys.argv", ["dataset", *options, "--alike", str(tmp_path / "alike.parquet")])
     dataset.main()
     assert list(load_as_ag3d(tmp_path / "00000.zip")) == ["img_b-2.png"]
+
+
+def test_a_shard_is_packed_again_only_for_other_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack(*alike: str) -> os.stat_result:
+        rows = {"person_id": alike, "of": ["b-2"] * len(alike), "value": [3.0] * len(alike)}
+        write_table(tmp_path / "alike.parquet", pd.DataFrame(rows), {})
+        monkeypatch.setattr("sys.argv", ["dataset", *options, "--alike", str(tmp_path / "alike.parquet")])
+        dataset.main()
+        return output.stat()
+
+    output = tmp_path / "00000.zip"
+    options = [*inputs(tmp_path), "--output", str(output), "--resolution", "32"]
+    first = pack()
+    os.utime(output, (0, 0))
+    second = pack("of-another-shard")
+    assert second.st_ino == first.st_ino
+    assert second.st_mtime > 1  # newer than what it was made from, for the workflow
+    assert pack("a-1").st_ino != first.st_ino
+    assert "img_a-1.png" not in ShardReader(output).names
+    damaged = bytearray(output.read_bytes())
+    damaged[100] ^= 255
+    output.write_bytes(damaged)
+    pack("a-1")
+    assert zipfile.ZipFile(output).testzip() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,11 @@ from ag3d.files import read_record, read_table, write_table
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from ag3d.model.rendering.rasterizer import rasterize
-from ag3d.preprocessing import fitting, fitting_calibration, fitting_prior
-from ag3d.preprocessing.fitting_energy import Observed, project
+from ag3d.preprocessing import fitting, fitting_calibration, fitting_contact, fitting_prior
+from ag3d.preprocessing.fitting_energy import Observed, Problem, project
 from ag3d.preprocessing.fitting_frame import frame, pelvis_height
 from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import Fit, fit
+from ag3d.preprocessing.fitting_optimise import Fit, descend, fit
 from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP, PointBody
 from ag3d.shards import ShardReader, write_shard
 
@@ -64,7 +65,7 @@ def see(points: PointBody, truth: Fit, noise: float = 0.0) -> Observed:
     random = torch.Generator().manual_seed(1)
     wrong = noise * torch.randn(landmarks.shape, generator=random)
     pixels = project(placed[:, :33], truth.scale, truth.origin) + wrong[..., :2] * truth.scale[:, None, None]
-    return Observed(pixels, landmarks + wrong, torch.ones(len(landmarks), 33))
+    return Observed.plain(pixels, landmarks + wrong, torch.ones(len(landmarks), 33))
 
 
 def test_exact_landmarks_give_back_the_joints_of_people_facing_every_way(points: PointBody) -> None:
@@ -229,17 +230,15 @@ def test_the_calibration_is_the_same_for_both_sides() -> None:
 
 def test_bones_count_as_their_least_known_end(points: PointBody) -> None:
     truth = people(2)
-    seen = see(points, truth)
+    exact = see(points, truth)
     weights = torch.ones(2, 33)
     weights[0, 13] = 0.1  # the left elbow
-    trust = fitting_calibration.trust(weights)
-    assert (trust[0] < 1).sum() == 2  # upper arm and forearm
-    assert (trust[1] == 1).all()
-    right = seen.landmarks_3d + torch.tensor([0.0, 0.0, 3.0])
-    placed, _ = pose_points(points, truth)
-    torch.testing.assert_close(
-        fitting_calibration.misses(placed[:, :33], right), fitting_calibration.misses(placed[:, :33], seen.landmarks_3d)
-    )
+    seen = Observed.plain(exact.landmarks_2d, exact.landmarks_3d, weights)
+    assert (seen.spreads[0] > exact.spreads[0]).sum() == 2  # upper arm and forearm
+    assert (seen.spreads[1] == exact.spreads[1]).all()
+    assert seen.sigmas[0, 13] > 2 * exact.sigmas[0, 13]
+    farther = Observed.plain(exact.landmarks_2d, exact.landmarks_3d + torch.tensor([0.0, 0.0, 3.0]), weights)
+    torch.testing.assert_close(farther.depths, seen.depths)  # of a bone, not from the camera
 
 
 def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
@@ -247,7 +246,7 @@ def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
     seen = see(points, truth)
     weights = torch.ones(3, 33)
     weights[1, [13, 15, 17, 19]] = 0.02  # the second person's left arm is hidden
-    spread = fit(points, Observed(seen.landmarks_2d, seen.landmarks_3d, weights), iterations=40, samples=4).spread
+    spread = fit(points, Observed.plain(seen.landmarks_2d, seen.landmarks_3d, weights), iterations=40, samples=4).spread
     assert spread.shape == (3, 24)
     assert (spread[:, 0] == 0).all()  # the pelvis is where it is measured from
     assert (spread[0, [7, 20]] > 0.01).all()
@@ -271,3 +270,53 @@ def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body
     np.testing.assert_allclose(shapes[0], np.median(np.stack(alone["betas"]), axis=0), atol=1e-6)
     assert (video["status"] == "ok").sum() <= 3
     assert np.abs(np.stack(video["body_pose"]) - np.stack(alone["body_pose"])).max() > 1e-3
+
+
+def crossed_arms() -> Fit:
+    """Somebody whose forearms lie in each other before the belly."""
+    pose = fitting_prior.USUAL.clone().view(23, 3)
+    pose[15], pose[16] = torch.tensor([0.0, -0.9, -1.1]), torch.tensor([0.02, 0.9, 1.1])
+    pose[17], pose[18] = torch.tensor([0.0, -1.6, 0.0]), torch.tensor([0.0, 1.6, 0.0])
+    return replace(people(1), body_pose=pose.view(1, 69), betas=torch.zeros(1, 10))
+
+
+def deepest(points: PointBody, fitted: Fit) -> torch.Tensor:
+    """How deep parts of the body lie in each other (metres), [B]."""
+    placed, _ = pose_points(points, fitted)
+    return fitting_contact.overlap(placed[:, points.centres], points.reach).amax((1, 2))
+
+
+def test_arms_that_pass_through_each_other_are_pushed_apart(open_body: Body) -> None:
+    points, truth = reduce_body(open_body, samples=50), crossed_arms()
+    assert deepest(points, truth) > 0.02
+    seen = see(points, truth)
+    orient = axis_angle_to_matrix(truth.global_orient)
+    problem = Problem(points, seen, orient, truth.scale, truth.origin)
+    unknown = {"betas": truth.betas.clone(), "pose": truth.body_pose.clone(), "turn": torch.zeros(1, 3)}
+    unknown |= {"log_scale": torch.zeros(1), "shift": torch.zeros(1, 2), "log_size": torch.zeros(1)}
+    descend(problem, unknown, 80, with_matte=True)
+    turned, scale, origin = problem.camera(unknown)
+    apart = replace(truth, body_pose=unknown["pose"], betas=unknown["betas"], scale=scale, origin=origin)
+    apart = replace(apart, global_orient=matrix_to_axis_angle(turned))
+    assert deepest(points, apart) < 0.5 * deepest(points, truth)
+    moved = project(pose_points(points, apart)[1], scale, origin) - project(
+        pose_points(points, truth)[1], truth.scale, truth.origin
+    )
+    assert moved.norm(dim=2).mean() < 0.02 * float(truth.scale)  # in depth, not in the picture
+
+
+def test_people_at_ease_are_not_touched_by_what_keeps_parts_apart(open_body: Body) -> None:
+    points = reduce_body(open_body, samples=50)
+    rest = replace(people(1), body_pose=torch.zeros(1, 69), betas=torch.zeros(1, 10))
+    walking = fitting_prior.USUAL.clone().view(23, 3)
+    walking[0], walking[1] = torch.tensor([-0.5, 0.0, 0.0]), torch.tensor([0.3, 0.0, 0.0])
+    akimbo = fitting_prior.USUAL.clone().view(23, 3)
+    akimbo[15], akimbo[17] = torch.tensor([0.0, 0.2, -0.9]), torch.tensor([0.0, -1.2, 0.0])
+    usual = fitting_prior.USUAL.view(23, 3)
+    for pose in (usual, walking, akimbo):
+        truth = replace(rest, body_pose=pose.reshape(1, 69).clone().requires_grad_(True))
+        depth = deepest(points, truth)
+        assert depth == 0
+        (slope,) = torch.autograd.grad(depth.sum(), truth.body_pose)
+        assert (slope == 0).all()
+    assert deepest(points, rest) == 0

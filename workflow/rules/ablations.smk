@@ -111,6 +111,7 @@ rule ablation_table:
             f"{R}/tables/ablations.html",
             caption="../report/ablations.rst",
             category="Measurements",
+            labels={"shows": "table of the ablations"},
         ),
     log:
         f"{R}/logs/ablations.log",

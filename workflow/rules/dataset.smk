@@ -1,7 +1,7 @@
 from ag3d.files import existing
 
 
-# Compares all shards: when photographs are added, every shard is packed again, which takes seconds.
+# Compares all shards: when photographs are added, every shard is looked at again, and packed again where others are kept.
 rule alike:
     input:
         aligned=shards("{D}/aligned/{shard}.zip"),
@@ -80,7 +80,7 @@ else:
             normals=f"{D}/normals/{{shard}}.zip",
             alike=f"{D}/alike.parquet" if settings.dataset.max_alike >= 0 else [],
         output:
-            f"{D}/dataset/{{shard}}.zip",
+            update(f"{D}/dataset/{{shard}}.zip"),  # left as it is where it holds the same people already
         log:
             f"{D}/logs/dataset/{{shard}}.log",
         benchmark:

@@ -25,11 +25,13 @@ rule metrics:
             f"{R}/metrics/{{kimg}}.json",
             caption="../report/metrics.rst",
             category="Measurements",
+            labels={"shows": "all values, {kimg} kimg"},
         ),
         picture=report(
             [f"{R}/metrics/{{kimg}}.neighbours.png"] if NEIGHBOURS else [],
             caption="../report/neighbours.rst",
             category="Measurements",
+            labels={"shows": "nearest training images, {kimg} kimg"},
         ),
     log:
         f"{R}/logs/metrics/{{kimg}}.log",
@@ -67,6 +69,7 @@ if SYNTHETIC:
                 f"{D}/metrics/preprocessing.json",
                 caption="../report/preprocessing.rst",
                 category="Data set",
+                labels={"shows": "stages against the truth"},
             ),
         log:
             f"{D}/logs/truth.log",

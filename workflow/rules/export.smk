@@ -15,6 +15,7 @@ rule export:
             f"{R}/export/meshes.png",
             caption="../report/meshes.rst",
             category="Avatars",
+            labels={"shows": "meshes"},
         ),
         f"{R}/export/export.json",
     log:

@@ -17,6 +17,7 @@ rule report:
             f"{R}/report.html",
             caption="../report/report.rst",
             category="Report",
+            labels={"shows": "the whole run on one page"},
         ),
     log:
         f"{R}/logs/report.log",

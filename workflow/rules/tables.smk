@@ -12,6 +12,7 @@ rule tables:
             f"{R}/tables/comparison.html",
             caption="../report/comparison.rst",
             category="Measurements",
+            labels={"shows": "tables"},
         ),
     log:
         f"{R}/logs/tables.log",

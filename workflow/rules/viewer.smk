@@ -7,6 +7,7 @@ rule viewer:
             f"{R}/viewer.html",
             caption="../report/viewer.rst",
             category="Avatars",
+            labels={"shows": "avatars to turn around"},
         ),
     log:
         f"{R}/logs/viewer.log",

@@ -22,6 +22,24 @@ def test_reuse_fakes_spares_a_generation(make_trainer, uint8_batch):
     assert made == [2, 1]
 
 
+def test_steady_noise_leaves_the_choice_to_the_latent_code(make_trainer, tiny_network):
+    """Of one latent code, two steps make the same planes; with random noise they do not."""
+    differences = []
+    for steady in (True, False):
+        training = make_trainer(replace(tiny_network, departures=Departures(steady_noise=steady)))
+        with torch.no_grad():
+            training.G.backbone.synthesis.b4.conv1.noise_strength.fill_(1.0)
+        seen = []
+        training.G.renderer.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].detach()))
+        z, label = training._draw("G")
+        for _ in training._chunks("G"):
+            for _ in range(2):
+                training._generate("G", z, label, range(len(z)))
+        differences.append(float((seen[0] - seen[1]).abs().max()))
+    assert differences[0] == 0
+    assert differences[1] > 0.01
+
+
 def test_beta_rate_slows_the_densitys_width_alone(make_trainer, uint8_batch):
     moved, others = [], []
     for rate in (1.0, 0.1):

@@ -162,6 +162,7 @@ class Linear(nn.Module):
 def test_the_lazy_penalty_has_its_weight_and_interval(make_trainer, uint8_batch):
     training = make_trainer(gamma=3.0, r1_interval=7)
     training.D = Linear()
+    training._parameters[training.D] = list(training.D.parameters())
     training.adam_d = torch.optim.SGD(training.D.parameters(), lr=0.0)
     training._r1_phase(uint8_batch, 0.0)
     pixels = 3 * 32 * 32
