@@ -213,10 +213,12 @@ def plot(content: dict[str, Any]) -> None:
     right.barh(names[::-1], [max(0, row["ms_per_photo"]) for row in content["stages"]][::-1])
     right.set(xlabel="ms of CPU per photograph", title="stages, after their start")
     for row in content["growth"]:
+        if row["stage"] in ("alike", "rejected", "index", "poses"):
+            continue  # not of a shard
         costs = {int(name.split()[0]): cost for name, cost in row.items() if name.endswith("photographs")}
         last.plot(list(costs), [cost["memory_mb"] for cost in costs.values()], "o-", label=row["stage"])
     last.set(
-        xscale="log", ylim=(0, None), xlabel="photographs in a shard", ylabel="memory (MB)", title="stages' memory"
+        xscale="log", ylim=(0, 1000), xlabel="photographs in a shard", ylabel="memory (MB)", title="stages' memory"
     )
     last.legend(fontsize=6, ncols=2)
     figure.savefig(PICTURE, dpi=110)
