@@ -79,7 +79,8 @@ def grounded(clip: Clip, body: Body, rest: torch.Tensor, points: torch.Tensor, w
     """
     looked_at = torch.linspace(0, len(clip) - 1, min(len(clip), 120)).round().long()
     transforms = pose(clip, body, rest, looked_at)
-    lowest = min(float((weights @ one[:, 1] * homogeneous(points)).sum(1).amin()) for one in transforms)
+    rows = weights @ transforms[:, :, 1].transpose(0, 1).flatten(1)  # of all frames in one product: [n,frames·4]
+    lowest = float((rows.unflatten(1, (-1, 4)) * homogeneous(points)[:, None]).sum(2).amin())
     return Clip(clip.name, clip.rotations, clip.pelvis - torch.tensor([0.0, lowest, 0.0]), clip.fps)
 
 

@@ -17,6 +17,9 @@ from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 
 _GUTTER = 256  # one texel between pieces for each so many of the side: smaller copies of the texture mix them less
+# How far a piece may bend before the next begins. With xatlas's 2 there are a tenth more pieces, and packing them takes most of
+# the time of an export.
+_MAX_COST = 6.0
 
 
 def textured(
@@ -43,7 +46,10 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     atlas.add_mesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32))
     pack = xatlas.PackOptions()
     pack.resolution, pack.padding = side, max(1, side // _GUTTER)
-    atlas.generate(pack_options=pack)
+    pack.rotate_charts, pack.blockAlign = False, True
+    chart = xatlas.ChartOptions()
+    chart.max_cost = _MAX_COST
+    atlas.generate(chart, pack)
     origin, faces, uv = atlas[0]
     return origin.astype(np.int64), faces.astype(np.int64), uv
 
