@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import platform
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ def main() -> None:
         trainer.settings = dataclasses.replace(settings, seed=settings.seed + seed)  # after the weights were drawn
         runs[title] = losses(trainer, batches, title)
         del trainer
+        gc.collect()  # its parts refer to each other, and their recordings hold gigabytes
         if device.type == "cuda":
             torch.cuda.empty_cache()
     base, mine, luck = ({name: smooth(curve) for name, curve in run.items()} for run in runs.values())
