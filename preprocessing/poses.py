@@ -36,6 +36,7 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.poses", __doc__)
     parser.add_argument("data", type=Path, nargs="+", help="shards of the data set (.zip)")
     parser.add_argument("--output", type=Path, required=True, help="array to write (.npy)")
+    parser.add_argument("--record", type=Path, help="number and SHA-256 of the array, to be written beside it (.json)")
     args = parser.parse_args()
     poses = collect(args.data)
     if not len(poses):
@@ -45,7 +46,8 @@ def main() -> None:
         )
     with atomic(args.output) as beside, open(beside, "wb") as handle:
         np.save(handle, poses)
-    write_json(args.output.with_suffix(".json"), {"number": len(poses), "file": sha256(args.output)})
+    if args.record:
+        write_json(args.record, {"number": len(poses), "file": sha256(args.output)})
     log.info("%d poses", len(poses))
 
 

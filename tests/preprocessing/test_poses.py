@@ -45,7 +45,7 @@ def test_an_empty_data_set_is_an_error_that_says_where_to_look(tmp_path: Path, m
 
 def test_a_damaged_distribution_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = shard(tmp_path / "00000.zip", {"a": 1.0, "b": 2.0})
-    run(monkeypatch, data, "--output", tmp_path / "poses.npy")
+    run(monkeypatch, data, "--output", tmp_path / "poses.npy", "--record", tmp_path / "poses.json")
     assert len(read_poses(tmp_path / "poses.npy")) == 2
     content = bytearray((tmp_path / "poses.npy").read_bytes())
     content[-6] ^= 1

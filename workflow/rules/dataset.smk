@@ -158,8 +158,8 @@ rule poses:
     input:
         shards("{D}/dataset/{shard}.zip"),
     output:
-        f"{D}/poses.npy",
-        f"{D}/poses.json",
+        poses=f"{D}/poses.npy",
+        record=f"{D}/poses.json",
     log:
         f"{D}/logs/poses.log",
     benchmark:
@@ -172,4 +172,4 @@ rule poses:
     message:
         "Collecting the pose distribution"
     shell:
-        "python -m ag3d.preprocessing.poses --output {output[0]} {input} > {log} 2>&1"
+        "python -m ag3d.preprocessing.poses --output {output.poses} --record {output.record} {input} > {log} 2>&1"
