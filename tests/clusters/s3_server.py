@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from slurm_by_hand import free_ports
@@ -24,6 +25,8 @@ def s3() -> Iterator[tuple[Any, dict[str, str]]]:
     started = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     started.start()
     place = f"http://127.0.0.1:{port}"
+    # A server's buckets outlive it, in this process: those of an earlier test are not to be found.
+    urlopen(Request(f"{place}/moto-api/reset", method="POST")).close()
     client = boto3.client(
         "s3", endpoint_url=place, region_name="us-east-1", aws_access_key_id="name", aws_secret_access_key="key"
     )
