@@ -182,8 +182,7 @@ class Body:
             feature = (rotations[:, 1:] - torch.eye(3, device=rotations.device)).reshape(batch, 207)
             shaped = shaped + (feature @ self.posedirs).view(batch, -1, 3)
         blended = blend(self.weights, transforms)
-        linear = blended[..., :3].flatten(0, 1)
-        vertices = times(linear, shaped.flatten(0, 1)).view_as(shaped) + blended[..., 3]
+        vertices = moved(blended, shaped)
         if scale is not None:
             vertices, joints = vertices * scale[:, None, None], joints * scale[:, None, None]
             factor = torch.ones(batch, 1, 4, 4, device=vertices.device)
@@ -226,6 +225,13 @@ def blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
         return torch.matmul(weights, transforms[:, :, :3].flatten(2)).unflatten(2, (3, 4))
     flat = transforms[:, :, :3].transpose(0, 1).reshape(24, -1)
     return (weights @ flat).view(len(weights), -1, 3, 4).transpose(0, 1)
+
+
+def moved(blended: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Points [V,3] or [B,V,3] by their own transforms [V,3,4] or [B,V,3,4], as `blend` gives them."""
+    shape = (*blended.shape[:-2], 3)
+    turned = times(blended[..., :3].reshape(-1, 3, 3), points.expand(shape).reshape(-1, 3))
+    return turned.view(shape) + blended[..., 3]
 
 
 @functools.cache

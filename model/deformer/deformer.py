@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.body.body import Body, BodyOutput, blend
+from ag3d.model.body.body import Body, BodyOutput, blend, moved
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
@@ -27,9 +27,11 @@ class Posed:
     output: BodyOutput
     transforms: torch.Tensor  # [B,24,4,4], canonical to posed
     search: Search
-    surface: (
-        torch.Tensor
-    )  # [B,S,3], points of the surface that samples must be near: the posed body's, or see `_surface`
+    # [B,S,3], what samples must be near: the posed body's vertices; with surface starts the canonical body's, carried.
+    # The field is carried so, while a posed body's own vertices also follow its `betas`: hands and feet of the tall and
+    # the small are up to 0.2 apart.
+    surface: torch.Tensor
+    blended: torch.Tensor | None = None  # [B,S,3,4], transforms of the surface's points, where they are carried
     around: Nearby | None = None  # for the fast search
     starts: Starts | None = None  # for the plain one, made when it is first wanted
 
@@ -96,10 +98,11 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def pose(self, label: torch.Tensor) -> Posed:
         """Prepare the bodies of labels [B,111]."""
-        vertices, joints, landmarks, bones, transforms, tables, surface, *around = self.recorded(label)
+        vertices, joints, landmarks, bones, transforms, tables, surface, *carried = self.recorded(label)
         search = Search(tables, self.weights_shape, self.box, guarded=self.settings.departures.surface_starts)
         output = BodyOutput(vertices, joints, landmarks, bones)
-        return Posed(output, transforms, search, surface, Nearby(*around) if around else None)
+        blended, *around = carried or (None,)
+        return Posed(output, transforms, search, surface, blended, Nearby(*around) if around else None)
 
     def _pose(self, label: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The parts of Posed, one after the other."""
@@ -111,18 +114,10 @@ class Deformer(nn.Module):
         if self.settings.skinning != "search" or not departures.surface_starts:
             return *found, output.vertices
         blended = blend(self.start_weights, transforms)
-        surface = self._surface(blended)
+        surface = moved(blended, self.vertices[self.start_vertices])
         if fast(tables):
-            return *found, surface, *nearby(surface, blended, self.part_begins, self.settings.gate)
-        return *found, surface
-
-    def _surface(self, blended: torch.Tensor) -> torch.Tensor:
-        """The canonical body's chosen vertices carried by their transforms [B,S,3,4]: [B,S,3].
-
-        The field is deformed so, while a posed body's own vertices also follow its `betas`; hands and feet of the tall and
-        the small are up to 0.2 apart.
-        """
-        return (blended[..., :3] * self.vertices[self.start_vertices][:, None]).sum(3) + blended[..., 3]
+            return *found, surface, blended, *nearby(surface, blended, self.part_begins, self.settings.gate)
+        return *found, surface, blended
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
@@ -134,8 +129,8 @@ class Deformer(nn.Module):
         if not self.settings.departures.surface_starts:
             return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
         if posed.starts is None:
-            blended = blend(self.start_weights, posed.transforms)
-            posed.starts = Starts(posed.surface, self.start_parts, blended, distance)
+            assert posed.blended is not None
+            posed.starts = Starts(posed.surface, self.start_parts, posed.blended, distance)
         return from_surface(points, posed.starts, posed.search)
 
     def search_fast(
@@ -152,8 +147,8 @@ class Deformer(nn.Module):
         assert posed.around is not None
         near = near_parts(points, posed.around, self.settings.gate)
         flat = torch.nonzero(near).squeeze(1)
-        tables, body = (posed.search.table, self.weights_shape, self.box_numbers), (self.distance, self.distance_shape)
-        return flat, *best_roots(points, near, flat, posed.around, *tables, *body, rows, side, half, decoder, empty)
+        grids = self._grids(posed)
+        return flat, *best_roots(points, near, flat, posed.around, *grids, rows, side, half, decoder, empty)
 
     def search_listed(
         self,
@@ -169,8 +164,14 @@ class Deformer(nn.Module):
         assert posed.around is not None
         near_ones = listed(points)
         near = near_parts(points, posed.around, self.settings.gate, near_ones)
-        tables, body = (posed.search.table, self.weights_shape, self.box_numbers), (self.distance, self.distance_shape)
-        return best_roots(points, near, near_ones, posed.around, *tables, *body, rows, side, half, decoder, empty)
+        grids = self._grids(posed)
+        return best_roots(points, near, near_ones, posed.around, *grids, rows, side, half, decoder, empty)
+
+    def _grids(
+        self, posed: Posed
+    ) -> tuple[torch.Tensor, tuple[int, int, int], torch.Tensor, torch.Tensor, tuple[int, int, int]]:
+        """What the kernels look up while they search."""
+        return posed.search.table, self.weights_shape, self.box_numbers, self.distance, self.distance_shape
 
     def skinning(self, points: torch.Tensor) -> torch.Tensor:
         """Skinning weights [n,24] at canonical points [n,3]."""

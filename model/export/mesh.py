@@ -10,6 +10,7 @@ from skimage.measure import marching_cubes
 from trimesh.visual import ColorVisuals
 
 from ag3d.errors import UserError
+from ag3d.model.body.body import moved
 from ag3d.model.generator import Generator
 from ag3d.model.inference.memory import in_parts
 from ag3d.model.rendering.field import residual
@@ -151,8 +152,7 @@ def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor)
 def carried(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Canonical points [n,3] where the deformer carries them in the world of the label [1,111]: [n,3]."""
     transforms = generator.deformer.pose(label).transforms[0]
-    blended = (generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4)
-    return torch.einsum("nrc,nc->nr", blended[:, :, :3], points) + blended[:, :, 3]
+    return moved((generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4), points)
 
 
 def smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:

@@ -50,7 +50,7 @@ def read_latents(path: str | Path, num_ws: int, w_dim: int) -> Latents:
         raise UserError(f"{path} is not a file of style codes (.npz with 'ws', or .npy): {error}") from error
     if "ws" not in arrays:
         raise UserError(f"{path} holds no style codes: 'ws' is missing (it has: {', '.join(sorted(arrays))})")
-    ws = _finite(arrays["ws"], "ws", path)
+    ws = _numbers(arrays["ws"], "ws", path)
     if ws.ndim == 2:
         ws = ws[:, None].expand(-1, num_ws, -1)
     if ws.ndim != 3 or len(ws) == 0 or ws.shape[1:] != (num_ws, w_dim):
@@ -59,7 +59,7 @@ def read_latents(path: str | Path, num_ws: int, w_dim: int) -> Latents:
         )
     label = None
     if "label" in arrays:
-        label = _finite(arrays["label"], "label", path)
+        label = _numbers(arrays["label"], "label", path)
         if label.shape != (len(ws), labels.LENGTH):
             raise UserError(f"{path}: 'label' is {list(label.shape)}, expected [{len(ws)}, {labels.LENGTH}]")
     seeds = np.asarray(arrays.get("seed", np.arange(len(ws))))
@@ -80,11 +80,16 @@ def write_latents(path: str | Path, ws: torch.Tensor, label: torch.Tensor, seeds
         )
 
 
-def _finite(values: np.ndarray, key: str, path: str | Path) -> torch.Tensor:
+def _numbers(values: np.ndarray, key: str, path: str | Path) -> torch.Tensor:
     if values.dtype.kind not in "fiu":
         raise UserError(f"{path}: '{key}' holds no numbers")
+    return finite(values, f"{path}: '{key}'")
+
+
+def finite(values: np.ndarray, what: str) -> torch.Tensor:
+    """Numbers as float32. Raises UserError, which begins with `what`, where some are not finite."""
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     if not np.isfinite(values).all():
-        raise UserError(f"{path}: '{key}' holds values that are no finite numbers")
+        raise UserError(f"{what} holds values that are no finite numbers")
     return torch.from_numpy(values)

@@ -13,7 +13,7 @@ from ag3d.files import read_json, sha256
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import between, compose
 from ag3d.model.generator import Generator
-from ag3d.model.inference.latents import Latents
+from ag3d.model.inference.latents import Latents, finite
 from ag3d.model.inference.memory import in_parts
 
 _POSE = slice(29, 101)  # of a label: the rotations, before the build
@@ -37,11 +37,7 @@ def read_poses(path: str | Path) -> torch.Tensor:
         raise UserError(f"{path} is not a pose distribution: expected one array of numbers (.npy)")
     if poses.ndim != 2 or poses.shape[1] != labels.LENGTH or len(poses) == 0:
         raise UserError(f"{path} is {list(poses.shape)}; a pose distribution is [N,{labels.LENGTH}]")
-    with np.errstate(over="ignore"):
-        poses = poses.astype(np.float32)
-    if not np.isfinite(poses).all():
-        raise UserError(f"{path} holds values that are no finite numbers")
-    return torch.from_numpy(poses)
+    return finite(poses, str(path))
 
 
 class People:
