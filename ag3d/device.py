@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import warnings
 
 import torch
@@ -18,6 +19,13 @@ def choose_device(name: str, key: str) -> torch.device:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"{key} is '{name}', which is not here ({error}); use auto or cpu") from error
+
+
+def device_name(device: torch.device) -> str:
+    """The card, or what kind of processor it is: for records of measurements."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
 
 
 def repeatable(device: torch.device) -> None:

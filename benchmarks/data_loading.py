@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import psutil
 import torch
 
 from ag3d import console, provenance
+from ag3d.device import device_name
 from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.training.dataset import ZipDataset
@@ -105,7 +105,7 @@ def measure(dataset: ZipDataset, args: argparse.Namespace, device: torch.device)
 def main() -> None:
     args = arguments()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = device_name(device)
     with tempfile.TemporaryDirectory() as folder:
         paths = args.data
         if not paths:

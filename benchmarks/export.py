@@ -8,7 +8,6 @@ also loads and compiles; the median of the others counts. Target on one H200: 10
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import tempfile
 import time
@@ -22,7 +21,7 @@ import torch
 
 from ag3d import console, provenance
 from ag3d.config import Export, Network
-from ag3d.device import repeatable
+from ag3d.device import device_name, repeatable
 from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
@@ -110,7 +109,7 @@ def main() -> None:
         for person in range(args.avatars):
             make(person)
 
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    card = device_name(device)
     dtype = f"{chosen('auto', device, training=False)} convolutions, float32 field"
     size = f"{args.image if not args.checkpoint else generator.resolution} pixels, {args.resolution} voxels, {args.faces} triangles, texture {args.texture}, {args.colors}"
     print(f"{provenance.code_version()}  {card}  {dtype}  torch {torch.__version__}\n{size}")

@@ -9,7 +9,6 @@ and compiles, is not counted. Writes benchmarks/results/mesh.json.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections import defaultdict
@@ -21,7 +20,7 @@ import torch
 
 from ag3d import console, provenance
 from ag3d.config import Network
-from ag3d.device import choose_device, repeatable
+from ag3d.device import choose_device, device_name, repeatable
 from ag3d.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
@@ -85,7 +84,7 @@ def main() -> None:
     for planes in people:
         mesh.canonical_mesh(generator, planes, args.resolution)
 
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    card = device_name(device)
     print(f"{provenance.code_version()}  {card}  float32  torch {torch.__version__}")
     rows = []
     for name, times in found.items():

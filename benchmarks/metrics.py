@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from network import standing
 
 from ag3d import console, provenance
 from ag3d.config import Evaluation, Network
-from ag3d.device import choose_device
+from ag3d.device import choose_device, device_name
 from ag3d.evaluation import coverage, frechet, inception, kernel
 from ag3d.evaluation.distances import Pair
 from ag3d.evaluation.generated import draw, generated
@@ -222,7 +221,7 @@ def main() -> None:
             row["whole_s"] = shares(row)
             rows.append(row)
             print_row(row)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = device_name(device)
     write_json(
         args.output,
         {"commit": provenance.code_version(), "device": name, "threads": torch.get_num_threads(), "passes": rows},

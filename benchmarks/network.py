@@ -8,7 +8,6 @@ the reference. The ratio means something on an H200 only. Writes benchmarks/resu
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import torch
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training
+from ag3d.device import device_name
 from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
@@ -122,7 +122,7 @@ def main() -> None:
     allow_tf32(learning)
     body = Body.load(args.body)
     poses = torch.from_numpy(np.load(args.poses)).float() if args.poses else standing(64)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = device_name(device)
     print(f"{provenance.code_version()}  {name}  {learning}, pictures in {showing}  torch {torch.__version__}")
     rows: list[dict[str, Any]] = []
     for size in args.sizes:

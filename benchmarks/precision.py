@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import yaml
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training, load
-from ag3d.device import choose_device
+from ag3d.device import choose_device, device_name
 from ag3d.errors import UserError
 from ag3d.files import write_json
 from ag3d.model.body.body import Body
@@ -111,7 +110,7 @@ def main() -> None:
     loader = Loader(dataset, Sampler(len(dataset), settings.seed), settings.batch)
     batches = [batch for _, batch in zip(range(args.steps), loader)]
     loader.close()
-    card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    card = device_name(device)
     print(
         f"{provenance.code_version()}  {card}  torch {torch.__version__}  {len(dataset)} people, {args.steps} steps of {settings.batch}"
     )

@@ -21,6 +21,7 @@ from network import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training
+from ag3d.device import device_name
 from ag3d.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
@@ -92,7 +93,7 @@ def main() -> None:
         return
     cuda = args.device == "cuda"
     most = torch.cuda.device_count() if cuda else os.cpu_count() or 1
-    name = torch.cuda.get_device_name() if cuda else "CPU"
+    name = device_name(torch.device(args.device))
     dtype = chosen(args.precision, torch.device(args.device), training=True)
     print(f"{provenance.code_version()}  {name}  {dtype}  torch {torch.__version__}")
     rows = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from ag3d import console, provenance
 from ag3d.config import Network
 from ag3d.config.network import Departures
-from ag3d.device import choose_device
+from ag3d.device import choose_device, device_name
 from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
@@ -127,7 +126,7 @@ def main() -> None:
     args = arguments()
     device = choose_device(args.device, "--device")
     body = Body.load(args.body)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = device_name(device)
     about = {"commit": provenance.code_version(), "device": name, "dtype": "float32"}
     print(*about.values(), f"torch {torch.__version__}", sep="  ")
     rows: list[dict[str, Any]] = []
