@@ -6,6 +6,7 @@ stages: seconds of CPU and of the clock, memory, bytes and files of every stage 
 size and of a fifth of them, as the rules run them.
 growth: the same on shards of each of --small photographs of 160 pixels, with crops of 64: stages' time and memory must not
 depend on their number. No two photographs show the same: few open people, each shaded by a pattern of its own.
+imports: data sets of AG3D's layout with each of --people people, 32 pixels, taken over, and the beginning of a training on them.
 Writes benchmarks/results/scale.json; --plot draws docs/pictures/scale.png from it.
 """
 
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,9 @@ OUTPUTS = {
     "alike": "alike.parquet", "dataset": "dataset/00000.zip", "rejected": "rejected.parquet", "index": "index.json",
     "poses": "poses.npy",
 }  # fmt: skip
-PARTS = ("stages", "growth", "planning")
+PARTS = ("stages", "growth", "planning", "imports")
 SMALL = 160  # pixels: the shorter side of photographs that count as small
+TINY = 32  # pixels: people of the data sets that are taken over
 
 
 def measured(line: list[str], folder: Path) -> dict[str, float]:
@@ -81,10 +84,10 @@ def people(folder: Path, body: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted((folder / "people").glob("*.jpg"))]
 
 
-def shaded(pictures: list[bytes], index: int, side: int) -> bytes:
+def shaded(pictures: list[bytes], index: int, side: int, kind: str = "JPEG") -> bytes:
     """One of the people, as large as given (shorter side, pixels; 0: as it is), under shades that are this photograph's own."""
     dice = np.random.default_rng(index)
-    picture = Image.open(io.BytesIO(pictures[index % len(pictures)]))
+    picture = Image.open(io.BytesIO(pictures[index % len(pictures)])).convert("RGB")
     if side:
         scale = side / min(picture.size)
         picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BOX)
@@ -92,7 +95,7 @@ def shaded(pictures: list[bytes], index: int, side: int) -> bytes:
     light = 0.5 + np.asarray(shades, np.float32)[..., None] / 255
     whole = Image.fromarray(np.clip(np.asarray(picture) * light, 0, 255).astype(np.uint8))
     data = io.BytesIO()
-    whole.save(data, "JPEG", quality=90)
+    whole.save(data, kind, quality=90)
     return data.getvalue()
 
 
@@ -106,9 +109,11 @@ def fill(folder: Path, number: int, pictures: list[bytes] | None, side: int = 0)
 
 
 def configuration(folder: Path, photos: Path, shards: int, kept: bool, resolution: int = 256) -> None:
+    """`photos`: a folder of photographs, or a zip."""
     settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     settings |= {"run": "scale", "dataset_name": DATA}
-    settings["photos"] = {"source": "folder", "path": str(photos), "shards": shards}
+    source = "zip" if photos.suffix == ".zip" else "folder"
+    settings["photos"] = {"source": source, "path": str(photos), "shards": shards}
     settings["alignment"] = settings["dataset"] = {"resolution": resolution}
     settings["fitting"] = {"device": "cpu"}
     settings["machine"] |= {"device": "cpu", "keep_listing": kept}
@@ -184,6 +189,53 @@ def stages(folder: Path, numbers: list[int], pictures: list[bytes], side: int, r
     return rows
 
 
+def imports(folder: Path, numbers: list[int], per_shard: int, body: Path) -> list[dict[str, Any]]:
+    """Data sets made elsewhere: what taking them over costs, and what a training on them costs before and at its first steps."""
+    few = folder / "few"
+    line = [sys.executable, "-m", "ag3d.preprocessing.synthetic.dataset", "--body", body / "body.npz", "--garments", body / "garments.npz", "--output", few]  # fmt: skip
+    subprocess.run([*map(str, line), "--number", "24", "--resolution", str(TINY)], check=True, capture_output=True)
+    home = folder / "results"
+    rows: list[dict[str, Any]] = []
+    for number in numbers:
+        source = folder / "people.zip"
+        copies(few / "dataset/00000.zip", source, number)
+        shards = max(1, number // per_shard)
+        configuration(folder, source, shards, kept=False, resolution=TINY)
+        data = f"results/{DATA}"
+        targets = {
+            "shards": [f"{data}/dataset/{shard:05d}.zip" for shard in range(shards)],
+            "index": [f"{data}/index.json"],
+            "rejected": [f"{data}/rejected.parquet"],
+            "poses": [f"{data}/poses.npy"],
+            "training": ["train"],
+        }
+        row: dict[str, Any] = {"people": number, "shards": shards, "zip_bytes": source.stat().st_size}
+        for name, wanted in targets.items():
+            row[name] = measured(snakemake(folder, *wanted, "--cores", "1", "--quiet"), folder)
+            print(number, name, row[name], flush=True)
+        row["taken"] = read_json(home / DATA / "index.json")["number"]
+        row["bytes"] = sum((folder / name).stat().st_size for name in targets["shards"])
+        rows.append(row)
+        shutil.rmtree(home / DATA)
+        shutil.rmtree(home / "scale")
+    return rows
+
+
+def copies(few: Path, many: Path, number: int) -> None:
+    """A data set of `number` people: those of `few`, each under shades of its own."""
+    with zipfile.ZipFile(few) as source:
+        labels = json.loads(source.read("dataset.json"))["labels"]
+        people = [(source.read(name), source.read(name.replace("img_", "normal_")), labels[name]) for name in sorted(labels)]  # fmt: skip
+    pictures = [picture for picture, _, _ in people]
+    rows = {}
+    with zipfile.ZipFile(many, "w") as archive:
+        for index in range(number):
+            _, normal, rows[f"img_{index:06d}.png"] = people[index % len(people)]
+            archive.writestr(f"img_{index:06d}.png", shaded(pictures, index, 0, "PNG"))
+            archive.writestr(f"normal_{index:06d}.png", normal)
+        archive.writestr("dataset.json", json.dumps({"labels": rows}))
+
+
 def files(folder: Path) -> dict[str, int]:
     places = (folder / "results" / DATA, folder / ".snakemake/metadata")
     return {str(path): path.stat().st_size for place in places for path in place.rglob("*") if path.is_file()}
@@ -234,6 +286,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--small", type=int, nargs="+", default=[100, 1000, 10_000], help="small photographs in a shard"
     )
+    parser.add_argument(
+        "--people", type=int, nargs="+", default=[1000, 10_000, 100_000], help="people in a data set that is taken over"
+    )
     parser.add_argument("--body", type=Path, default=ROOT / "results/body", help="folder of body.npz and garments.npz")
     parser.add_argument("--models", type=Path, default=ROOT / "results/models", help="folder of the landmark models")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -258,6 +313,8 @@ def main() -> None:
             content["stages"] = stages(folder, [args.shard // 5, args.shard], people(folder, args.body), 0, 256)
         if "growth" in args.parts:
             content["growth"] = stages(folder, args.small, people(folder, args.body), SMALL, 64)
+        if "imports" in args.parts:
+            content["imports"] = imports(folder, args.people, args.per_shard, args.body)
         if "planning" in args.parts:
             rows = [growth(folder, number, max(1, number // args.per_shard)) for number in args.photos]
             content["planning"] = [*rows, made_up(folder, 10_000_000, 10_000_000 // args.per_shard)]

@@ -1,10 +1,11 @@
 """Results in object storage: the workflow on a local S3 server gives what it gives on a disk.
 
-One stage; AG3D_LONG_TESTS=1 makes it data set and training.
+One stage; AG3D_LONG_TESTS=1 makes it data set, training and metrics.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,22 +30,39 @@ def run(work: Path, variables: dict[str, str], *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+def on_a_disk(folder: Path, body: Path) -> dict[str, str]:
+    """Hashes of the results of data set, training and metrics."""
+    small_run.prepare(folder, body, small_run.settings(gpus=0))
+    done = small_run.snakemake(folder, "data", "train", "evaluate", "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return small_run.results(folder)
+
+
 def test_results_in_a_bucket(tmp_path, open_body_path, undisturbed, server):
     client, variables = server
     work = tmp_path / "work"
     small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
     send(client, work)
-    # The bucket holds what rules declare; states from which a training goes on stay with the trainer, photographs on the disk.
-    wanted = {name for name in undisturbed if not any(part in name for part in ("/train/", "/state.", "/synthetic/"))}
-    targets = ["data", "train"]
-    if not small_run.LONG:
+    if small_run.LONG:
+        targets, expected = ["data", "train", "evaluate"], on_a_disk(tmp_path / "disk", open_body_path)
+        # The bucket holds what rules declare; states from which a training goes on stay with the trainer, photographs on the disk.
+        wanted = {name for name in expected if not any(part in name for part in ("/train/", "/state.", "/synthetic/"))}
+        assert any("/metrics/" in name for name in wanted)
+    else:
+        targets, expected = [f"results/{small_run.DATA}/people/00000.parquet"], undisturbed
         wanted = {f"{small_run.DATA}/{stage}/00000.parquet" for stage in ("photos", "people")}
-        targets = [f"results/{small_run.DATA}/people/00000.parquet"]
     run(work, variables, *targets, "--until", "synthetic")
     time.sleep(1.1)  # S3 tells whole seconds: what is made from these within theirs looks older, and is made again
+    if small_run.LONG:
+        first, second = sorted(Path(name).parts[-2] for name in wanted if name.endswith("/checkpoint.json"))
+        run(work, variables, f"results/{small_run.RUN}/ckpt/{first}/checkpoint.json")
+        shutil.rmtree(work / ".snakemake/storage")  # with the training's state, as where every job has a disk of its own
     run(work, variables, *targets)
+    if small_run.LONG:
+        log = client.get_object(Bucket=BUCKET, Key=f"{PREFIX}/results/{small_run.RUN}/logs/training/{second}.log")
+        assert "going on from 12 images" in log["Body"].read().decode()
     found = small_run.results(fetch(client, tmp_path / "fetched"))
-    assert {name: found.get(name) for name in wanted} == {name: undisturbed[name] for name in wanted}
+    assert {name: found.get(name) for name in wanted} == {name: expected[name] for name in wanted}
     kept = [path for path in (work / "results").rglob("*") if path.is_file()]
     assert all("synthetic" in path.parts for path in kept), kept
     assert "Nothing to be done" in run(work, variables, *targets)

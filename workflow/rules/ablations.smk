@@ -80,7 +80,7 @@ use rule training as ablation_training with:
 
 use rule metrics as ablation_metrics with:
     input:
-        checkpoint=f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/checkpoint.json",
+        checkpoint=network(f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}"),
         settings=f"{R}/settings/evaluation.json",
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         poses=ancient(f"{D}/poses.npy"),

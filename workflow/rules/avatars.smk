@@ -1,6 +1,6 @@
 rule avatars:
     input:
-        checkpoint=f"{R}/ckpt/{LAST}/checkpoint.json",
+        checkpoint=network(f"{R}/ckpt/{LAST}"),
         settings=f"{R}/settings/avatars.json",
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),
@@ -80,5 +80,5 @@ rule avatars:
     message:
         "Making avatars"
     shell:
-        "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
         " --poses {input.poses} --output $(dirname {output[0]}) --settings {params.settings:q} > {log} 2>&1"

@@ -57,6 +57,11 @@ def shards(pattern):
     return [pattern.format(D=D, shard=shard) for shard in SHARDS]
 
 
+def network(folder):
+    """What a milestone's folder holds for those who use the network."""
+    return [f"{folder}/checkpoint.json", f"{folder}/generator_ema.safetensors"]
+
+
 # Some commands name all shards; Linux ends a command's text at 128 KiB.
 LONGEST = 110_000 // len(f"{D}/dataset/00000.zip ")
 if len(SHARDS) > LONGEST:

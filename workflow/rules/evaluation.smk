@@ -13,7 +13,7 @@ NEIGHBOURS = "neighbours" in settings.evaluation.metrics
 
 rule metrics:
     input:
-        checkpoint=f"{R}/ckpt/{{kimg}}/checkpoint.json",
+        checkpoint=network(f"{R}/ckpt/{{kimg}}"),
         settings=f"{R}/settings/evaluation.json",
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         poses=ancient(f"{D}/poses.npy"),
@@ -51,7 +51,7 @@ rule metrics:
     message:
         "Measuring the network at {wildcards.kimg} kimg"
     shell:
-        "python -m ag3d.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        "python -m ag3d.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
         " --poses {input.poses} --data {input.data} --models $(dirname {input.models[0]})"
         " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
 

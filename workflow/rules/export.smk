@@ -1,6 +1,6 @@
 rule export:
     input:
-        checkpoint=f"{R}/ckpt/{LAST}/checkpoint.json",
+        checkpoint=network(f"{R}/ckpt/{LAST}"),
         settings=f"{R}/settings/export.json",
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),
@@ -37,6 +37,6 @@ rule export:
     message:
         "Exporting rigged avatars"
     shell:
-        "python -m ag3d.model.export all --checkpoint $(dirname {input.checkpoint}) --body {input.body}"
+        "python -m ag3d.model.export all --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
         " --poses {input.poses} --output $(dirname {output[0]}) --seed {params.seed} --truncation {params.truncation}"
         " --settings {params.settings:q} > {log} 2>&1"

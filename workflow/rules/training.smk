@@ -34,10 +34,17 @@ def training_settings(wildcards):
 MACHINE = section("machine").replace("{", "{{").replace("}", "}}")
 
 
+# A milestone also holds the state to go on from, which on a disk may be deleted to save space, so no rule declares it. From a
+# remote storage a job is given only what is declared.
+REMOTE = bool(workflow.storage_settings.default_storage_provider)
+STATE = ["state.safetensors", "state.json"] if REMOTE else []
+
+
 def previous(wildcards):
     """The milestone before this one, which its training goes on from."""
     index = MILESTONES.index(wildcards.kimg)
-    return f"{R}/ckpt/{MILESTONES[index - 1]}/checkpoint.json" if index else []
+    names = ["checkpoint.json", *STATE]
+    return [f"{R}/ckpt/{MILESTONES[index - 1]}/{name}" for name in names if index]
 
 
 if settings.machine.nodes > 1:
@@ -69,6 +76,7 @@ rule training:
         f"{R}/ckpt/{{kimg}}/generator.safetensors",
         f"{R}/ckpt/{{kimg}}/discriminator.safetensors",
         f"{R}/ckpt/{{kimg}}/checkpoint.json",
+        expand(f"{R}/ckpt/{{{{kimg}}}}/{{name}}", name=STATE),
     log:
         f"{R}/logs/training/{{kimg}}.log",
     benchmark:
