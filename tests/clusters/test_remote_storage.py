@@ -57,7 +57,8 @@ def test_results_in_a_bucket(tmp_path, open_body_path, undisturbed, server):
     if small_run.LONG:
         first, second = sorted(Path(name).parts[-2] for name in wanted if name.endswith("/checkpoint.json"))
         run(work, variables, f"results/{small_run.RUN}/ckpt/{first}/checkpoint.json")
-        shutil.rmtree(work / ".snakemake/storage")  # with the training's state, as where every job has a disk of its own
+        # With it goes the training's own folder, as where every job has a disk of its own.
+        shutil.rmtree(work / ".snakemake/storage")
     run(work, variables, *targets)
     if small_run.LONG:
         log = client.get_object(Bucket=BUCKET, Key=f"{PREFIX}/results/{small_run.RUN}/logs/training/{second}.log")
