@@ -6,8 +6,9 @@ stages: seconds of CPU and of the clock, memory, bytes and files of every stage 
 size and of a fifth of them, as the rules run them.
 growth: the same on shards of each of --small photographs of 160 pixels, with crops of 64: stages' time and memory must not
 depend on their number. No two photographs show the same: few open people, each shaded by a pattern of its own.
+reading: the stage photos on each of --photos photographs of 128 pixels, in shards of --per-shard.
 imports: data sets of AG3D's layout with each of --people people, 32 pixels, taken over, and the beginning of a training on them.
-Writes benchmarks/results/scale.json; --plot draws docs/pictures/scale.png from it.
+Writes benchmarks/results/scale.json after every number that it has measured; --plot draws docs/pictures/scale.png from it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ import yaml
 from PIL import Image
 
 from ag3d import console, provenance
-from ag3d.files import read_json, write_json
+from ag3d.files import read_json, read_table, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "scale.json"
@@ -43,9 +46,11 @@ OUTPUTS = {
     "alike": "alike.parquet", "dataset": "dataset/00000.zip", "rejected": "rejected.parquet", "index": "index.json",
     "poses": "poses.npy",
 }  # fmt: skip
-PARTS = ("stages", "growth", "planning", "imports")
+PARTS = ("stages", "growth", "reading", "imports", "planning")
 SMALL = 160  # pixels: the shorter side of photographs that count as small
 TINY = 32  # pixels: people of the data sets that are taken over
+SMALLEST = 128  # pixels: the shorter side of the smallest photographs that the stage photos accepts
+Keep = Callable[[list[dict[str, Any]]], None]  # writes a part's rows as far as they are measured
 
 
 def measured(line: list[str], folder: Path) -> dict[str, float]:
@@ -158,7 +163,7 @@ def made_up(folder: Path, number: int, shards: int) -> dict[str, Any]:
     return row
 
 
-def stages(folder: Path, numbers: list[int], pictures: list[bytes], side: int, resolution: int) -> list[dict[str, Any]]:
+def stages(folder: Path, numbers: list[int], pictures: list[bytes], side: int, resolution: int, keep: Keep) -> None:
     """Every stage on one shard of few and of more photographs: what a photograph costs, and what a start costs."""
     rows: list[dict[str, Any]] = [{"stage": stage} for stage in OUTPUTS]
     home = folder / "results" / DATA
@@ -174,22 +179,55 @@ def stages(folder: Path, numbers: list[int], pictures: list[bytes], side: int, r
             cost |= {"bytes": target.stat().st_size, "files": len(more)}
             row[f"{number} photographs"] = cost
             print(row["stage"], number, cost, flush=True)
+            if number > numbers[0]:
+                row |= rise(row, numbers[0], number)
+                keep(rows)
         for row in rows:
             row["people"] = read_json(home / "index.json")["number"]  # in the data set, of the last number
+        keep(rows)
         shutil.rmtree(photos)
         shutil.rmtree(home)
-    few, many = (f"{number} photographs" for number in (numbers[0], numbers[-1]))
-    for row in rows:
-        rise = {
-            name: (row[many][name] - row[few][name]) / (numbers[-1] - numbers[0]) for name in ("cpu_seconds", "bytes")
-        }
-        row["ms_per_photo"] = round(1000 * rise["cpu_seconds"], 1)
-        row["bytes_per_photo"] = round(rise["bytes"])
-        row["seconds_to_start"] = round(row[few]["cpu_seconds"] - numbers[0] * rise["cpu_seconds"], 2)
-    return rows
 
 
-def imports(folder: Path, numbers: list[int], per_shard: int, body: Path) -> list[dict[str, Any]]:
+def rise(row: dict[str, Any], few: int, many: int) -> dict[str, float]:
+    """What a photograph costs a stage, and its start: a line through two shards."""
+    low, high = (row[f"{number} photographs"] for number in (few, many))
+    slope = {name: (high[name] - low[name]) / (many - few) for name in ("cpu_seconds", "bytes")}
+    return {
+        "ms_per_photo": round(1000 * slope["cpu_seconds"], 1),
+        "bytes_per_photo": round(slope["bytes"]),
+        "seconds_to_start": round(low["cpu_seconds"] - few * slope["cpu_seconds"], 2),
+    }
+
+
+def reading(folder: Path, numbers: list[int], per_shard: int, pictures: list[bytes], keep: Keep) -> None:
+    """The stage photos alone, over all shards of a folder: it lists the folder and looks for copies in each."""
+    small = [shaded([picture], 0, SMALLEST) for picture in pictures]  # made small once, not for every photograph
+    rows: list[dict[str, Any]] = []
+    for number in numbers:
+        photos, shards = folder / "photos-to-read", max(1, number // per_shard)
+        fill(photos, number, small)
+        home = folder / "results" / DATA
+        row: dict[str, Any] = {"photos": number, "shards": shards}
+        for name, kept in (("listed each time", False), ("listed once", True)):
+            configuration(folder, photos, shards, kept)
+            targets = [f"results/{DATA}/photos/{shard:05d}.parquet" for shard in range(shards)]
+            before = files(folder)
+            cost = measured(snakemake(folder, *targets, "--cores", "1", "--quiet"), folder)
+            cost |= {"bytes": sum((folder / target).stat().st_size for target in targets)}
+            cost |= {"files": len(files(folder).keys() - before.keys())}
+            accepted = (int((read_table(folder / target)["status"] == "ok").sum()) for target in targets)
+            cost |= {"accepted": sum(accepted)}
+            row[name] = cost
+            print(number, name, cost, flush=True)
+            shutil.rmtree(home)
+            shutil.rmtree(folder / ".snakemake")
+        rows.append(row)
+        keep(rows)
+        shutil.rmtree(photos)
+
+
+def imports(folder: Path, numbers: list[int], per_shard: int, body: Path, keep: Keep) -> None:
     """Data sets made elsewhere: what taking them over costs, and what a training on them costs before and at its first steps."""
     few = folder / "few"
     line = [sys.executable, "-m", "ag3d.preprocessing.synthetic.dataset", "--body", body / "body.npz", "--garments", body / "garments.npz", "--output", few]  # fmt: skip
@@ -198,27 +236,37 @@ def imports(folder: Path, numbers: list[int], per_shard: int, body: Path) -> lis
     rows: list[dict[str, Any]] = []
     for number in numbers:
         source = folder / "people.zip"
-        copies(few / "dataset/00000.zip", source, number)
+        # In a process of its own: those that are measured count the most memory of the one that starts them.
+        maker = multiprocessing.get_context("spawn").Process(
+            target=copies, args=(few / "dataset/00000.zip", source, number)
+        )
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            sys.exit(f"{source} could not be made")
         shards = max(1, number // per_shard)
         configuration(folder, source, shards, kept=False, resolution=TINY)
         data = f"results/{DATA}"
         targets = {
             "shards": [f"{data}/dataset/{shard:05d}.zip" for shard in range(shards)],
-            "index": [f"{data}/index.json"],
             "rejected": [f"{data}/rejected.parquet"],
+            "index": [f"{data}/index.json"],
             "poses": [f"{data}/poses.npy"],
             "training": ["train"],
         }
         row: dict[str, Any] = {"people": number, "shards": shards, "zip_bytes": source.stat().st_size}
         for name, wanted in targets.items():
+            before = files(folder)
             row[name] = measured(snakemake(folder, *wanted, "--cores", "1", "--quiet"), folder)
+            row[name]["files"] = len(files(folder).keys() - before.keys())
             print(number, name, row[name], flush=True)
         row["taken"] = read_json(home / DATA / "index.json")["number"]
         row["bytes"] = sum((folder / name).stat().st_size for name in targets["shards"])
         rows.append(row)
+        keep(rows)
         shutil.rmtree(home / DATA)
         shutil.rmtree(home / "scale")
-    return rows
+        shutil.rmtree(folder / ".snakemake")
 
 
 def copies(few: Path, many: Path, number: int) -> None:
@@ -237,7 +285,7 @@ def copies(few: Path, many: Path, number: int) -> None:
 
 
 def files(folder: Path) -> dict[str, int]:
-    places = (folder / "results" / DATA, folder / ".snakemake/metadata")
+    places = (folder / "results" / DATA, folder / "results/scale", folder / ".snakemake/metadata")
     return {str(path): path.stat().st_size for place in places for path in place.rglob("*") if path.is_file()}
 
 
@@ -304,21 +352,30 @@ def main() -> None:
         return
     content: dict[str, Any] = read_json(args.output) if args.output.exists() else {"commits": {}}
     content["cores"] = os.cpu_count()
-    content["commits"] |= dict.fromkeys(args.parts, provenance.code_version())
+
+    def keep(part: str) -> Keep:
+        def write(rows: list[dict[str, Any]]) -> None:
+            content[part] = rows
+            content["commits"][part] = provenance.code_version()
+            write_json(args.output, content)
+
+        return write
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source, target in ((args.body, "body"), (args.models, "models")):
             shutil.copytree(source, folder / "results" / target)
         if "stages" in args.parts:
-            content["stages"] = stages(folder, [args.shard // 5, args.shard], people(folder, args.body), 0, 256)
+            stages(folder, [args.shard // 5, args.shard], people(folder, args.body), 0, 256, keep("stages"))
         if "growth" in args.parts:
-            content["growth"] = stages(folder, args.small, people(folder, args.body), SMALL, 64)
+            stages(folder, args.small, people(folder, args.body), SMALL, 64, keep("growth"))
+        if "reading" in args.parts:
+            reading(folder, args.photos, args.per_shard, people(folder, args.body), keep("reading"))
         if "imports" in args.parts:
-            content["imports"] = imports(folder, args.people, args.per_shard, args.body)
+            imports(folder, args.people, args.per_shard, args.body, keep("imports"))
         if "planning" in args.parts:
             rows = [growth(folder, number, max(1, number // args.per_shard)) for number in args.photos]
-            content["planning"] = [*rows, made_up(folder, 10_000_000, 10_000_000 // args.per_shard)]
-    write_json(args.output, content)
+            keep("planning")([*rows, made_up(folder, 10_000_000, 10_000_000 // args.per_shard)])
     if all(part in content for part in PARTS):
         plot(content)
 
