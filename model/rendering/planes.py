@@ -117,7 +117,7 @@ def slope(rows: torch.Tensor, at: Stencil, turn: torch.Tensor) -> torch.Tensor:
     left, high = at.side / 6 - right, at.side / 6 - low
     wide = high * (second - first) + low * (fourth - third)
     down = left * (third - first) + right * (fourth - second)
-    found = torch.zeros(len(turn), 3)
+    found = turn.new_zeros(len(turn), 3)
     for plane, pair in enumerate(AXES):
         found[:, pair[0]] += wide[:, plane]
         found[:, pair[1]] += down[:, plane]

@@ -128,7 +128,7 @@ class Trainer:
                 by_pictures = torch.autograd.grad(share * loss.mean(), list(pictures.values()), retain_graph=True)
                 results = [share * self.settings.eikonal * eikonal, *seen.values()]
                 pairs = [pair for pair in zip(results, (None, *by_pictures)) if pair[0].requires_grad]
-                torch.autograd.backward(*zip(*pairs))
+                torch.autograd.backward([result for result, _ in pairs], [by_result for _, by_result in pairs])
             else:
                 (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
         self._end(self.G, self.adam_g)
