@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +24,6 @@ from ag3d.model.training.loader import Batch
 from ag3d.model.training.processes import Processes
 from ag3d.model.training.statistics import Averages
 
-Logits = dict[str, torch.Tensor]
 Seen = tuple[Images, torch.Tensor]  # what the discriminators get: pictures and labels [b,111]
 DENSITY_POINTS = 1000
 DENSITY_JITTER = 0.004  # world units
@@ -64,18 +63,12 @@ class Trainer:
         self.augment = Controller(settings)
         self.averages = Averages()
         self.steps = 0
-        # A processor's time is the arithmetic: what the discriminators say of the generated people is computed once for both
-        # phases. It keeps their graph in between, for one chunk.
-        self._share = settings.reuse_fakes and device.type == "cpu" and self._chunk_count(micro_batch) == 1
         self._recorded: dict[Any, Recorded] = {}
         self._reached: list[bool] = []  # which of the discriminators' parameters the R1 penalty depends on
         # A recording's gradients are overwritten by its next replay: one chunk a step.
-        self._record = device.type == "cuda" and self._chunk_count(micro_batch) == 1
+        self._record = device.type == "cuda" and len(self.processes.chunks(settings.batch, micro_batch)) == 1
         if self._record:
             self.G.record()
-
-    def _chunk_count(self, micro_batch: int) -> int:
-        return len(self.processes.chunks(self.settings.batch, micro_batch))
 
     @property
     def images(self) -> int:
@@ -88,10 +81,10 @@ class Trainer:
         sigma = schedule.blur_sigma(settings, self.images)
         image, normal, label = (part.to(self.device, non_blocking=True) for part in batch)
         batch = (image, normal, label)
-        fakes, said = self._generator_phase(sigma)
+        fakes = self._generator_phase(sigma)
         if schedule.regularises(settings) and step % settings.density_interval == 0:
             self._density_phase()
-        self._discriminator_phase(batch, sigma, fakes, said)
+        self._discriminator_phase(batch, sigma, fakes)
         if settings.gamma > 0 and step % settings.r1_interval == 0:
             self._r1_phase(batch, sigma)
         self.steps += 1
@@ -100,40 +93,29 @@ class Trainer:
 
     # Phases. Each sums, over this process's chunks, the gradients of means over the global batch.
 
-    def _generator_phase(self, sigma: float) -> tuple[list[Seen], list[Logits]]:
-        """Returns what the discriminators saw, chunk by chunk, without the generator's graph. With `_share` also what they
-        said, with their own."""
+    def _generator_phase(self, sigma: float) -> list[Seen]:
+        """Returns what the discriminators saw, chunk by chunk, without its graph."""
         self._begin(self.G, self.adam_g)
         z, label = self._draw("G")
         with torch.no_grad():  # over the global batch, so that all processes keep the same average
             self.G.mapping(z, update_average=True)
         changes = self._changes("G")
-        fakes, said = [], []
-        if self._share:
-            self._learn(self.G, self.D)
+        fakes = []
         for chunk in self._chunks("G"):
             out = self._generate("G", z, label, chunk)
             seen, shown = self._fake(out, label, chunk, sigma, changes)
-            pictures = {name: value.detach().requires_grad_(self._share) for name, value in seen.items()}
-            fakes.append((pictures, shown))
-            logits = self._logits(pictures if self._share else seen, shown)
+            fakes.append(({name: value.detach() for name, value in seen.items()}, shown))
+            logits = self._logits(seen, shown)
             self._note(logits, "fake")
             loss = self._adversarial(losses.generator_loss, logits)
             eikonal = losses.eikonal(out["gradient"], out["empty"])
             self.averages.add("loss/G", loss)
             self.averages.add("loss/eikonal", eikonal)
             share = len(chunk) / self.settings.batch
-            if self._share:
-                said.append(logits)
-                by_pictures = torch.autograd.grad(share * loss.mean(), list(pictures.values()), retain_graph=True)
-                results = [share * self.settings.eikonal * eikonal, *seen.values()]
-                pairs = [pair for pair in zip(results, (None, *by_pictures)) if pair[0].requires_grad]
-                torch.autograd.backward([result for result, _ in pairs], [by_result for _, by_result in pairs])
-            else:
-                (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
+            (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
         self._end(self.G, self.adam_g)
         self.averages.add("beta", 1 / self.G.renderer.sharpness())
-        return fakes, said
+        return fakes
 
     def _density_phase(self) -> None:
         settings = self.settings
@@ -158,8 +140,7 @@ class Trainer:
                 (len(chunk) / settings.batch * settings.density_interval * loss).backward()
         self._end(self.G, self.adam_g)
 
-    def _discriminator_phase(self, batch: Batch, sigma: float, fakes: list[Seen], said: Sequence[Logits] = ()) -> None:
-        """`fakes` and `said`: what the generator's phase returned."""
+    def _discriminator_phase(self, batch: Batch, sigma: float, fakes: list[Seen]) -> None:
         self._begin(self.D, self.adam_d)
         reuse = self.settings.reuse_fakes
         z, label = self._draw("G" if reuse else "D")
@@ -172,18 +153,12 @@ class Trainer:
                     out = self._generate("D", z, label, chunk)
                     fake, fake_label = self._fake(out, label, chunk, sigma, changes)
             real, real_label = self._real(batch, chunk, sigma, real_changes)
-            if said:
-                fake_logits, logits = said[number], self._logits(real, real_label)
-            else:
-                fake_logits, logits = self._judge_both(fake, fake_label, real, real_label)
-            self._note(fake_logits, "fake")
-            self._note(logits, "real")
+            fake_logits, logits = self._judge_both(fake, fake_label, real, real_label)
             fake_loss = self._adversarial(losses.discriminator_fake_loss, fake_logits)
             real_loss = self._adversarial(losses.discriminator_real_loss, logits)
             self.augment.note(losses.total_logit(logits, self._weights))
             self.averages.add("loss/D", fake_loss + real_loss)
-            wanted = [parameter for parameter in self._parameters[self.D] if parameter.requires_grad]
-            ((fake_loss + real_loss).sum() / self.settings.batch).backward(inputs=wanted if said else None)
+            ((fake_loss + real_loss).sum() / self.settings.batch).backward()
         self._end(self.D, self.adam_d)
 
     def _r1_phase(self, batch: Batch, sigma: float) -> None:
@@ -238,16 +213,12 @@ class Trainer:
     # Parts of the phases.
 
     def _begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self._learn(network)
-        optimizer.zero_grad(set_to_none=True)
-
-    def _learn(self, *networks: nn.Module) -> None:
-        """Let the parameters of these networks alone want gradients, but for the frozen ones."""
         for each, parameters in self._parameters.items():
             for parameter in parameters:
-                parameter.requires_grad = each in networks
+                parameter.requires_grad = each is network
         for parameter in self.frozen:
             parameter.requires_grad_(False)
+        optimizer.zero_grad(set_to_none=True)
 
     def _end(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.processes.sum_gradients(self._parameters[network])
@@ -318,7 +289,7 @@ class Trainer:
     ) -> torch.Tensor:
         return losses.adversarial(loss, logits, self._weights, self._apart)
 
-    def _logits(self, images: Images, label: torch.Tensor, batches: int = 1) -> Logits:
+    def _logits(self, images: Images, label: torch.Tensor, batches: int = 1) -> dict[str, torch.Tensor]:
         """The heads' logits [b,1]; `batches`: so many batches lie one after the other."""
         kind = (batches, *images)
         if kind not in self._recorded:
@@ -336,13 +307,15 @@ class Trainer:
 
     def _judge_both(
         self, fake: Images, fake_label: torch.Tensor, real: Images, real_label: torch.Tensor
-    ) -> tuple[Logits, Logits]:
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """The heads' logits of as many generated and real people, in one pass."""
         images = {name: torch.cat([fake[name], real[name]]) for name in fake}
         logits = self._logits(images, torch.cat([fake_label, real_label]), batches=2)
         halves = {name: value.chunk(2) for name, value in logits.items()}
-        fakes, reals = ({name: half[k] for name, half in halves.items()} for k in (0, 1))
-        return fakes, reals
+        found = tuple({name: half[k] for name, half in halves.items()} for k in (0, 1))
+        for kind, part in zip(("fake", "real"), found):
+            self._note(part, kind)
+        return found[0], found[1]
 
     # The whole state.
 
