@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from network import standing
+from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 import yaml
-from network import standing
+from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training

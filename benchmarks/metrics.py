@@ -23,7 +23,7 @@ import cv2
 import inception as stand_in
 import numpy as np
 import torch
-from network import standing
+from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Evaluation, Network

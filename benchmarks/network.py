@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training
 from ag3d.device import device_name
 from ag3d.files import write_json
-from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.precision import allow_tf32, apply, chosen
@@ -49,17 +49,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="auto", help="of the convolutions, as machine.precision")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
-
-
-def standing(number: int) -> torch.Tensor:
-    """Labels [number,111] of people who stand with their arms at various heights, seen from all sides."""
-    g = torch.Generator().manual_seed(0)
-    orient = torch.zeros(number, 3)
-    orient[:, 0] = torch.pi
-    pose = 0.1 * torch.randn(number, 69, generator=g)
-    pose[:, 47], pose[:, 50] = -1.0, 1.0  # arms down
-    transl = torch.tensor([[0.0, 0.15, 0.0]]).expand(number, 3)
-    return labels.pack(transl, orient, pose, torch.randn(number, 10, generator=g))
 
 
 class Clock:

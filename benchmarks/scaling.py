@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import torch
-from network import standing
+from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training

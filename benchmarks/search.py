@@ -44,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--poses", type=int, default=24, help="poses of each kind (default: %(default)s)")
     parser.add_argument("--points", type=int, default=20000, help="points in each pose (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the poses (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -65,12 +66,14 @@ def posed_labels(kind, number: int, seed: int) -> torch.Tensor:
     return labels.pack(transl, orient, pose, torch.from_numpy(rng.normal(0, 1, (number, 10))).float())
 
 
-def recall(deformer: Deformer, kind, number: int, points: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+def recall(
+    deformer: Deformer, kind, number: int, points: int, device: torch.device, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """How many points of every joint's part were found, and how many there were: [24], [24]."""
     found, whole = torch.zeros(24), torch.zeros(24)
     of_vertex = deformer.body.weights.argmax(1)
-    g = torch.Generator().manual_seed(1)
-    for label in console.progress(posed_labels(kind, number, 0).split(1), kind.__name__, unit="pose"):
+    g = torch.Generator().manual_seed(1 + seed)
+    for label in console.progress(posed_labels(kind, number, seed).split(1), kind.__name__, unit="pose"):
         posed = deformer.pose(label.to(device))
         chosen = torch.randint(len(deformer.vertices), (points,), generator=g).to(device)
         canonical = deformer.vertices[chosen] + (0.06 * torch.rand(points, 3, generator=g) - 0.03).to(device)
@@ -136,7 +139,7 @@ def main() -> None:
         deformer = Deformer(Network(departures=departures), body).to(device)
         found, whole = np.zeros(24), np.zeros(24)
         for kind in (walking, extreme):
-            one, of = recall(deformer, kind, args.poses, args.points, device)
+            one, of = recall(deformer, kind, args.poses, args.points, device, args.seed)
             by_part.setdefault(kind.__name__, {})[title] = one / np.maximum(of, 1)
             worst = int((one / np.maximum(of, 1)).argmin())
             print(

@@ -69,6 +69,13 @@ def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return matrix_to_axis_angle(axis_angle_to_matrix(first) @ axis_angle_to_matrix(second))
 
 
+def inverse(matrix: torch.Tensor) -> torch.Tensor:
+    """[…,3,3] to its inverse, without the check of torch.linalg.inv, for which the processor would wait for a GPU."""
+    a, b, c = matrix.unbind(-1)
+    rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
+    return rows / (a * rows[..., 0, :]).sum(-1)[..., None, None]
+
+
 def times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     """Matrices [n,r,3] times vectors [n,3], as each device does many small products fastest: [n,r]."""
     if matrix.is_cuda:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.body.body import Body, BodyOutput, blend, moved
+from ag3d.model.body.rotation import times
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
@@ -109,7 +110,7 @@ class Deformer(nn.Module):
         departures = self.settings.departures
         output = self.body.from_label(label, reference_scale=not departures.scaled_transforms)
         transforms = output.transforms @ self.inverse
-        tables = blend(self.weights, transforms).flatten(2).contiguous()
+        tables = self._tables(transforms)
         found = (output.vertices, output.joints, output.landmarks, output.transforms, transforms, tables)
         if self.settings.skinning != "search" or not departures.surface_starts:
             return *found, output.vertices
@@ -118,6 +119,13 @@ class Deformer(nn.Module):
         if fast(tables):
             return *found, surface, blended, *nearby(surface, blended, self.part_begins, self.settings.gate)
         return *found, surface, blended
+
+    def _tables(self, transforms: torch.Tensor) -> torch.Tensor:
+        """The voxels' own transforms [B,voxels,12]. On a processor those of a voxel lie together: one matrix product."""
+        if transforms.is_cuda or fast(transforms):
+            return blend(self.weights, transforms).flatten(2).contiguous()
+        flat = transforms[:, :, :3].transpose(0, 1).reshape(24, -1)
+        return (self.weights @ flat).view(len(self.weights), -1, 12).transpose(0, 1)
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
@@ -179,12 +187,13 @@ class Deformer(nn.Module):
         return lookup(self.weights, index, weight)
 
     @torch.no_grad()
-    def body_distance(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The canonical body's signed distance [n] (positive inside) and its gradient [n,3] at canonical points [n,3]."""
+    def body_distance(self, points: torch.Tensor, gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """The canonical body's signed distance [n] (positive inside) and its gradient [n,3], or [n,0], at canonical points [n,3]."""
         if fast(points):
             at = points.contiguous()
             return surroundings(at, points.new_empty(0), self.distance, self.distance_shape, self.box_numbers)[:2]
-        return value_and_gradient(self.distance, self.box.normalize(points), self.distance_shape, self.box.scale)
+        unit, scale = self.box.normalize(points), self.box.scale
+        return value_and_gradient(self.distance, unit, self.distance_shape, scale, gradient)
 
     def carry_gradient(
         self, gradient: torch.Tensor, points: torch.Tensor, posed: Posed, image: torch.Tensor
@@ -195,15 +204,8 @@ class Deformer(nn.Module):
             _, _, carry = surroundings(points, image, *grids, self.settings.departures.covariant_normals)
             assert carry is not None
             return (carry * gradient[:, None]).sum(2)
-        weights = self.skinning(points)
-        linear = torch.zeros(len(points), 9, device=points.device)
-        for index in range(len(posed.transforms)):
-            mine = image == index
-            linear[mine] = weights[mine] @ posed.transforms[index, :, :3, :3].flatten(1)
-        linear = linear.view(-1, 3, 3)
-        if self.settings.departures.covariant_normals:
-            linear = cofactor(linear)
-        return torch.einsum("nrc,nc->nr", linear, gradient)
+        linear, _ = posed.search.blended(points, image, border=True)
+        return times(cofactor(linear) if self.settings.departures.covariant_normals else linear, gradient)
 
 
 def cofactor(matrix: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from ag3d.model.body.rotation import times
+from ag3d.model.body.rotation import inverse, times
 from ag3d.model.deformer.grid import Box
 from ag3d.model.deformer.search import Search
 
@@ -120,7 +120,7 @@ class Starts:
     def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
         """vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4], the vertices' own transforms; distance: what counts as near."""
         self.vertices, self.blended, self.distance = vertices, blended, distance
-        self.backward = torch.linalg.inv(blended[..., :3])
+        self.backward = inverse(blended[..., :3])
         self.of_part = [own for part in range(PARTS) if len(own := torch.nonzero(parts == part).squeeze(1))]
 
     def near(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -232,7 +232,7 @@ def from_nearest(
     points: [B,N,3]; vertices: [B,V,3]; blended: [B,V,3,4]. One root a point; neighbours part where their vertices do.
     """
     count = points.shape[1]
-    backward = torch.linalg.inv(blended[..., :3])
+    backward = inverse(blended[..., :3])
     flat, roots = [], []
     for index in range(len(points)):
         place, vertex, _ = gate(points[index], vertices[index], distance)

@@ -67,7 +67,7 @@ def field_values(
 
         def part_of(part: slice) -> None:
             cloud = low + step * index[part]
-            near = torch.nonzero(generator.deformer.body_distance(cloud)[0] > -_REACH).squeeze(1)
+            near = torch.nonzero(generator.deformer.body_distance(cloud, gradient=False)[0] > -_REACH).squeeze(1)
             if len(near):
                 image = torch.zeros(len(near), dtype=torch.long, device=low.device)
                 found = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)

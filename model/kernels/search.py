@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ag3d.model.body.rotation import inverse
 from ag3d.model.deformer.grid import Box
 from ag3d.model.deformer.starts import ASIDE, PARTS
 from ag3d.model.kernels.compiler import launch
@@ -52,13 +53,6 @@ def _cells(device: torch.device) -> torch.Tensor:
     """[3], along x, y and z. Kept, so that no step copies it to the device again."""
     with torch.inference_mode(False):
         return torch.tensor(CELLS[::-1], dtype=torch.float32, device=device)
-
-
-def inverse(matrix: torch.Tensor) -> torch.Tensor:
-    """[…,3,3] to its inverse, without the check of torch.linalg.inv, for which the processor would wait."""
-    a, b, c = matrix.unbind(-1)
-    rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
-    return rows / (a * rows[..., 0, :]).sum(-1)[..., None, None]
 
 
 class Listed(NamedTuple):

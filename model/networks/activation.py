@@ -30,6 +30,8 @@ class _Bounded(torch.autograd.Function):
         else:
             if slope != 1:
                 F.leaky_relu_(x, slope)
+            if clamp > 0 and not x.is_cuda and -clamp < x.amin() and x.amax() < clamp:
+                clamp = 0.0  # nothing to clamp, neither here nor on the way back: looking is cheaper on a processor
             if clamp > 0:
                 F.hardtanh_(x, -clamp, clamp)
         ctx.save_for_backward(x)

@@ -66,13 +66,39 @@ class Convolution(nn.Module):
         weight = (self.weight * (total / math.sqrt(self.weight[0].numel()))).to(x.dtype)
         bias = None if self.bias is None else (self.bias * total).to(x.dtype)
         kernel = weight.shape[-1]
+        parts = 1
         if not self.down:
-            x = F.conv2d(x, weight, bias, padding=kernel // 2)
+            parts = parts_of(x) if kernel == 1 else 1
+            x = F.conv2d(divided(x, parts), weight, bias, padding=kernel // 2)
         elif kernel == 1:
             x = F.conv2d(filter2d(x, down=2, pad=1), weight, bias)
         else:
             x = F.conv2d(filter2d(x, pad=2), weight, bias, stride=2)
-        return activate_(x, self.activation, self.clamp * gain)
+        return united(activate_(x, self.activation, self.clamp * gain), parts)
+
+
+def parts_of(x: torch.Tensor) -> int:
+    """Into how many parts to divide each of the pictures [B,C,H,W] before a 1×1 convolution.
+
+    With one thread of a processor PyTorch takes a slower way for fewer than 16 large pictures.
+    """
+    return 1 if x.is_cuda or len(x) >= 16 or x[0, 0].numel() < 1024 else math.gcd(x.shape[2], 16)
+
+
+def divided(x: torch.Tensor, parts: int) -> torch.Tensor:
+    """[B,C,H,W] to [B·parts,C,H/parts,W], without a copy where x is channels-last."""
+    if parts == 1:
+        return x
+    rows = x.permute(0, 2, 3, 1).unflatten(1, (parts, -1)).flatten(0, 1)
+    return rows.permute(0, 3, 1, 2)
+
+
+def united(x: torch.Tensor, parts: int) -> torch.Tensor:
+    """What `divided` divided."""
+    if parts == 1:
+        return x
+    rows = x.permute(0, 2, 3, 1).unflatten(0, (-1, parts)).flatten(1, 2)
+    return rows.permute(0, 3, 1, 2)
 
 
 def modulated_convolution(

@@ -83,7 +83,7 @@ class _Field(torch.autograd.Function):
                 seen[part] = torch.sigmoid(out[:, 1:]) * (1 + 2 * COLOR_MARGIN) - COLOR_MARGIN
             if gradient:
                 u = (torch.sigmoid(h) * w2[0]) @ w1
-                slope[part] = torch.bmm(planes.derivatives(rows, at), u[:, :, None])[:, :, 0]
+                slope[part] = planes.slope(rows, at, u)
         return value, seen, slope
 
     @staticmethod

@@ -7,10 +7,13 @@ of the size [n,12,C] is ever made.
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csc_matrix
 
 # Which of the point's coordinates run along the width and the height of each plane.
 AXES = ((0, 1), (0, 2), (2, 1))
@@ -94,6 +97,33 @@ def derivatives(rows: torch.Tensor, at: Stencil) -> torch.Tensor:
     return found.unflatten(0, (-1, 3))
 
 
+def slope(rows: torch.Tensor, at: Stencil, turn: torch.Tensor) -> torch.Tensor:
+    """The features' derivatives by the point, times `turn` [n,C]: [n,3].
+
+    On the CPU each texel is multiplied once, for it counts in both of its plane's directions.
+    """
+    if rows.is_cuda:
+        return torch.bmm(derivatives(rows, at), turn[:, :, None])[:, :, 0]
+    shape = (len(turn), len(rows))
+    begins = torch.arange(0, 12 * len(turn) + 1, 12, dtype=torch.int32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR")  # that it is in beta
+        looked = torch.sparse_csr_tensor(
+            begins, at.texels.flatten(), rows.new_zeros(at.texels.numel()), shape, check_invariants=False
+        )
+        products = torch.sparse.sampled_addmm(looked, turn, rows.t(), beta=0.0).values()
+    first, second, third, fourth = products.view(-1, 3, 4).unbind(2)
+    right, low = (at.fraction * (at.side / 6)).unbind(2)
+    left, high = at.side / 6 - right, at.side / 6 - low
+    wide = high * (second - first) + low * (fourth - third)
+    down = left * (third - first) + right * (fourth - second)
+    found = turn.new_zeros(len(turn), 3)
+    for plane, pair in enumerate(AXES):
+        found[:, pair[0]] += wide[:, plane]
+        found[:, pair[1]] += down[:, plane]
+    return found
+
+
 def towards(at: Stencil, direction: torch.Tensor) -> torch.Tensor:
     """Derivatives of the texels' shares [n,3,4] along directions [n,3]."""
     wide, high = at.slopes()
@@ -104,7 +134,7 @@ def towards(at: Stencil, direction: torch.Tensor) -> torch.Tensor:
 def scatter(count: int, at: Stencil, parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
     """The transpose of a look-up: Σ over points and parts of weight [n,3,4] × value [n,C], by row: [count,C].
 
-    On the CPU the entries are sorted by row, so that each row is a bag of its own; on CUDA they are added atomically.
+    On CUDA the entries are added atomically, on the CPU one after the other.
     """
     index, channels = at.texels.flatten(), parts[0][1].shape[1]
     if at.texels.is_cuda:
@@ -112,12 +142,11 @@ def scatter(count: int, at: Stencil, parts: list[tuple[torch.Tensor, torch.Tenso
         spread = sum(weight.flatten(1)[:, :, None] * value[:, None] for weight, value in parts)
         assert isinstance(spread, torch.Tensor)
         return out.index_add_(0, index, spread.flatten(0, 1))
-    ordered, entry = index.sort()
-    starts = torch.searchsorted(ordered, torch.arange(count, dtype=torch.int32)) * len(parts)
-    point = entry // 12
-    source = torch.stack([point + number * len(at.texels) for number in range(len(parts))], dim=1)
-    weight = torch.stack([weight.flatten()[entry] for weight, _ in parts], dim=1)
-    values = torch.cat([value for _, value in parts])
-    return F.embedding_bag(
-        source.flatten(), values, starts, per_sample_weights=weight.flatten().to(values.dtype), mode="sum"
-    )
+    points = len(at.texels)
+    begins = np.arange(0, 12 * points + 1, 12, dtype=np.int32)
+    whole = np.zeros((count, channels), dtype=parts[0][1].numpy().dtype)
+    for weight, value in parts:
+        # A column for each point: a product with it adds row by row, and nothing need be sorted.
+        shares = csc_matrix((weight.flatten().to(value.dtype).numpy(), index.numpy(), begins), (count, points))
+        whole += shares @ value.numpy()
+    return torch.from_numpy(whole)

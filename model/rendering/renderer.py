@@ -74,7 +74,7 @@ class Renderer(nn.Module):
         """The canonical field at points [n,3] of the images [n] with the planes `tri`; without `shown`, the sdf alone."""
         half = self.settings.box_warp / 2
         found = residual(tri, points / half, image, decoder, color=shown, gradient=shown)
-        distance, distance_gradient = deformer.body_distance(points)
+        distance, distance_gradient = deformer.body_distance(points, gradient=shown)
         by_world = found.gradient / half if self.settings.departures.metric_gradients else found.gradient
         gradient = distance_gradient + by_world if shown else by_world
         return Values(found.value + distance, found.color, found.gradient, gradient)
@@ -85,7 +85,7 @@ class Renderer(nn.Module):
     ) -> torch.Tensor:
         """The signed value alone, without gradient: [n]."""
         found = residual(tri, points / (self.settings.box_warp / 2), image, decoder, color=False, gradient=False)
-        return found.value + deformer.body_distance(points)[0]
+        return found.value + deformer.body_distance(points, gradient=False)[0]
 
     @torch.no_grad()
     def find(

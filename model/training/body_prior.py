@@ -16,6 +16,6 @@ def residual(generator: Generator, ws: torch.Tensor, planes: torch.Tensor | None
     vertices = generator.deformer.vertices
     chosen = torch.randint(len(vertices), (len(ws), POINTS), device=ws.device)
     points = vertices[chosen] + SPREAD * torch.randn(len(ws), POINTS, 3, device=ws.device)
-    distance, _ = generator.deformer.body_distance(points.reshape(-1, 3))
+    distance, _ = generator.deformer.body_distance(points.reshape(-1, 3), gradient=False)
     signed = generator.field(points, ws, planes=planes, shown=False)["sdf"]
     return ((signed - distance.view_as(signed)) / SCALE).square().mean()

@@ -14,7 +14,14 @@ from ag3d.model.networks.activation import activate_
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.discriminator import Discriminators, minibatch_deviation
 from ag3d.model.networks.filters import downsample, filter2d, upsample
-from ag3d.model.networks.layers import Convolution, FullyConnected, SynthesisLayer, ToRGB, modulated_convolution
+from ag3d.model.networks.layers import (
+    Convolution,
+    FullyConnected,
+    SynthesisLayer,
+    ToRGB,
+    modulated_convolution,
+    parts_of,
+)
 from ag3d.model.networks.mapping import Mapping
 
 SMALL = Network(
@@ -51,6 +58,33 @@ def test_resampling_keeps_constants_inside():
     x = torch.ones(1, 1, 8, 8)
     assert_close(upsample(x)[:, :, 2:-2, 2:-2], torch.ones(1, 1, 12, 12))
     assert_close(downsample(x)[:, :, 1:-1, 1:-1], torch.ones(1, 1, 2, 2))
+
+
+def test_large_pictures_are_convolved_in_parts_with_the_same_result():
+    torch.manual_seed(0)
+    layer = Convolution(3, 5, 1, clamp=2.0)
+    x = torch.randn(2, 3, 32, 48).to(memory_format=torch.channels_last).requires_grad_()
+    assert parts_of(x) == 16
+    weight, bias = layer.weight * math.sqrt(2 / 3), layer.bias * math.sqrt(2)
+    expected = F.leaky_relu(F.conv2d(x, weight, bias), 0.2).clamp(-2, 2)
+    found, seed = layer(x), torch.randn_like(expected)
+    assert_close(found, expected)
+    wanted = (x, layer.weight, layer.bias)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(value, wanted, seed, retain_graph=True) for value in (found, expected))
+    ):
+        assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [0.5, 3.0])
+def test_activation_clamps_where_there_is_something_to_clamp(size):
+    x = size * torch.linspace(-20, 1, 40, dtype=torch.float64)
+    first, second = x.clone().requires_grad_(), x.clone().requires_grad_()
+    ours, expected = activate_(first * 1, "lrelu", 2.5), F.leaky_relu(second, 0.2).clamp(-2.5, 2.5)
+    assert_close(ours, expected)
+    ours.square().sum().backward()
+    expected.square().sum().backward()
+    assert_close(first.grad, second.grad)
 
 
 def test_fully_connected_scales_at_run_time():

@@ -92,6 +92,7 @@ def test_plane_features_and_derivatives_equal_autograd():
     ours = planes.features(rows, at)
     assert_close(ours, expected, rtol=1e-5, atol=1e-6)
     assert_close(torch.einsum("ndc,nc->nd", planes.derivatives(rows, at), weights), by_point, rtol=1e-5, atol=1e-5)
+    assert_close(planes.slope(rows, at, weights), by_point, rtol=1e-5, atol=1e-5)
     scattered = planes.scatter(len(rows), at, [(at.mix(), weights)])
     (gradient,) = torch.autograd.grad(rows, tri, scattered)
     assert_close(gradient, by_plane, rtol=1e-5, atol=1e-5)
