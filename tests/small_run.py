@@ -105,6 +105,14 @@ def results(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): digest(path) for path in files if not path.name.startswith(".snakemake")}
 
 
+def undisturbed(folder: Path, body: Path, *targets: str) -> dict[str, str]:
+    """Hashes of the results of the targets, of a run of its own in the folder."""
+    prepare(folder, body, settings(gpus=0))
+    done = snakemake(folder, *targets, "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return results(folder)
+
+
 def leftovers(folder: Path) -> list[str]:
     """Temporary files that should be gone."""
     return sorted(str(path.relative_to(folder)) for path in (folder / "results").rglob("*.part*"))

@@ -110,7 +110,7 @@ class Deformer(nn.Module):
         departures = self.settings.departures
         output = self.body.from_label(label, reference_scale=not departures.scaled_transforms)
         transforms = output.transforms @ self.inverse
-        tables = self._tables(transforms)
+        tables = blend(self.weights, transforms).flatten(2).contiguous()
         found = (output.vertices, output.joints, output.landmarks, output.transforms, transforms, tables)
         if self.settings.skinning != "search" or not departures.surface_starts:
             return *found, output.vertices
@@ -119,13 +119,6 @@ class Deformer(nn.Module):
         if fast(tables):
             return *found, surface, blended, *nearby(surface, blended, self.part_begins, self.settings.gate)
         return *found, surface, blended
-
-    def _tables(self, transforms: torch.Tensor) -> torch.Tensor:
-        """The voxels' own transforms [B,voxels,12]. On a processor those of a voxel lie together: one matrix product."""
-        if transforms.is_cuda or fast(transforms):
-            return blend(self.weights, transforms).flatten(2).contiguous()
-        flat = transforms[:, :, :3].transpose(0, 1).reshape(24, -1)
-        return (self.weights @ flat).view(len(self.weights), -1, 12).transpose(0, 1)
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:

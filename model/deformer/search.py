@@ -16,16 +16,13 @@ _CHUNK = 4_000_000  # solves at once
 class Search:
     """Finds x with T(x) x = target, T being the blended transform.
 
-    tables: [B,D*H*W,12], the 3×4 transforms by image and voxel, those of an image or those of a voxel one after the other.
-    Everything is without gradient. `guarded`: the update is kept from dividing by zero, and outside the grid its border
-    continues (otherwise zeros).
+    tables: [B,D*H*W,12], the 3×4 transforms by image and voxel. Everything is without gradient. `guarded`: the update
+    is kept from dividing by zero, and outside the grid its border continues (otherwise zeros).
     """
 
     def __init__(self, tables: torch.Tensor, shape: tuple[int, int, int], box: Box, guarded: bool) -> None:
-        images, voxels = tables.shape[:2]
-        by_voxel = tables.stride(1) > tables.stride(0)
-        self.table = (tables.transpose(0, 1) if by_voxel else tables).reshape(-1, 12)
-        self.per_image, self.per_voxel = (1, images) if by_voxel else (voxels, 1)  # rows of the table
+        self.table = tables.reshape(-1, 12)
+        self.voxels = tables.shape[1]
         self.shape, self.box, self.guarded = shape, box, guarded
 
     def blended(
@@ -36,8 +33,7 @@ class Search:
         `border`: whether the grid's border continues outside; else as the search has it."""
         outside = self.guarded if border is None else border
         index, weight = corners(self.box.normalize(points), self.shape, outside)
-        rows = index.mul_(self.per_voxel).add_((image * self.per_image)[:, None])
-        matrix = lookup(self.table, rows, weight).view(-1, 3, 4)
+        matrix = lookup(self.table, index + (image * self.voxels)[:, None], weight).view(-1, 3, 4)
         return matrix[:, :, :3], matrix[:, :, 3]
 
     @torch.no_grad()

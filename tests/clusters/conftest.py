@@ -16,8 +16,4 @@ import small_run
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, open_body_path: Path) -> dict[str, str]:
     """Hashes of the results of data set and training."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    small_run.prepare(folder, open_body_path, small_run.settings(gpus=0))
-    done = small_run.snakemake(folder, "data", "train", "--cores", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return small_run.results(folder)
+    return small_run.undisturbed(tmp_path_factory.mktemp("undisturbed"), open_body_path, "data", "train")

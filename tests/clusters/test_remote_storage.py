@@ -30,27 +30,21 @@ def run(work: Path, variables: dict[str, str], *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def on_a_disk(folder: Path, body: Path) -> dict[str, str]:
-    """Hashes of the results of data set, training and metrics."""
-    small_run.prepare(folder, body, small_run.settings(gpus=0))
-    done = small_run.snakemake(folder, "data", "train", "evaluate", "--cores", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return small_run.results(folder)
-
-
-def test_results_in_a_bucket(tmp_path, open_body_path, undisturbed, server):
+def test_results_in_a_bucket(tmp_path, open_body_path, server, request):
     client, variables = server
     work = tmp_path / "work"
     small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
     send(client, work)
     if small_run.LONG:
-        targets, expected = ["data", "train", "evaluate"], on_a_disk(tmp_path / "disk", open_body_path)
+        targets = ["data", "train", "evaluate"]
+        expected = small_run.undisturbed(tmp_path / "disk", open_body_path, *targets)
         # The bucket holds what rules declare: not photographs, a training's own folder, kept features of the data set.
         left = ("/synthetic/", "/train/", "/state.", "/features-")
         wanted = {name for name in expected if not any(part in name for part in left)}
         assert any("/metrics/" in name for name in wanted)
     else:
-        targets, expected = [f"results/{small_run.DATA}/people/00000.parquet"], undisturbed
+        targets = [f"results/{small_run.DATA}/people/00000.parquet"]
+        expected = request.getfixturevalue("undisturbed")
         wanted = {f"{small_run.DATA}/{stage}/00000.parquet" for stage in ("photos", "people")}
     run(work, variables, *targets, "--until", "synthetic")
     time.sleep(1.1)  # S3 tells whole seconds: what is made from these within theirs looks older, and is made again

@@ -16,7 +16,6 @@ from ag3d.config.network import Departures
 from ag3d.model.body import label as labels
 from ag3d.model.deformer.deformer import Deformer, cofactor
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
-from ag3d.model.deformer.search import Search
 from ag3d.model.deformer.signed_distance import signed_distance
 
 
@@ -212,14 +211,3 @@ def test_scaled_bodies_stay_with_their_bones(tiny_body):
     apart = torch.einsum("vj,bjrc->bvrc", tiny_body.weights, reference.output.transforms[:, :, :3])
     apart = torch.einsum("bvrc,vc->bvr", apart[..., :3], tiny_body.v_template) + apart[..., 3]
     assert np.abs((apart - reference.output.vertices).numpy()).max() > 0.01
-
-
-def test_tables_may_lie_by_image_or_by_voxel():
-    torch.manual_seed(0)
-    shape, box = (4, 8, 8), Box(torch.zeros(3), torch.tensor(1.0))
-    tables, points, image = torch.randn(3, 256, 12), torch.rand(50, 3) - 0.5, torch.randint(3, (50,))
-    by_voxel = tables.transpose(0, 1).contiguous().transpose(0, 1)
-    for guarded in (False, True):
-        first, second = (Search(each, shape, box, guarded).blended(points, image) for each in (tables, by_voxel))
-        for one, other in zip(first, second):
-            assert_close(one, other)
