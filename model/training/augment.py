@@ -164,4 +164,4 @@ class Controller:
 
     def restore(self, state: dict, first: bool) -> None:
         self.p = state["p"]
-        self._signs.restore(state["signs"] if first else {})
+        self._signs.restore(state["signs"], first)

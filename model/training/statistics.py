@@ -35,9 +35,7 @@ class Averages:
         """Bring together in the first process what all have added; all must take part."""
         sums = self.sums()
         numbers = processes.sum_numbers([number for pair in sums.values() for number in pair])
-        self.clear()
-        if processes.rank == 0:
-            self.restore({name: numbers[2 * i : 2 * i + 2] for i, name in enumerate(sums)})
+        self.restore({name: numbers[2 * i : 2 * i + 2] for i, name in enumerate(sums)}, processes.rank == 0)
 
     def clear(self) -> None:
         self._sums.clear()
@@ -46,9 +44,11 @@ class Averages:
     def state(self) -> dict[str, list[float]]:
         return {name: [total, count] for name, (total, count) in self.sums().items()}
 
-    def restore(self, state: dict[str, list[float]]) -> None:
-        self._sums = {name: total for name, (total, _) in state.items()}
-        self._counts = {name: int(count) for name, (_, count) in state.items()}
+    def restore(self, state: dict[str, list[float]], first: bool = True) -> None:
+        """Go on from `state`. Only the first process takes its numbers, but all have its names: processes add up their
+        numbers in the order of the names, and some names come with few steps (R1)."""
+        self._sums = {name: total if first else 0.0 for name, (total, _) in state.items()}
+        self._counts = {name: int(count) if first else 0 for name, (_, count) in state.items()}
 
 
 def bad_values(means: dict[str, float]) -> list[str]:

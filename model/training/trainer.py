@@ -359,7 +359,7 @@ class Trainer:
     def _restore(self, values: dict[str, Any]) -> None:
         self.steps = values["steps"]
         first = self.processes.rank == 0
-        self.averages.restore(values["averages"] if first else {})
+        self.averages.restore(values["averages"], first)
         self.augment.restore(values["augment"], first)
 
 

@@ -40,6 +40,18 @@ def test_two_processes_train_the_same_weights_as_one(training_command):
         assert rows[0] == {name: pytest.approx(value, rel=1e-3, abs=1e-5) for name, value in rows[1].items()}
 
 
+def test_a_state_saved_between_a_rare_loss_and_the_tick(training_command):
+    """R1 comes in the first of the three steps of a tick, and a state, which gathers the sums in one process, after every step."""
+    settings = {"training": {"batch": 4, "r1_interval": 3, "density_interval": 3}, "machine": {"tick_images": 12}}
+    one, two = training_command("one", **settings), training_command("two", **settings, launcher=LAUNCHER)
+    for steps in (2, 7):  # the second start goes on from a state between the two
+        for command in (one, two):
+            done = command.run(steps)
+            assert done.returncode == 0, done.stderr
+    assert [row["images"] for row in two.rows()] == [row["images"] for row in one.rows()] == [8, 12, 24, 28]
+    assert [sorted(row) for row in two.rows()] == [sorted(row) for row in one.rows()]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
 def test_two_gpus_train_the_same_weights_as_one(training_command):

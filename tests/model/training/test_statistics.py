@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from ag3d.model.training.processes import Processes
 from ag3d.model.training.statistics import Averages, MetricsFile, bad_values
 
 
@@ -17,6 +19,26 @@ def test_means_over_all_elements_and_exact_state():
     assert a.means()["x"] == b.means()["x"]
     assert abs(a.means()["x"] - 0.95) < 1e-6
     assert bad_values(a.means()) == ["y"]
+
+
+class Second(Processes):
+    """The second of two processes; the first has added 5 to everything."""
+
+    def sum_numbers(self, numbers: list[float]) -> list[float]:
+        return [number + 5 for number in numbers]
+
+
+@pytest.mark.parametrize(("rank", "mine"), [(0, (8.0, 6)), (1, (0.0, 0))])
+def test_every_process_keeps_the_names_when_the_first_takes_the_numbers(rank, mine):
+    averages = Averages()
+    averages.add("loss/R1", torch.tensor([3.0]))
+    averages.fold(Second(rank, 2))
+    assert averages.sums() == {"loss/R1": mine}
+    averages.add("loss/D", torch.tensor([1.0]))
+    assert list(averages.sums()) == ["loss/D", "loss/R1"]
+    restored = Averages()
+    restored.restore({"loss/R1": [8.0, 6]}, first=rank == 0)
+    assert restored.sums() == {"loss/R1": mine}
 
 
 def test_resuming_never_doubles_a_row(tmp_path):
