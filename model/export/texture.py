@@ -20,6 +20,9 @@ _GUTTER = 256  # one texel between pieces for each so many of the side: smaller 
 # How far a piece may bend before the next begins. With xatlas's 2 there are a tenth more pieces, and packing them takes most of
 # the time of an export.
 _MAX_COST = 6.0
+# Triangles that are laid flat at once. xatlas's time grows faster than their number, and its threads share parts, so 20,000
+# triangles in 16 parts take a tenth of the time of all together, with as many pieces in the end.
+_PART = 1500
 
 
 def textured(
@@ -43,15 +46,36 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     Places are in [0,1], from the upper left corner. No two triangles overlap.
     """
     atlas = xatlas.Atlas()
-    atlas.add_mesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.uint32))
+    corners, pieces = np.asarray(mesh.vertices, np.float32), []
+    for part in _parts(corners[mesh.faces].mean(axis=1), _PART):
+        used, faces = np.unique(mesh.faces[part], return_inverse=True)
+        atlas.add_mesh(corners[used], faces.reshape(-1, 3).astype(np.uint32))
+        pieces.append(used)
     pack = xatlas.PackOptions()
     pack.resolution, pack.padding = side, max(1, side // _GUTTER)
     pack.rotate_charts, pack.blockAlign = False, True
     chart = xatlas.ChartOptions()
     chart.max_cost = _MAX_COST
     atlas.generate(chart, pack)
-    origin, faces, uv = atlas[0]
-    return origin.astype(np.int64), faces.astype(np.int64), uv
+    found = [atlas[number] for number in range(len(pieces))]
+    starts = np.cumsum([0, *(len(origin) for origin, _, _ in found)])
+    origin = np.concatenate([used[origin] for used, (origin, _, _) in zip(pieces, found)])
+    faces = np.concatenate([faces.astype(np.int64) + start for start, (_, faces, _) in zip(starts, found)])
+    return origin.astype(np.int64), faces, np.concatenate([uv for _, _, uv in found])
+
+
+def _parts(centers: np.ndarray, most: int) -> list[np.ndarray]:
+    """Indices of triangles with `centers` [n,3], halved along the longest side until no part has more than `most`."""
+    waiting, done = [np.arange(len(centers))], []
+    while waiting:
+        part = waiting.pop()
+        if len(part) <= most:
+            done.append(part)
+            continue
+        axis = np.ptp(centers[part], axis=0).argmax()
+        order = part[np.argsort(centers[part, axis], kind="stable")]
+        waiting += [order[: len(order) // 2], order[len(order) // 2 :]]
+    return done
 
 
 @torch.no_grad()
