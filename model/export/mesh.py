@@ -116,8 +116,14 @@ def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """The connected piece with the largest area."""
     piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
     kept = mesh.faces[piece == np.bincount(piece, weights=mesh.area_faces).argmax()]
-    used, renamed = np.unique(kept, return_inverse=True)
-    return trimesh.Trimesh(mesh.vertices[used], renamed.reshape(kept.shape), process=False)
+    used, faces = renumbered(kept)
+    return trimesh.Trimesh(mesh.vertices[used], faces, process=False)
+
+
+def renumbered(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices [n] that some of a mesh's triangles [F,3] use, and these triangles by their places among them."""
+    used, places = np.unique(faces, return_inverse=True)
+    return used, places.reshape(faces.shape)
 
 
 def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) -> np.ndarray:

@@ -11,17 +11,16 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
-from ag3d.model.export.mesh import colors_at
+from ag3d.model.export.mesh import colors_at, renumbered
 from ag3d.model.export.shown import Shown, painted
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 
 _GUTTER = 256  # one texel between pieces for each so many of the side: smaller copies of the texture mix them less
-# How far a piece may bend before the next begins. With xatlas's 2 there are a tenth more pieces, and packing them takes most of
-# the time of an export.
+# How far a piece may bend before the next begins. With xatlas's 2 there are a tenth more pieces, which take longer to pack.
 _MAX_COST = 6.0
 # Triangles that are laid flat at once. xatlas's time grows faster than their number, and its threads share parts, so 20,000
-# triangles in 16 parts take a tenth of the time of all together, with as many pieces in the end.
+# triangles in 16 parts take a tenth of the time of all together, with no more pieces in the end.
 _PART = 1500
 
 
@@ -48,8 +47,8 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     atlas = xatlas.Atlas()
     corners, pieces = np.asarray(mesh.vertices, np.float32), []
     for part in _parts(corners[mesh.faces].mean(axis=1), _PART):
-        used, faces = np.unique(mesh.faces[part], return_inverse=True)
-        atlas.add_mesh(corners[used], faces.reshape(-1, 3).astype(np.uint32))
+        used, faces = renumbered(mesh.faces[part])
+        atlas.add_mesh(corners[used], faces.astype(np.uint32))
         pieces.append(used)
     pack = xatlas.PackOptions()
     pack.resolution, pack.padding = side, max(1, side // _GUTTER)
@@ -61,7 +60,7 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     starts = np.cumsum([0, *(len(origin) for origin, _, _ in found)])
     origin = np.concatenate([used[origin] for used, (origin, _, _) in zip(pieces, found)])
     faces = np.concatenate([faces.astype(np.int64) + start for start, (_, faces, _) in zip(starts, found)])
-    return origin.astype(np.int64), faces, np.concatenate([uv for _, _, uv in found])
+    return origin, faces, np.concatenate([uv for _, _, uv in found])
 
 
 def _parts(centers: np.ndarray, most: int) -> list[np.ndarray]:
