@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.deformer.deformer import Deformer
 from ag3d.model.networks.backbone import Backbone
@@ -69,7 +68,7 @@ class Generator(nn.Module):
         return self._mapping(z, truncation, update_average)
 
     def _mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
-        condition = torch.zeros(len(z), labels.LENGTH, device=z.device)
+        condition = torch.zeros(len(z), self.backbone.c_dim, device=z.device) if self.backbone.c_dim else None
         return self.backbone.mapping(z, condition, truncation, update_average)
 
     def planes(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:

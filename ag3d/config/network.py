@@ -40,6 +40,11 @@ class Departures:
         "train with the noise that pictures are made with: otherwise the random noise of the coarsest layers, not the latent "
         "code, comes to decide who is shown",
     )
+    plain_mapping: bool = option(
+        True,
+        "map the latent code alone: otherwise a condition that is always zero goes with it, whose bias alone is scaled to the "
+        "code's strength, so that half of the mapping's input is a constant that changes quickly",
+    )
     small_residual: bool = option(
         True, "start with a small residual: otherwise a new network hides the body under noise"
     )

@@ -31,6 +31,7 @@ class Stage:
     density: float | None = option(None, "as in training", low=0)
     minimal_surface: float | None = option(None, "as in training", low=0)
     body_prior: float | None = option(None, "as in training", low=0)
+    diversity: float | None = option(None, "as in training", low=0)
     normal_weight: float | None = option(None, "as in training", low=0)
     face_weight: float | None = option(None, "as in training", low=0)
     face_normal_weight: float | None = option(None, "as in training", low=-1)

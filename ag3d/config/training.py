@@ -42,6 +42,10 @@ class Training:
         "weight of keeping the surface near the body's (squared residual / 0.05): holds limbs in short trainings",
         low=0,
     )
+    diversity: float = option(
+        0.0, "weight of keeping the colours of different latent codes apart: holds choice in short trainings", low=0
+    )
+    diversity_kimg: float = option(100.0, "over how many kimg that weight fades to zero", low=0.001)
     normal_weight: float = option(1.0, "weight of the normal discriminators' logits", low=0)
     face_weight: float = option(1.0, "weight of the face discriminators' logits", low=0)
     face_normal_weight: float = option(

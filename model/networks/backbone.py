@@ -85,4 +85,7 @@ class Backbone(nn.Module):
     def __init__(self, settings: Network, c_dim: int = 111) -> None:
         super().__init__()
         self.synthesis = Synthesis(settings, settings.plane_resolution, 3 * settings.plane_channels)
-        self.mapping = Mapping(settings.z_dim, c_dim, settings.w_dim, settings.mapping_layers, self.synthesis.num_ws)
+        self.c_dim = 0 if settings.departures.plain_mapping else c_dim
+        self.mapping = Mapping(
+            settings.z_dim, self.c_dim, settings.w_dim, settings.mapping_layers, self.synthesis.num_ws
+        )

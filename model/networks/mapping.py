@@ -9,14 +9,15 @@ from ag3d.model.networks.layers import FullyConnected, normalize_second_moment
 
 
 class Mapping(nn.Module):
-    """z [B,z_dim] and condition c [B,c_dim] to ws [B,num_ws,w_dim]; with z_dim 0, c alone to [B,w_dim]."""
+    """z [B,z_dim] and condition c [B,c_dim] to ws [B,num_ws,w_dim]; with z_dim 0, c alone to [B,w_dim]; with c_dim 0, z alone."""
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_layers: int, num_ws: int = 0) -> None:
         super().__init__()
         self.num_ws = num_ws
         self.num_layers = num_layers
-        self.embed = FullyConnected(c_dim, w_dim)
-        widths = [z_dim + w_dim] + [w_dim] * num_layers
+        if c_dim:
+            self.embed = FullyConnected(c_dim, w_dim)
+        widths = [z_dim + (w_dim if c_dim else 0)] + [w_dim] * num_layers
         for index in range(num_layers):
             setattr(self, f"fc{index}", FullyConnected(widths[index], widths[index + 1], "lrelu", lr=0.01))
         if num_ws:
@@ -24,11 +25,16 @@ class Mapping(nn.Module):
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(
-        self, z: torch.Tensor | None, c: torch.Tensor, truncation: float = 1.0, update_average: bool = False
+        self,
+        z: torch.Tensor | None,
+        c: torch.Tensor | None,
+        truncation: float = 1.0,
+        update_average: bool = False,
     ) -> torch.Tensor:
-        x = normalize_second_moment(self.embed(c))
-        if z is not None:
-            x = torch.cat([normalize_second_moment(z), x], dim=1)
+        parts = [] if z is None else [normalize_second_moment(z)]
+        if c is not None:
+            parts.append(normalize_second_moment(self.embed(c)))
+        x = torch.cat(parts, dim=1)
         for index in range(self.num_layers):
             x = getattr(self, f"fc{index}")(x)
         if not self.num_ws:

@@ -28,7 +28,12 @@ def lazy_adam(lr: float, interval: int, beta2: float = 0.99) -> Adam:
 
 def regularises(settings: Training) -> bool:
     """Whether the generator takes regularising steps."""
-    return max(settings.density, settings.minimal_surface, settings.body_prior) > 0
+    return max(settings.density, settings.minimal_surface, settings.body_prior, settings.diversity) > 0
+
+
+def diversity_weight(settings: Training, images: int) -> float:
+    """Weight of the diversity loss after `images` images."""
+    return settings.diversity * max(1 - images / (settings.diversity_kimg * 1000), 0)
 
 
 def adam_g(settings: Training) -> Adam:

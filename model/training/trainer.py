@@ -15,7 +15,7 @@ from ag3d.model.networks.discriminator import Discriminators
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.precision import apply
 from ag3d.model.recording import Recorded
-from ag3d.model.training import body_prior, draws, ema, losses, optimizers, schedule, start
+from ag3d.model.training import body_prior, diversity, draws, ema, losses, optimizers, schedule, start
 from ag3d.model.training.augment import Changes, Controller
 from ag3d.model.training.carry import carry
 from ag3d.model.training.freezing import frozen
@@ -121,10 +121,15 @@ class Trainer:
         settings = self.settings
         self._begin(self.G, self.adam_g)
         z, _ = self._draw("density")
+        apart = schedule.diversity_weight(settings, self.images)
         for chunk in self._chunks("density"):
             ws = self._styles("density", z, chunk)
             points = losses.density_points(len(chunk), DENSITY_POINTS, DENSITY_JITTER, self.device)
-            planes = self.G.planes(ws)
+            if apart > 0:  # all planes at once: a second recorded call would overwrite the first
+                both = torch.cat([ws, self._styles("density", z.roll(1, 0), chunk)])
+                planes, others = self.G.planes(both).chunk(2)
+            else:
+                planes = self.G.planes(ws)
             variation = losses.density_variation(self.G, ws, points, planes)
             self.averages.add("loss/density", variation)
             loss = settings.density * variation
@@ -136,6 +141,10 @@ class Trainer:
                 prior = body_prior.residual(self.G, ws, planes)
                 self.averages.add("loss/body_prior", prior)
                 loss = loss + settings.body_prior * prior
+            if apart > 0:
+                alike = diversity.alike(self.G, planes, others)
+                self.averages.add("loss/diversity", alike)
+                loss = loss + apart * alike.mean()
             if loss.requires_grad:  # not with a frozen field
                 (len(chunk) / settings.batch * settings.density_interval * loss).backward()
         self._end(self.G, self.adam_g)

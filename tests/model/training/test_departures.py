@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 
 from ag3d.config.network import Departures
-from ag3d.model.training import body_prior, losses
+from ag3d.model.networks.layers import normalize_second_moment
+from ag3d.model.training import body_prior, diversity, losses, schedule
 
 
 def test_reuse_fakes_spares_a_generation(make_trainer, uint8_batch):
@@ -65,6 +66,43 @@ def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch, t
         with torch.no_grad():
             residuals.append(float(body_prior.residual(training.G, training.G.mapping(torch.randn(4, 8)))))
     assert residuals[1] < 0.5 * residuals[0]
+
+
+def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch):
+    found = []
+    for weight in (0.0, 1.0):
+        training = make_trainer(diversity=weight, density=0.01, density_interval=1)
+        for _ in range(12):
+            training.step(uint8_batch)
+        torch.manual_seed(5)
+        with torch.no_grad():
+            planes = training.G.planes(training.G.mapping(torch.randn(8, 8)))
+            found.append(float(diversity.differences(training.G, *planes.chunk(2)).mean()))
+    assert found[1] > 1.5 * found[0]
+
+
+def test_diversity_fades(make_trainer):
+    settings = make_trainer(diversity=0.4, diversity_kimg=2.0).settings
+    assert [schedule.diversity_weight(settings, images) for images in (0, 1000, 2000, 9000)] == [0.4, 0.2, 0, 0]
+
+
+def test_plain_mapping_takes_the_latent_code_alone(make_trainer, uint8_batch, tiny_network):
+    """A step of the training leaves the mapping's input as it was; with an empty condition half of it is new."""
+    shares = []
+    for plain in (True, False):
+        training = make_trainer(replace(tiny_network, departures=Departures(plain_mapping=plain)))
+        for _ in range(2):
+            training.step(uint8_batch)
+        seen = []
+        training.G.backbone.mapping.fc0.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        z = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            training.G.mapping(z)
+        assert torch.equal(seen[0][:, :8], normalize_second_moment(z))
+        constant = seen[0][:, 8:]
+        shares.append(float(constant.square().sum() / seen[0].square().sum()))
+    assert shares[0] == 0
+    assert shares[1] > 0.3
 
 
 def test_face_weight_counts():
