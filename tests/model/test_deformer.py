@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import trimesh
+from scipy.spatial import cKDTree
 from torch.testing import assert_close
 
 from ag3d.config import Network
@@ -17,6 +18,7 @@ from ag3d.model.body import label as labels
 from ag3d.model.deformer.deformer import Deformer, cofactor
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.signed_distance import signed_distance
+from ag3d.model.deformer.starts import nearest_by_products
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,17 @@ def test_nearest_vertices_transforms_tear_where_the_search_does_not(tiny_body):
         atol=1e-3,
         rtol=0,
     )
+
+
+def test_nearest_by_products_is_the_nearest():
+    surface = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + torch.tensor([0.3, 5.0, -2.0])
+    points = surface[:2000] + torch.randn(2000, 3, generator=torch.Generator().manual_seed(1)) * 0.05
+    points = torch.cat([points, surface[:10]])  # on the surface too
+    far, nearest = nearest_by_products(points, surface)
+    expected, _ = cKDTree(surface.numpy()).query(points.numpy())
+    assert_close(far.double(), torch.from_numpy(expected), atol=2e-5, rtol=1e-5)
+    assert torch.equal(nearest[-10:], torch.arange(10))
+    assert nearest_by_products(points[:0], surface)[1].shape == (0,)
 
 
 def test_nearest_finds_at_most_one_root_and_none_far_away(tiny_body):
