@@ -31,8 +31,8 @@ class Search:
         guarded: bool,
         table: torch.Tensor | None = None,
     ) -> None:
-        self.weights, self.transforms = weights, transforms[:, :, :3].flatten(2)
-        self.given = table
+        self.weights, self.transforms, self.given = weights, transforms, table
+        self.bones = transforms[:, :, :3].reshape(-1, 12)
         self.shape, self.box, self.guarded = shape, box, guarded
 
     @property
@@ -51,7 +51,9 @@ class Search:
         """The same at normalised points."""
         index, weight = corners(unit, self.shape, border)
         if self.given is None:
-            matrix = products(lookup(self.weights, index, weight), self.transforms, image)
+            count = self.weights.shape[1]
+            bones = (image.int() * count)[:, None] + torch.arange(count, dtype=torch.int32, device=image.device)
+            matrix = lookup(self.bones, bones, lookup(self.weights, index, weight))
         else:
             matrix = lookup(self.given, index + (image * len(self.weights))[:, None], weight)
         matrix = matrix.view(-1, 3, 4)
@@ -109,16 +111,5 @@ class Search:
 
 
 def tables(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-    """Skinning weights [V,24] of voxels and transforms [B,24,4,4] or [B,24,12] to the table of a search [B·V,12]."""
-    return blend(weights, transforms.view(*transforms.shape[:2], -1, 4)).reshape(-1, 12)
-
-
-def products(rows: torch.Tensor, matrices: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Rows [n,k], each times that of the matrices [B,k,m] which `which` [n] names: [n,m]. One product a matrix, on a processor."""
-    order = None
-    if bool((which[1:] < which[:-1]).any()):
-        order = torch.argsort(which)
-        rows, which = rows[order], which[order]
-    parts = rows.split(torch.bincount(which, minlength=len(matrices)).tolist())
-    found = torch.cat([part @ matrix for part, matrix in zip(parts, matrices)])
-    return found if order is None else torch.empty_like(found).index_copy_(0, order, found)
+    """Skinning weights [V,24] of voxels and transforms [B,24,4,4] to the table of a search [B·V,12]."""
+    return blend(weights, transforms).reshape(-1, 12)
