@@ -16,6 +16,7 @@ from ag3d.config.network import Departures
 from ag3d.model.body import label as labels
 from ag3d.model.deformer.deformer import Deformer, cofactor
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
+from ag3d.model.deformer.search import Search
 from ag3d.model.deformer.signed_distance import signed_distance
 
 
@@ -136,6 +137,17 @@ def recall(deformer: Deformer, label: torch.Tensor) -> float:
         found.append(hit)
     assert index.shape == weight.shape
     return float(torch.stack(found).float().mean())
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_search_blends_alike_with_and_without_a_table(tiny_body, guarded):
+    deformer = Deformer(Network(), tiny_body)
+    search = deformer.pose(strong_poses(3, 0.3)).search
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 3 - 1.5  # outside the grid, too
+    image = torch.arange(500) % 3
+    given = (search.weights, search.transforms, search.shape, search.box, guarded)
+    for found, expected in zip(Search(*given).blended(points, image), Search(*given, search.table).blended(points, image)):  # fmt: skip
+        assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_search_recovers_points_and_better_than_from_bones(tiny_body):
