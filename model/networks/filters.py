@@ -20,22 +20,14 @@ def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tens
 
 
 class _Filter(torch.autograd.Function):
-    """A zero after each pixel with `up` 2, padding, the filter, every `down`-th pixel. Its adjoint is itself, with `up` and
-    `down` changing places, so it can be differentiated at will (PyTorch's second derivative loops over channels)."""
+    """The kernel. Its adjoint is itself, with `up` and `down` changing places, so it can be differentiated at will."""
 
     @staticmethod
     def forward(
         ctx: Any, images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float
     ) -> torch.Tensor:
         ctx.arguments = down, up, 3 - pad, tuple(images.shape[2:]), gain
-        if kernels.fast(images):
-            return kernels.fir(images, up, down, pad, size, gain)
-        channels = images.shape[1]
-        kernel = _kernel(gain, images.dtype, images.device).expand(channels, 1, 4, 4)
-        if up == 1:
-            return F.conv2d(images, kernel, stride=down, padding=pad, groups=channels)
-        more = [wanted - (2 * side + 2 * pad - 4) for wanted, side in zip(size, images.shape[2:])]
-        return F.conv_transpose2d(images, kernel, stride=2, padding=3 - pad, output_padding=more, groups=channels)
+        return kernels.fir(images, up, down, pad, size, gain)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None, None]:
@@ -44,13 +36,21 @@ class _Filter(torch.autograd.Function):
 
 def filter2d(images: torch.Tensor, *, pad: int, down: int = 1, gain: float = 1.0) -> torch.Tensor:
     """Pad images [B,C,H,W] with zeros, filter, keep every `down`-th pixel."""
-    height, width = ((side + 2 * pad - 4) // down + 1 for side in images.shape[2:])
-    return _Filter.apply(images, 1, down, pad, (height, width), gain)
+    if kernels.fast(images):
+        height, width = ((side + 2 * pad - 4) // down + 1 for side in images.shape[2:])
+        return _Filter.apply(images, 1, down, pad, (height, width), gain)
+    channels = images.shape[1]
+    kernel = _kernel(gain, images.dtype, images.device).expand(channels, 1, 4, 4)
+    return F.conv2d(images, kernel, stride=down, padding=pad, groups=channels)
 
 
 def upsample(images: torch.Tensor) -> torch.Tensor:
     """[B,C,H,W] to [B,C,2H,2W]: a zero after each pixel, padding (2,1), filter with gain 4."""
-    return _Filter.apply(images, 2, 1, 2, (2 * images.shape[2], 2 * images.shape[3]), 4.0)
+    if kernels.fast(images):
+        return _Filter.apply(images, 2, 1, 2, (2 * images.shape[2], 2 * images.shape[3]), 4.0)
+    channels = images.shape[1]
+    kernel = _kernel(4.0, images.dtype, images.device).expand(channels, 1, 4, 4)
+    return F.conv_transpose2d(images, kernel, stride=2, padding=1, groups=channels)
 
 
 def downsample(images: torch.Tensor) -> torch.Tensor:
