@@ -14,4 +14,4 @@ def keep_freed() -> None:
     except (OSError, TypeError, AttributeError):  # another C library
         return
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_MMAP_THRESHOLD, 32 << 20)  # older ones take no more, and would go back to 128 kB
