@@ -176,8 +176,8 @@ class Body:
         """
         batch = len(betas)
         rotations = axis_angle_to_matrix(torch.cat([global_orient, body_pose], dim=1).view(batch, 24, 3))
-        shaped = self.v_template + (betas @ self._shape_basis).view(batch, -1, 3)
         transforms, joints = self.chain(rotations, self.rest_joints(betas), transl)
+        shaped = self.v_template + (betas @ self._shape_basis).view(batch, -1, 3)
         if self.posedirs is not None:
             feature = (rotations[:, 1:] - torch.eye(3, device=rotations.device)).reshape(batch, 207)
             shaped = shaped + (feature @ self.posedirs).view(batch, -1, 3)
@@ -185,9 +185,7 @@ class Body:
         vertices = moved(blended, shaped)
         if scale is not None:
             vertices, joints = vertices * scale[:, None, None], joints * scale[:, None, None]
-            factor = torch.ones(batch, 1, 4, 4, device=vertices.device)
-            factor[:, :, :3, : 3 if reference_scale else 4] = scale[:, None, None, None]
-            transforms = transforms * factor
+            transforms = _scaled(transforms, scale, reference_scale)
         return BodyOutput(vertices, joints, vertices[:, self.landmark_vertices], transforms)
 
     def chain(
@@ -217,6 +215,19 @@ class Body:
             parts.scale,
             reference_scale=reference_scale,
         )
+
+    def transforms_of(self, label: torch.Tensor, reference_scale: bool = False) -> torch.Tensor:
+        """Only their transforms [B,24,4,4], for which no vertex need be posed."""
+        parts = labels.split(label)
+        rotations = axis_angle_to_matrix(torch.cat([parts.global_orient, parts.body_pose], dim=1).view(-1, 24, 3))
+        transforms, _ = self.chain(rotations, self.rest_joints(parts.betas), parts.transl)
+        return _scaled(transforms, parts.scale, reference_scale)
+
+
+def _scaled(transforms: torch.Tensor, scale: torch.Tensor, reference_scale: bool) -> torch.Tensor:
+    factor = torch.ones(len(scale), 1, 4, 4, device=scale.device)
+    factor[:, :, :3, : 3 if reference_scale else 4] = scale[:, None, None, None]
+    return transforms * factor
 
 
 def blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.body.body import Body, BodyOutput, blend, moved
+from ag3d.model.body.body import Body, blend, moved
 from ag3d.model.body.rotation import times
 from ag3d.model.deformer import canonical
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
-from ag3d.model.deformer.search import Search
+from ag3d.model.deformer.search import Search, tables
 from ag3d.model.deformer.starts import PARTS, Candidates, Starts, from_bones, from_nearest, from_surface, parts_of
 from ag3d.model.kernels.compiler import fast
 from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, listed, near_parts, nearby, surroundings
@@ -25,7 +25,6 @@ START_VERTICES = 2000  # how many of the body's vertices the search starts from,
 class Posed:
     """A batch of posed bodies, prepared once and used by every pass."""
 
-    output: BodyOutput
     transforms: torch.Tensor  # [B,24,4,4], canonical to posed
     search: Search
     # [B,S,3], what samples must be near: the posed body's vertices; with surface starts the canonical body's, carried.
@@ -99,26 +98,29 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def pose(self, label: torch.Tensor) -> Posed:
         """Prepare the bodies of labels [B,111]."""
-        vertices, joints, landmarks, bones, transforms, tables, surface, *carried = self.recorded(label)
-        search = Search(tables, self.weights_shape, self.box, guarded=self.settings.departures.surface_starts)
-        output = BodyOutput(vertices, joints, landmarks, bones)
+        transforms, surface, *carried = self.recorded(label)
+        table = carried.pop(0) if label.is_cuda else None
+        guarded = self.settings.departures.surface_starts
+        search = Search(self.weights, transforms, self.weights_shape, self.box, guarded, table)
         blended, *around = carried or (None,)
-        return Posed(output, transforms, search, surface, blended, Nearby(*around) if around else None)
+        return Posed(transforms, search, surface, blended, Nearby(*around) if around else None)
 
     def _pose(self, label: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The parts of Posed, one after the other."""
+        """The parts of Posed, one after the other; on a GPU with the tables of the search."""
         departures = self.settings.departures
-        output = self.body.from_label(label, reference_scale=not departures.scaled_transforms)
-        transforms = output.transforms @ self.inverse
-        tables = blend(self.weights, transforms).flatten(2).contiguous()
-        found = (output.vertices, output.joints, output.landmarks, output.transforms, transforms, tables)
+        unscaled = not departures.scaled_transforms
         if self.settings.skinning != "search" or not departures.surface_starts:
-            return *found, output.vertices
+            output = self.body.from_label(label, reference_scale=unscaled)
+            transforms = output.transforms @ self.inverse
+            return transforms, output.vertices, *self._tables(transforms)
+        transforms = self.body.transforms_of(label, reference_scale=unscaled) @ self.inverse
         blended = blend(self.start_weights, transforms)
         surface = moved(blended, self.vertices[self.start_vertices])
-        if fast(tables):
-            return *found, surface, blended, *nearby(surface, blended, self.part_begins, self.settings.gate)
-        return *found, surface, blended
+        around = nearby(surface, blended, self.part_begins, self.settings.gate) if fast(surface) else ()
+        return transforms, surface, *self._tables(transforms), blended, *around
+
+    def _tables(self, transforms: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (tables(self.weights, transforms),) if transforms.is_cuda else ()
 
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
@@ -126,9 +128,9 @@ class Deformer(nn.Module):
         distance = self.settings.gate
         if self.settings.skinning == "nearest":
             every = blend(self.body.weights, posed.transforms)
-            return from_nearest(points, posed.output.vertices, every, self.box, distance)
+            return from_nearest(points, posed.surface, every, self.box, distance)
         if not self.settings.departures.surface_starts:
-            return from_bones(points, posed.output.vertices, posed.transforms, posed.search, distance)
+            return from_bones(points, posed.surface, posed.transforms, posed.search, distance)
         if posed.starts is None:
             assert posed.blended is not None
             posed.starts = Starts(posed.surface, self.start_parts, posed.blended, distance)

@@ -24,7 +24,7 @@ class Box:
         low, high = vertices.amin(0), vertices.amax(0)
         return Box((low + high) / 2, (high - low).max() / 2 * margin)
 
-    @property
+    @functools.cached_property
     def scale(self) -> torch.Tensor:
         """[3]: normalised = (x - center) · scale is in [-1,1] inside."""
         return torch.stack([1 / self.half, 1 / self.half, RATIO / self.half])
@@ -49,20 +49,13 @@ def corners(unit: torch.Tensor, shape: tuple[int, int, int], border: bool) -> tu
 
     Outside, the border's value continues, or with border False the missing corners count as zero.
     """
-    d, h, w = shape
     if border:
-        first, fraction, _ = _cells(unit, shape)
-        x, y, z = fraction
-        index = torch.empty(len(unit), 8, dtype=torch.long, device=unit.device)
-        weight = torch.empty(len(unit), 8, dtype=unit.dtype, device=unit.device)
-        for corner, offset in enumerate(_offsets(shape)):
-            torch.add(first, offset, out=index[:, corner])
-        far, near = z * y, z - z * y
-        for pair, share in enumerate((1 - y - near, y - far, near, far)):
-            right = share * x
-            torch.sub(share, right, out=weight[:, 2 * pair])
-            weight[:, 2 * pair + 1] = right
-        return index, weight
+        base, place = _cells(unit, shape)
+        upper = place.sub_(base)
+        x, y, z = torch.stack([1 - upper, upper], dim=1)  # [2,n] each
+        weight = (z[:, None] * y).flatten(0, 1)[:, None] * x  # [4,2,n]
+        return _firsts(base, shape)[:, None] + _offsets(shape, unit.device), weight.flatten(0, 1).t().contiguous()
+    d, h, w = shape
     sizes = torch.tensor([w, h, d], device=unit.device)
     place = (unit + 1) * 0.5 * (sizes - 1)
     base = place.floor()
@@ -82,16 +75,18 @@ def corners(unit: torch.Tensor, shape: tuple[int, int, int], border: bool) -> tu
     return index, weight
 
 
-def _cells(unit: torch.Tensor, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of normalised points [n,3]: their cells' first corners [n], the place within the cell [3,n], and whether that follows the
-    point [3,n]: outside the grid it does not. Axis by axis, for arithmetic on long rows is fastest."""
-    _, h, w = shape
+def _cells(unit: torch.Tensor, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of normalised points [n,3]: their cells' first corners and their own places within the grid, which they are moved to
+    where they lie outside: [3,n] each. Axis by axis, for arithmetic on long rows is fastest."""
     last = _last(shape, unit.device)
     place = (unit.t().contiguous() + 1).mul_(0.5 * last)
-    free = (place > 0) & (place < last)
     place = torch.minimum(place.clamp_min_(0), last.to(place.dtype))
-    base = torch.minimum(place.long().clamp_min_(0), last - 1)  # of points that are no numbers, too
-    return base[0] + base[1] * w + base[2] * (h * w), place.sub_(base), free
+    return torch.minimum(place.long().clamp_min_(0), last - 1), place  # of points that are no numbers, too
+
+
+def _firsts(base: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The voxels' numbers [n] of cells [3,n]."""
+    return base[0] + base[1] * shape[2] + base[2] * (shape[1] * shape[2])
 
 
 @functools.cache
@@ -101,10 +96,12 @@ def _last(shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
         return torch.tensor(shape[::-1], device=device)[:, None] - 1
 
 
-def _offsets(shape: tuple[int, int, int]) -> list[int]:
-    """How far the eight corners of a cell are from its first."""
+@functools.cache
+def _offsets(shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+    """How far the eight corners of a cell are from its first; x changes fastest."""
     strides = (1, shape[2], shape[1] * shape[2])
-    return [sum(strides[axis] for axis in range(3) if corner >> axis & 1) for corner in range(8)]
+    with torch.inference_mode(False):
+        return torch.tensor([sum(strides[axis] for axis in range(3) if n >> axis & 1) for n in range(8)], device=device)
 
 
 def lookup(table: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -119,9 +116,12 @@ def value_and_gradient(
 
     Returns [n] and [n,3], or [n,0] without `gradient`; no gradient flows to anything.
     """
-    first, (x, y, z), free = _cells(unit, shape)
+    last = _last(shape, unit.device)
+    base, place = _cells(unit, shape)
+    free = (place > 0) & (place < last)
+    x, y, z = place - base
     column = table[:, 0]
-    values = [column.index_select(0, first + offset) for offset in _offsets(shape)]  # x changes fastest
+    values = [column.index_select(0, first) for first in _firsts(base, shape) + _offsets(shape, unit.device)[:, None]]
 
     def between(ends: list[torch.Tensor], share: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Of pairs of ends, the values in between and the differences."""
@@ -134,5 +134,5 @@ def value_and_gradient(
     if not gradient:
         return value, unit.new_empty(len(unit), 0)
     slopes = torch.stack([*between(between(by_x, y)[0], z)[0], *between(by_y, z)[0], *by_z])
-    steps = 0.5 * _last(shape, unit.device) * scale[:, None]
-    return value, (slopes * steps * free).t()
+    steps = 0.5 * last * scale[:, None]
+    return value, (slopes * steps * free).t().contiguous()  # norms of rows that lie apart take long

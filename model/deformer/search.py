@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ag3d.model.body.body import blend
 from ag3d.model.body.rotation import times
 from ag3d.model.deformer.grid import Box, corners, lookup
 
@@ -16,14 +17,27 @@ _CHUNK = 4_000_000  # solves at once
 class Search:
     """Finds x with T(x) x = target, T being the blended transform.
 
-    tables: [B,D*H*W,12], the 3×4 transforms by image and voxel. Everything is without gradient. `guarded`: the update
-    is kept from dividing by zero, and outside the grid its border continues (otherwise zeros).
+    weights: [D*H*W,24], of the voxels; transforms: [B,24,4,4]; table: [B*D*H*W,12], the 3×4 transforms by image and
+    voxel. A processor wants no table: filling it takes longer than what it spares. Everything is without gradient.
+    `guarded`: the update is kept from dividing by zero, and outside the grid its border continues (otherwise zeros).
     """
 
-    def __init__(self, tables: torch.Tensor, shape: tuple[int, int, int], box: Box, guarded: bool) -> None:
-        self.table = tables.reshape(-1, 12)
-        self.voxels = tables.shape[1]
+    def __init__(
+        self,
+        weights: torch.Tensor,
+        transforms: torch.Tensor,
+        shape: tuple[int, int, int],
+        box: Box,
+        guarded: bool,
+        table: torch.Tensor | None = None,
+    ) -> None:
+        self.weights, self.transforms, self.given = weights, transforms, table
+        self.bones = transforms[:, :, :3].reshape(-1, 12)
         self.shape, self.box, self.guarded = shape, box, guarded
+
+    @property
+    def table(self) -> torch.Tensor:
+        return tables(self.weights, self.transforms) if self.given is None else self.given
 
     def blended(
         self, points: torch.Tensor, image: torch.Tensor, border: bool | None = None
@@ -31,9 +45,18 @@ class Search:
         """The transform at canonical points [n,3]: linear part [n,3,3] and translation [n,3].
 
         `border`: whether the grid's border continues outside; else as the search has it."""
-        outside = self.guarded if border is None else border
-        index, weight = corners(self.box.normalize(points), self.shape, outside)
-        matrix = lookup(self.table, index + (image * self.voxels)[:, None], weight).view(-1, 3, 4)
+        return self._blended(self.box.normalize(points), image, self.guarded if border is None else border)
+
+    def _blended(self, unit: torch.Tensor, image: torch.Tensor, border: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same at normalised points."""
+        index, weight = corners(unit, self.shape, border)
+        if self.given is None:
+            count = self.weights.shape[1]
+            bones = (image.int() * count)[:, None] + torch.arange(count, dtype=torch.int32, device=image.device)
+            matrix = lookup(self.bones, bones, lookup(self.weights, index, weight))
+        else:
+            matrix = lookup(self.given, index + (image * len(self.weights))[:, None], weight)
+        matrix = matrix.view(-1, 3, 4)
         return matrix[:, :, :3], matrix[:, :, 3]
 
     @torch.no_grad()
@@ -55,20 +78,23 @@ class Search:
         roots = torch.zeros_like(x)
         valid = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         active = torch.arange(len(x), device=x.device)
-        linear, shift = self.blended(x, image)
+        unit = self.box.normalize(x)
+        linear, shift = self._blended(unit, image, self.guarded)
         residual = times(linear, x) + shift - target
         if inverse is None:
             inverse = linear.transpose(1, 2)
         for _ in range(ITERATIONS[self.guarded]):
             step = -times(inverse, residual)
             x = x + step
-            linear, shift = self.blended(x, image)
+            unit = self.box.normalize(x)
+            linear, shift = self._blended(unit, image, self.guarded)
             following = times(linear, x) + shift - target
             error = following.square().sum(1)
             done = error < CONVERGED**2
-            accepted = done & (self.box.normalize(x).abs() <= 1).all(1)
-            roots[active[accepted]] = x[accepted]
-            valid[active[accepted]] = True
+            accepted = torch.nonzero(done & (unit.abs().amax(1) <= 1)).squeeze(1)
+            place = active[accepted]
+            roots[place] = x[accepted]
+            valid[place] = True
             go_on = torch.nonzero(~done & ~(error > DIVERGED)).squeeze(1)
             if len(go_on) == 0:
                 break
@@ -82,3 +108,8 @@ class Search:
             inverse = inverse + (step - times(inverse, change))[:, :, None] * (left / denominator)[:, None, :]
             residual = following
         return roots, valid
+
+
+def tables(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
+    """Skinning weights [V,24] of voxels and transforms [B,24,4,4] to the table of a search [B·V,12]."""
+    return blend(weights, transforms).reshape(-1, 12)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ag3d.config import Network, Training
+from ag3d.model import memory
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
@@ -47,6 +48,8 @@ class Trainer:
         self.labels = labels.to(device)
         self.processes = processes or Processes()
         self.micro_batch = micro_batch
+        if device.type == "cpu":
+            memory.keep_freed()
         torch.manual_seed(settings.seed)
         self.G = Generator(network, body).to(device)
         if network.compatibility != "reference":

@@ -17,6 +17,7 @@ from ag3d.config.network import Departures
 from ag3d.model.body import label as labels
 from ag3d.model.deformer.deformer import Deformer, cofactor
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
+from ag3d.model.deformer.search import Search
 from ag3d.model.deformer.signed_distance import signed_distance
 from ag3d.model.deformer.starts import nearest_by_products
 
@@ -140,6 +141,17 @@ def recall(deformer: Deformer, label: torch.Tensor) -> float:
     return float(torch.stack(found).float().mean())
 
 
+@pytest.mark.parametrize("guarded", [True, False])
+def test_search_blends_alike_with_and_without_a_table(tiny_body, guarded):
+    deformer = Deformer(Network(), tiny_body)
+    search = deformer.pose(strong_poses(3, 0.3)).search
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 3 - 1.5  # outside the grid, too
+    image = torch.arange(500) % 3
+    given = (search.weights, search.transforms, search.shape, search.box, guarded)
+    for found, expected in zip(Search(*given).blended(points, image), Search(*given, search.table).blended(points, image)):  # fmt: skip
+        assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_search_recovers_points_and_better_than_from_bones(tiny_body):
     label = strong_poses(4, 0.35)
     ours = recall(Deformer(Network(), tiny_body), label)
@@ -163,7 +175,8 @@ def test_the_surface_of_unusual_bodies_is_found(tiny_body):
     label = strong_poses(2, 0.2)
     label[:, 101:] = 3.0
     posed = deformer.pose(label)
-    apart = (posed.surface - posed.output.vertices[:, deformer.start_vertices]).norm(dim=2)
+    own = tiny_body.from_label(label).vertices
+    apart = (posed.surface - own[:, deformer.start_vertices]).norm(dim=2)
     assert apart.max() > 0.05
     usual = label.clone()
     usual[:, 101:] = 0
@@ -178,7 +191,7 @@ def test_nearest_vertices_transforms_tear_where_the_search_does_not(tiny_body):
     assert recall(nearest, label) < 0.5 < searched
     posed = nearest.pose(label)
     assert_close(  # a vertex itself comes back exactly: the posed body's own transforms made it
-        nearest.candidates(posed.output.vertices, posed).roots,
+        nearest.candidates(posed.surface, posed).roots,
         nearest.vertices.repeat(4, 1),
         atol=1e-3,
         rtol=0,
@@ -202,25 +215,27 @@ def test_nearest_finds_at_most_one_root_and_none_far_away(tiny_body):
     points = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = deformer.candidates(points, posed)
     assert len(torch.unique(found.flat)) == len(found.flat) > 0
-    far = posed.output.vertices.amax(dim=1, keepdim=True) + 0.2
+    far = posed.surface.amax(dim=1, keepdim=True) + 0.2
     assert len(deformer.candidates(far, posed).flat) == 0
 
 
 def test_distant_points_have_no_candidates(tiny_body):
     deformer = Deformer(Network(), tiny_body)
     posed = deformer.pose(strong_poses(1, 0.2))
-    far = posed.output.vertices.amax(dim=1, keepdim=True) + 0.2
+    far = posed.surface.amax(dim=1, keepdim=True) + 0.2
     assert len(deformer.candidates(far, posed).flat) == 0
 
 
 def test_scaled_bodies_stay_with_their_bones(tiny_body):
     label = strong_poses(1, 0.3)
     label[:, 25] = 1.3
-    whole = Deformer(Network(), tiny_body).pose(label)
-    vertices = torch.einsum("vj,bjrc->bvrc", tiny_body.weights, whole.output.transforms[:, :, :3])
+    whole = tiny_body.from_label(label)
+    vertices = torch.einsum("vj,bjrc->bvrc", tiny_body.weights, whole.transforms[:, :, :3])
     moved = torch.einsum("bvrc,vc->bvr", vertices[..., :3], tiny_body.v_template) + vertices[..., 3]
-    assert_close(moved, whole.output.vertices, atol=1e-4, rtol=0)
-    reference = Deformer(Network(compatibility="reference"), tiny_body).pose(label)
-    apart = torch.einsum("vj,bjrc->bvrc", tiny_body.weights, reference.output.transforms[:, :, :3])
+    assert_close(moved, whole.vertices, atol=1e-4, rtol=0)
+    bare = Deformer(Network(), tiny_body)
+    assert_close(bare.pose(label).transforms @ torch.linalg.inv(bare.inverse), whole.transforms, atol=1e-4, rtol=0)
+    reference = tiny_body.from_label(label, reference_scale=True)
+    apart = torch.einsum("vj,bjrc->bvrc", tiny_body.weights, reference.transforms[:, :, :3])
     apart = torch.einsum("bvrc,vc->bvr", apart[..., :3], tiny_body.v_template) + apart[..., 3]
-    assert np.abs((apart - reference.output.vertices).numpy()).max() > 0.01
+    assert np.abs((apart - reference.vertices).numpy()).max() > 0.01

@@ -60,6 +60,14 @@ def test_resampling_keeps_constants_inside():
     assert_close(downsample(x)[:, :, 1:-1, 1:-1], torch.ones(1, 1, 2, 2))
 
 
+@pytest.mark.parametrize("side", [4, 5])
+@pytest.mark.parametrize("run", [upsample, downsample, lambda x: filter2d(x, pad=2), lambda x: filter2d(x, pad=1, gain=4)])  # fmt: skip
+def test_derivatives_of_resampling(run, side):
+    x = torch.randn(1, 2, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)  # fmt: skip
+    assert torch.autograd.gradcheck(run, x)
+    assert torch.autograd.gradgradcheck(run, x)
+
+
 def test_large_pictures_are_convolved_in_parts_with_the_same_result():
     torch.manual_seed(0)
     layer = Convolution(3, 5, 1, clamp=2.0)

@@ -140,13 +140,11 @@ def test_search(recording):
     data, deformer = recording.data, recording.generator.deformer
     points, mask = data["def/points"], data["def/mask"][..., 0]
     posed = deformer.pose(recording.label)
-    surface = posed.output.vertices[:, ::REFERENCE_STRIDE]
+    surface = posed.surface[:, ::REFERENCE_STRIDE]
     near = [gate(cloud, around, recording.settings.gate)[0] for cloud, around in zip(points.to(DEVICE), surface)]
     for index, place in enumerate(near):
         assert torch.equal(place.cpu(), torch.nonzero(mask[index]).squeeze(1))
-    found = from_bones(
-        points.to(DEVICE), posed.output.vertices, posed.transforms, posed.search, recording.settings.gate
-    )
+    found = from_bones(points.to(DEVICE), posed.surface, posed.transforms, posed.search, recording.settings.gate)
     recorded_valid, recorded_roots = data["def/valid"].flatten(0, 1), data["def/roots"].flatten(0, 1)
     # Our roots are packed; they are brought into the recording's order by their distance to the recorded ones.
     flat, roots = found.flat.cpu(), found.roots.cpu()

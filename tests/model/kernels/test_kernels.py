@@ -55,7 +55,7 @@ def test_the_search_finds_what_the_plain_one_finds(device, tiny_body, monkeypatc
     torch.manual_seed(0)
     generator = Generator(SMALL, tiny_body).to(device)
     label = people(2).to(device)
-    vertices = generator.deformer.pose(label).output.vertices
+    vertices = generator.body.from_label(label).vertices
     chosen = torch.randint(vertices.shape[1], (2, 3000), device=device)
     points = vertices.gather(1, chosen[..., None].expand(-1, -1, 3)) + 0.04 * torch.randn(2, 3000, 3, device=device)
     tri = planes.table(torch.randn(2, 3, 32, 32, 32, device=device))
