@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ag3d.config import Network, to_mapping
+from ag3d.config.network import Departures
 from ag3d.config.settings import from_mapping
 from ag3d.errors import UserError
 from ag3d.files import atomic, read_json, sha256
@@ -84,6 +86,15 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     return content
 
 
+def settings_of(description: dict[str, Any]) -> Network:
+    """The network that a checkpoint.json describes. A departure that it does not name was not there, and is off."""
+    network = description["network"]
+    if isinstance(network, dict) and isinstance(network.get("departures"), dict):
+        absent = {field.name: False for field in fields(Departures)}
+        network = network | {"departures": absent | network["departures"]}
+    return from_mapping(Network, network, "network")
+
+
 def load_generator(
     folder: str | Path,
     body: Body,
@@ -99,7 +110,7 @@ def load_generator(
     import warnings
 
     description = read_description(folder)
-    settings = from_mapping(Network, description["network"], "network")
+    settings = settings_of(description)
     trained_with = description.get("body", {}).get("sha256")
     if trained_with and trained_with != body.sha256:
         warnings.warn(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dressing import dress
 
 from ag3d.config import Network
 from ag3d.files import write_json
@@ -14,18 +15,21 @@ from ag3d.model import checkpoint
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
+from ag3d.model.training import start
 
 SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "samples": 8, "samples_fine": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def small_generator(tiny_body: Body) -> Generator:
-    """Untrained, but with an average style and clearly different people. Shared: do not change it."""
+    """As training begins, but with an average style and clearly different people. Shared: do not change it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Generator(Network(**SMALL, beta_init=0.02), tiny_body).eval().requires_grad_(False)
-        network.decoder.layers[1].weight[1:] *= 6
-        network.backbone.mapping.w_avg.copy_(network.mapping(torch.randn(256, 8))[:, 0].mean(0))
+        ws = network.mapping(torch.randn(256, 8))
+        network.backbone.mapping.w_avg.copy_(ws[:, 0].mean(0))
+        dress(network, ws[:32])
+        start.quiet(network)
     return network
 
 

@@ -127,3 +127,14 @@ def test_checkpoint_comes_back(generator, tiny_body, tmp_path):
         checkpoint.load_generator(tmp_path, tiny_body)
     with pytest.raises(UserError, match="not a checkpoint"):
         checkpoint.load_generator(tmp_path / "nowhere", tiny_body)
+
+
+def test_a_checkpoint_from_before_a_departure_comes_back(tiny_body, tmp_path):
+    made = Generator(Network(**SMALL, departures=Departures(plain_mapping=False)), tiny_body)
+    checkpoint.save_weights(made, tmp_path / checkpoint.EMA)
+    description = checkpoint.describe(made.settings, tiny_body)
+    del description["network"]["departures"]["plain_mapping"]
+    write_json(tmp_path / checkpoint.DESCRIPTION, description)
+    again = checkpoint.load_generator(tmp_path, tiny_body)
+    assert again.settings == made.settings
+    assert torch.equal(again.backbone.mapping.embed.weight, made.backbone.mapping.embed.weight)

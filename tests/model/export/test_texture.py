@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from dressing import dress
 
 from ag3d.model.body import label as labels
 from ag3d.model.export import texture
@@ -22,10 +23,10 @@ SIDE = 256
 
 @pytest.fixture(scope="module")
 def people(small_generator: Generator) -> People:
-    """One person with colours that are not at the ends of their range."""
-    network = copy.deepcopy(small_generator)
-    network.decoder.layers[1].weight[1:] *= 0.3
-    return People(network, labels.canonical_label(), 1, 2, 1.0)
+    """One person of many colours."""
+    person = People(copy.deepcopy(small_generator), labels.canonical_label(), 1, 2, 1.0)
+    dress(person.generator, person.ws)
+    return person
 
 
 @pytest.fixture(scope="module")

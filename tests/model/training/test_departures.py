@@ -54,18 +54,21 @@ def test_beta_rate_slows_the_densitys_width_alone(make_trainer, uint8_batch):
     assert others[1] > 0.5 * others[0]
 
 
-def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch, tiny_network):
+def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch):
+    """Without it the surface wanders, how far is chance: hence three trainings each."""
     residuals = []
     for weight in (0.0, 10.0):
-        training = make_trainer(
-            replace(tiny_network, departures=Departures(small_residual=False)), body_prior=weight, density_interval=1
-        )
-        for _ in range(12):
-            training.step(uint8_batch)
-        torch.manual_seed(5)
-        with torch.no_grad():
-            residuals.append(float(body_prior.residual(training.G, training.G.mapping(torch.randn(4, 8)))))
-    assert residuals[1] < 0.5 * residuals[0]
+        found = []
+        for seed in range(3):
+            training = make_trainer(body_prior=weight, density_interval=1, seed=seed)
+            for _ in range(12):
+                training.step(uint8_batch)
+            torch.manual_seed(5)
+            with torch.no_grad():
+                found.append(float(body_prior.residual(training.G, training.G.mapping(torch.randn(4, 8)))))
+        residuals.append(found)
+    assert sum(residuals[1]) < 0.3 * sum(residuals[0])
+    assert max(residuals[1]) < 0.5
 
 
 def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch):
