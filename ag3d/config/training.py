@@ -43,7 +43,9 @@ class Training:
         low=0,
     )
     diversity: float = option(
-        0.0, "weight of keeping the colours of different latent codes apart: holds choice in short trainings", low=0
+        0.0,
+        "weight of keeping the colours of different latent codes apart: people differ earlier, for short trainings",
+        low=0,
     )
     diversity_kimg: float = option(100.0, "over how many kimg that weight fades to zero", low=0.001)
     normal_weight: float = option(1.0, "weight of the normal discriminators' logits", low=0)
