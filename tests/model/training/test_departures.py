@@ -72,16 +72,18 @@ def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch):
 
 
 def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch):
-    found = []
-    for weight in (0.0, 1.0):
-        training = make_trainer(diversity=weight, density=0.01, density_interval=1)
-        for _ in range(12):
-            training.step(uint8_batch)
-        torch.manual_seed(5)
-        with torch.no_grad():
-            planes = training.G.planes(training.G.mapping(torch.randn(8, 8)))
-            found.append(float(diversity.differences(training.G, *planes.chunk(2)).mean()))
-    assert found[1] > 1.5 * found[0]
+    """In three trainings each: how different people start is chance."""
+    found = [0.0, 0.0]
+    for place, weight in enumerate((0.0, 1.0)):
+        for seed in range(3):
+            training = make_trainer(diversity=weight, density=0.01, density_interval=1, seed=seed)
+            for _ in range(24):
+                training.step(uint8_batch)
+            torch.manual_seed(5)
+            with torch.no_grad():
+                planes = training.G.planes(training.G.mapping(torch.randn(8, 8)))
+                found[place] += float(diversity.differences(training.G, *planes.chunk(2)).mean())
+    assert found[1] > 1.4 * found[0]
 
 
 def test_diversity_fades(make_trainer):
