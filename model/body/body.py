@@ -176,8 +176,8 @@ class Body:
         """
         batch = len(betas)
         rotations = axis_angle_to_matrix(torch.cat([global_orient, body_pose], dim=1).view(batch, 24, 3))
-        transforms, joints = self.chain(rotations, self.rest_joints(betas), transl)
         shaped = self.v_template + (betas @ self._shape_basis).view(batch, -1, 3)
+        transforms, joints = self.chain(rotations, self.rest_joints(betas), transl)
         if self.posedirs is not None:
             feature = (rotations[:, 1:] - torch.eye(3, device=rotations.device)).reshape(batch, 207)
             shaped = shaped + (feature @ self.posedirs).view(batch, -1, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from ag3d.model.body.body import blend
@@ -32,8 +34,12 @@ class Search:
         table: torch.Tensor | None = None,
     ) -> None:
         self.weights, self.transforms, self.given = weights, transforms, table
-        self.bones = transforms[:, :, :3].reshape(-1, 12)
         self.shape, self.box, self.guarded = shape, box, guarded
+
+    @functools.cached_property
+    def bones(self) -> torch.Tensor:
+        """[B*24,12], the bones' 3×4 transforms, for a search without a table."""
+        return self.transforms[:, :, :3].reshape(-1, 12)
 
     @property
     def table(self) -> torch.Tensor:

@@ -70,7 +70,7 @@ def nearest_by_products(points: torch.Tensor, surface: torch.Tensor) -> tuple[to
         (torch.cat([part, torch.ones_like(part[:, :1])], dim=1) @ ahead).argmin(1)
         for part in points.split(max(1, _CUDA_PAIRS // len(surface)))
     ]
-    nearest = torch.cat(chosen) if chosen else points.new_zeros(0, dtype=torch.long)
+    nearest = torch.cat(chosen)
     return torch.linalg.vector_norm(points - surface[nearest], dim=1), nearest
 
 

@@ -33,7 +33,12 @@ def regularises(settings: Training) -> bool:
 
 def diversity_weight(settings: Training, images: int) -> float:
     """Weight of the diversity loss after `images` images."""
-    return settings.diversity * max(1 - images / (settings.diversity_kimg * 1000), 0)
+    return settings.diversity * left(images, settings.diversity_kimg)
+
+
+def left(images: int, kimg: float) -> float:
+    """The share that is left, after `images` images, of what fades over `kimg`."""
+    return max(1 - images / (kimg * 1000), 0)
 
 
 def adam_g(settings: Training) -> Adam:
@@ -51,7 +56,7 @@ def blur_sigma(settings: Training, images: int) -> float:
         kimg = 0 if settings.resume_from else 200 * settings.batch / 32
     if kimg == 0:
         return 0.0
-    return max(1 - images / (kimg * 1000), 0) * settings.blur_sigma
+    return left(images, kimg) * settings.blur_sigma
 
 
 def ema_beta(settings: Training, images: int) -> float:
