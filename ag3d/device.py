@@ -13,12 +13,20 @@ from ag3d.errors import UserError
 
 def choose_device(name: str, key: str) -> torch.device:
     """The device of the setting or option `key`: 'auto' is CUDA where there is one. Raises UserError naming `key`."""
+    grow_memory()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"{key} is '{name}', which is not here ({error}); use auto or cpu") from error
+
+
+def grow_memory() -> None:
+    """Let PyTorch take a GPU's memory in pieces that can grow: the number of samples changes from step to step, and whole
+    pieces that are a little too small would be left behind. Before CUDA is first used."""
+    if platform.system() == "Linux":
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
 def device_name(device: torch.device) -> str:

@@ -14,7 +14,7 @@ from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.networks.superresolution import SuperResolution
-from ag3d.model.recording import Recorded
+from ag3d.model.recording import Memory, Recorded
 from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.renderer import EMPTY, Renderer
 
@@ -38,18 +38,24 @@ class Generator(nn.Module):
         self.superresolution = SuperResolution(settings, settings.image_resolution // 2)
         self.deformer = Deformer(settings, body, signed_distance)
         self._recorded = {
-            mode: Recorded(functools.partial(self.backbone.synthesis, noise_mode=mode), self.backbone.synthesis)
+            mode: Recorded(
+                functools.partial(self.backbone.synthesis, noise_mode=mode), self.backbone.synthesis, nested=True
+            )
             for mode in ("random", "const", "none")
         }
-        self._recorded["superresolution"] = Recorded(self.superresolution, self.superresolution)
+        self._recorded["superresolution"] = Recorded(self.superresolution, self.superresolution, nested=True)
         self._recorded["mapping"] = Recorded(self._mapping, self.backbone.mapping)
         self._recorded["show"] = Recorded(functools.partial(self._show, deterministic=True))
         self._recorded["show, random"] = Recorded(functools.partial(self._show, deterministic=False))
 
-    def record(self) -> Generator:
-        """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on."""
+    def record(self, memory: Memory | None = None) -> Generator:
+        """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on.
+
+        `memory`: for what is done without gradients, and ends before anything else begins.
+        """
+        memory = memory or Memory()
         for part in (*self._recorded.values(), self.deformer.recorded):
-            part.on = True
+            part.on, part.memory = True, memory
             part.forget()
         return self
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,24 +16,38 @@ from torch import nn
 
 _recording = False  # whether a function runs for being recorded: those within it are part of it
 
-MOST_KINDS = 4  # recordings of one function; each keeps its memory
+MOST_KINDS = 4  # recordings of one function
+
+
+class Memory:
+    """Working memory that several recordings share, as none of them runs between another's forward and backward pass.
+
+    A recording keeps its memory for as long as it lives; without sharing, that of a training step was three times what
+    its parts need one after the other.
+    """
+
+    @functools.cached_property
+    def pool(self) -> tuple[int, int]:
+        return torch.cuda.graph_pool_handle()
 
 
 class Recorded:
     """`function` of tensors to a tensor or a tuple of them; its sizes and course depend on the inputs' shapes alone.
 
     Where `on` is set and the inputs are on a GPU, it is recorded and replayed, else just called. With gradients the result
-    is overwritten by the next call: use it before. `modules`: those whose parameters the function reads and that may want
-    gradients (others count as constants there).
+    is overwritten by the next call (of any function with the same `memory`): use it before. `modules`: those whose
+    parameters the function reads and that may want gradients (others count as constants there). `nested`: others run
+    between its forward and its backward pass, so that its memory is its own.
     """
 
-    def __init__(self, function: Callable[..., Any], *modules: nn.Module) -> None:
-        self.function, self.modules = function, modules
+    def __init__(self, function: Callable[..., Any], *modules: nn.Module, nested: bool = False) -> None:
+        self.function, self.modules, self.nested = function, modules, nested
         self.on = False
+        self.memory: Memory | None = None  # None: each recording has its own
         self.recordings: dict[tuple, Callable[..., Any]] = {}
 
     def __deepcopy__(self, memo: dict) -> Recorded:
-        return Recorded(copy.deepcopy(self.function, memo), *copy.deepcopy(self.modules, memo))
+        return Recorded(copy.deepcopy(self.function, memo), *copy.deepcopy(self.modules, memo), nested=self.nested)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         if not self.on or _recording or not inputs[0].is_cuda or torch.cuda.is_current_stream_capturing():
@@ -44,8 +59,11 @@ class Recorded:
         if kind not in self.recordings:
             if len(self.recordings) >= MOST_KINDS:
                 return self.function(*inputs)
+            pool = None if self.memory is None or (self.nested and learning) else self.memory.pool
             with _alone():
-                self.recordings[kind] = self._learning(inputs) if learning else _Replay(self.function, inputs)
+                make = self._learning if learning else functools.partial(_Replay, self.function)
+                self.recordings[kind] = make(inputs, pool)
+            torch.cuda.empty_cache()  # what was run for warming up lies on a stream of its own, which nothing uses again
         return self.recordings[kind](*inputs)
 
     def forget(self) -> None:
@@ -55,11 +73,11 @@ class Recorded:
     def _parameters_read(self) -> list[nn.Parameter]:
         return [parameter for module in self.modules for parameter in module.parameters()]
 
-    def _learning(self, inputs: tuple[torch.Tensor, ...]) -> Callable[..., Any]:
+    def _learning(self, inputs: tuple[torch.Tensor, ...], pool: tuple[int, int] | None) -> Callable[..., Any]:
         samples = tuple(i.detach().clone().requires_grad_(i.requires_grad) for i in inputs)
         wanted = [parameter for parameter in self._parameters_read() if parameter.requires_grad]
         part = _Part(self.function, wanted)
-        recorded = torch.cuda.make_graphed_callables(part, samples, allow_unused_input=True)
+        recorded = torch.cuda.make_graphed_callables(part, samples, allow_unused_input=True, pool=pool)
         torch.cuda.synchronize()
         return recorded
 
@@ -90,11 +108,15 @@ class _Part(nn.Module):
 class _Replay:
     """A recording without gradients. Results are copies."""
 
-    def __init__(self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], pool: tuple[int, int] | None
+    ) -> None:
         with torch.inference_mode(False):
-            self._record(function, tuple(i.detach().clone() for i in inputs))
+            self._record(function, tuple(i.detach().clone() for i in inputs), pool)
 
-    def _record(self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...]) -> None:
+    def _record(
+        self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], pool: tuple[int, int] | None
+    ) -> None:
         self.inputs = inputs
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -103,7 +125,7 @@ class _Replay:
                 function(*self.inputs)
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), torch.cuda.graph(self.graph):
+        with torch.no_grad(), torch.cuda.graph(self.graph, pool=pool):
             self.outputs = function(*self.inputs)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:

@@ -12,7 +12,7 @@ from ag3d.model.kernels.march import Seen
 from ag3d.model.networks.decoder import COLOR_MARGIN
 
 UNIT = 1 << 26  # what stands for one in sums of whole numbers, which are below 32
-_CHUNK = 1 << 19  # points whose intermediates are in memory at once, on the way back
+_CHUNK = 1 << 18  # points whose intermediates are in memory at once, on the way back
 
 
 def packed(w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor) -> torch.Tensor:
@@ -64,10 +64,11 @@ class FastField(torch.autograd.Function):
         d_w1, d_w2 = rows.new_zeros(hidden, channels), rows.new_zeros(1 + colors, hidden)
         d_b1, d_b2 = rows.new_zeros(hidden), rows.new_zeros(1 + colors)
         heights = [channels, hidden, 1 + colors, hidden] + ([channels, hidden, hidden] if by_slope is not None else [])
+        space = rows.new_empty(sum(heights) * min(_CHUNK, len(points)))
         for start in range(0, len(points), _CHUNK):
             part = slice(start, min(start + _CHUNK, len(points)))
             count = part.stop - part.start
-            found = list(rows.new_empty(sum(heights) * count).view(-1, count).split(heights))
+            found = list(space[: sum(heights) * count].view(-1, count).split(heights))
             pointers = found + [None] * (7 - len(found))
             launch(
                 "field", "field_backward", count, rows.device,

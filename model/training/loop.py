@@ -204,8 +204,8 @@ class Loop:
 
 
 def _memory(device: torch.device) -> float:
-    """Peak memory of the process, or of its GPU, in GB."""
+    """Peak memory of the process, or what it took of its GPU, in GB (CUDA itself takes another)."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
+        return torch.cuda.max_memory_reserved(device) / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -19,6 +19,7 @@ import torch
 from ag3d import console, provenance
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options, read_yaml
+from ag3d.device import grow_memory
 from ag3d.errors import UserError
 from ag3d.files import read_json
 from ag3d.model import checkpoint
@@ -82,6 +83,7 @@ def choose_device(name: str) -> torch.device:
             raise UserError(
                 f"more processes than GPUs: this machine has {torch.cuda.device_count()}; set machine.gpus to that number"
             )
+    grow_memory()
     device = torch.device(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)

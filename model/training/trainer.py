@@ -15,7 +15,7 @@ from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.precision import apply
-from ag3d.model.recording import Recorded
+from ag3d.model.recording import Memory, Recorded
 from ag3d.model.training import body_prior, diversity, draws, ema, losses, optimizers, schedule, start
 from ag3d.model.training.augment import Changes, Controller
 from ag3d.model.training.carry import carry
@@ -67,11 +67,12 @@ class Trainer:
         self.averages = Averages()
         self.steps = 0
         self._recorded: dict[Any, Recorded] = {}
+        self._memory = Memory()  # the discriminators' passes end before anything else begins
         self._reached: list[bool] = []  # which of the discriminators' parameters the R1 penalty depends on
         # A recording's gradients are overwritten by its next replay: one chunk a step.
         self._record = device.type == "cuda" and len(self.processes.chunks(settings.batch, micro_batch)) == 1
         if self._record:
-            self.G.record()
+            self.G.record(self._memory)
 
     @property
     def images(self) -> int:
@@ -213,8 +214,7 @@ class Trainer:
                 laid = (torch.empty_like(p).copy_(g) for p, g in zip(parameters, found) if g is not None)
                 return penalty.detach(), *laid
 
-            self._recorded["r1"] = Recorded(gradients)
-            self._recorded["r1"].on = True
+            self._remember("r1", Recorded(gradients))
         with torch.no_grad():
             penalty, *found = self._recorded["r1"](label, *real.values())
         reached = (parameter for parameter, yes in zip(parameters, self._reached) if yes)
@@ -309,9 +309,12 @@ class Trainer:
             def judge(label: torch.Tensor, *pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 return tuple(self.D(dict(zip(kind[1:], pictures)), label, batches).values())
 
-            self._recorded[kind] = Recorded(judge, self.D)
-            self._recorded[kind].on = self._record
+            self._remember(kind, Recorded(judge, self.D))
         return dict(zip(self.D.heads, self._recorded[kind](label, *images.values())))
+
+    def _remember(self, kind: Any, recorded: Recorded) -> None:
+        recorded.on, recorded.memory = self._record, self._memory
+        self._recorded[kind] = recorded
 
     def _note(self, logits: dict[str, torch.Tensor], kind: str) -> None:
         for name, value in logits.items():

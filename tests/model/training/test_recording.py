@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -19,10 +21,15 @@ def test_without_a_gpu_a_recorded_function_is_just_called():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_body: Body):
-    """Losses and weights after steps with every phase; sums are in another order on a GPU, so not bit for bit."""
+@pytest.mark.parametrize("reuse_fakes", [False, True])
+def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_body: Body, reuse_fakes: bool):
+    """Losses and weights after steps with every phase, each of which comes again after others that share its memory.
+
+    Sums are in another order on a GPU, so not bit for bit.
+    """
     like = make_trainer()
-    settings, network, labels = like.settings, like.network, like.labels.cpu()
+    settings = dataclasses.replace(like.settings, r1_interval=2, density_interval=2, reuse_fakes=reuse_fakes)
+    network, labels = like.network, like.labels.cpu()
 
     def train(record: bool) -> Trainer:
         trainer = Trainer(settings, network, tiny_body, labels, torch.device("cuda"))
@@ -30,7 +37,7 @@ def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_bo
             trainer._record = False
             for part in (*trainer.G._recorded.values(), trainer.G.deformer.recorded):
                 part.on = False
-        for _ in range(3):
+        for _ in range(5):
             trainer.step(uint8_batch)
         return trainer
 
