@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=16, help="steps of training that are timed; 16 hold one R1 step")
     parser.add_argument("--sizes", nargs="+", default=["512x4", "256x8"], help="image resolution x batch")
     parser.add_argument("--precision", default="auto", help="of the convolutions, as machine.precision")
+    parser.add_argument("--no-record", dest="record", action="store_false", help="train as with machine.record: false")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -69,7 +70,14 @@ class Clock:
 
 
 def training(
-    clock: Clock, network: Network, batch: int, body: Body, poses: torch.Tensor, steps: int, precision: str
+    clock: Clock,
+    network: Network,
+    batch: int,
+    body: Body,
+    poses: torch.Tensor,
+    steps: int,
+    precision: str,
+    record: bool,
 ) -> dict[str, float]:
     """Mean seconds per 1000 images, warmed up, and peak memory."""
     settings = Training(batch=batch, density=0.0, gamma=5.0)
@@ -77,7 +85,7 @@ def training(
         gc.collect()  # what was measured before
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(clock.device)
-    trainer = Trainer(settings, network, body, poses, clock.device, precision=precision)
+    trainer = Trainer(settings, network, body, poses, clock.device, precision=precision, record=record)
     g = torch.Generator().manual_seed(1)
     side = network.image_resolution
     real = [torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=g) for _ in range(2)]
@@ -122,7 +130,7 @@ def main() -> None:
         side, batch = map(int, size.split("x"))
         network = Network(image_resolution=side)
         clock = Clock(device)
-        found = training(clock, network, batch, body, poses, args.steps, learning)
+        found = training(clock, network, batch, body, poses, args.steps, learning, args.record)
         found |= inference(clock, network, body, poses, showing)
         for key, value in found.items():
             reference = REFERENCE.get(key)

@@ -27,7 +27,7 @@ class Memory:
     """
 
     @functools.cached_property
-    def pool(self) -> tuple[int, int]:
+    def pool(self) -> Any:
         return torch.cuda.graph_pool_handle()
 
 
@@ -73,7 +73,7 @@ class Recorded:
     def _parameters_read(self) -> list[nn.Parameter]:
         return [parameter for module in self.modules for parameter in module.parameters()]
 
-    def _learning(self, inputs: tuple[torch.Tensor, ...], pool: tuple[int, int] | None) -> Callable[..., Any]:
+    def _learning(self, inputs: tuple[torch.Tensor, ...], pool: Any) -> Callable[..., Any]:
         samples = tuple(i.detach().clone().requires_grad_(i.requires_grad) for i in inputs)
         wanted = [parameter for parameter in self._parameters_read() if parameter.requires_grad]
         part = _Part(self.function, wanted)
@@ -108,15 +108,11 @@ class _Part(nn.Module):
 class _Replay:
     """A recording without gradients. Results are copies."""
 
-    def __init__(
-        self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], pool: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], pool: Any) -> None:
         with torch.inference_mode(False):
             self._record(function, tuple(i.detach().clone() for i in inputs), pool)
 
-    def _record(
-        self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], pool: tuple[int, int] | None
-    ) -> None:
+    def _record(self, function: Callable[..., Any], inputs: tuple[torch.Tensor, ...], pool: Any) -> None:
         self.inputs = inputs
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

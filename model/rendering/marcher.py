@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch.autograd.function import once_differentiable
+
+_SAMPLES = 1 << 19  # at once
 
 
 def weights(density: torch.Tensor, depths: torch.Tensor) -> torch.Tensor:
@@ -24,6 +29,31 @@ def composite(values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor, rays
 
     Samples without a value count as zero.
     """
-    return torch.zeros(rays, values.shape[1], dtype=values.dtype, device=values.device).index_add(
-        0, ray, values * share[:, None]
-    )
+    return _Composite.apply(values, ray, share, rays)
+
+
+class _Composite(torch.autograd.Function):
+    """A part of the samples at a time: products of all would be the largest tensors of a training step."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor, rays: int) -> torch.Tensor:
+        ctx.save_for_backward(values, ray, share)
+        summed = values.new_zeros(rays, values.shape[1])
+        for value, place, weight in zip(values.split(_SAMPLES), ray.split(_SAMPLES), share.split(_SAMPLES)):
+            summed.index_add_(0, place, value * weight[:, None])
+        return summed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None, torch.Tensor | None, None]:
+        values, ray, share = ctx.saved_tensors
+        by_value = torch.empty_like(values) if ctx.needs_input_grad[0] else None
+        by_share = torch.empty_like(share) if ctx.needs_input_grad[2] else None
+        for start in range(0, len(ray), _SAMPLES):
+            part = slice(start, start + _SAMPLES)
+            outer = gradient[ray[part]]
+            if by_share is not None:
+                by_share[part] = (outer * values[part]).sum(1)
+            if by_value is not None:
+                torch.mul(outer, share[part, None], out=by_value[part])
+        return by_value, None, by_share, None

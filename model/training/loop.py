@@ -89,9 +89,10 @@ class Loop:
         except torch.OutOfMemoryError as error:
             size = len(trainer.processes.chunks(trainer.settings.batch, trainer.micro_batch)[0])
             raise UserError(
-                f"the GPU's memory does not suffice for {size} images at once: set machine.micro_batch below that (best a "
-                "multiple of network.minibatch_std_group), or choose a smaller network; the saved states are whole, and "
-                "with another micro_batch the training goes on from the last"
+                f"the GPU's memory does not suffice for {size} images at once: "
+                + ("set machine.record to false (slower, half the memory), or " if self.machine.record else "set ")
+                + "machine.micro_batch below that (best a multiple of network.minibatch_std_group), or choose a smaller "
+                "network; the saved states are whole, and with these settings of the machine the training goes on from the last"
             ) from error
 
     def _save_or_stop(self, request: StopRequest, done: bool) -> None:

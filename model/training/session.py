@@ -48,7 +48,7 @@ class Session:
         labels = torch.from_numpy(dataset.labels)
         precision = chosen(self.machine.precision, self.device, training=True)
         allow_tf32(precision)
-        machine = (self.device, self.processes, self.machine.micro_batch, precision)
+        machine = (self.device, self.processes, self.machine.micro_batch, precision, self.machine.record)
         trainer = Trainer(part.training, part.network, self.body, labels, *machine)
         if state is None:
             if part.training.resume_from:

@@ -43,6 +43,7 @@ class Trainer:
         processes: Processes | None = None,
         micro_batch: int = 0,
         precision: str = "float32",
+        record: bool = True,
     ) -> None:
         self.settings, self.network, self.device = settings, network, device
         self.labels = labels.to(device)
@@ -70,7 +71,8 @@ class Trainer:
         self._memory = Memory()  # the discriminators' passes end before anything else begins
         self._reached: list[bool] = []  # which of the discriminators' parameters the R1 penalty depends on
         # A recording's gradients are overwritten by its next replay: one chunk a step.
-        self._record = device.type == "cuda" and len(self.processes.chunks(settings.batch, micro_batch)) == 1
+        whole = len(self.processes.chunks(settings.batch, micro_batch)) == 1
+        self._record = record and whole and device.type == "cuda"
         if self._record:
             self.G.record(self._memory)
 
@@ -99,7 +101,7 @@ class Trainer:
 
     def _generator_phase(self, sigma: float) -> list[Seen]:
         """Returns what the discriminators saw, chunk by chunk, without its graph."""
-        self._begin(self.G, self.adam_g)
+        self._begin(self.G)
         z, label = self._draw("G")
         with torch.no_grad():  # over the global batch, so that all processes keep the same average
             self.G.mapping(z, update_average=True)
@@ -123,7 +125,7 @@ class Trainer:
 
     def _density_phase(self) -> None:
         settings = self.settings
-        self._begin(self.G, self.adam_g)
+        self._begin(self.G)
         z, _ = self._draw("density")
         apart = schedule.diversity_weight(settings, self.images)
         for chunk in self._chunks("density"):
@@ -154,7 +156,7 @@ class Trainer:
         self._end(self.G, self.adam_g)
 
     def _discriminator_phase(self, batch: Batch, sigma: float, fakes: list[Seen]) -> None:
-        self._begin(self.D, self.adam_d)
+        self._begin(self.D)
         reuse = self.settings.reuse_fakes
         z, label = self._draw("G" if reuse else "D")
         changes, real_changes = self._changes("D fake"), self._changes("D real")
@@ -175,7 +177,7 @@ class Trainer:
         self._end(self.D, self.adam_d)
 
     def _r1_phase(self, batch: Batch, sigma: float) -> None:
-        self._begin(self.D, self.adam_d)
+        self._begin(self.D)
         changes = self._changes("R1")
         for chunk in self._chunks("R1"):
             real, label = self._real(batch, chunk, sigma, changes)
@@ -224,13 +226,14 @@ class Trainer:
 
     # Parts of the phases.
 
-    def _begin(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def _begin(self, network: nn.Module) -> None:
         for each, parameters in self._parameters.items():
             for parameter in parameters:
                 parameter.requires_grad = each is network
         for parameter in self.frozen:
             parameter.requires_grad_(False)
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in (self.adam_g, self.adam_d):  # the other network's gradients only take memory
+            optimizer.zero_grad(set_to_none=True)
 
     def _end(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.processes.sum_gradients(self._parameters[network])

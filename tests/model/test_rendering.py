@@ -70,6 +70,21 @@ def test_packed_compositing_equals_dense():
     assert_close(marcher.composite(values.view(-1, 4)[place], place // 10, share, 6), dense)
 
 
+def test_composite_in_parts_has_the_derivatives_of_a_sum(monkeypatch):
+    monkeypatch.setattr(marcher, "_SAMPLES", 7)
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn(40, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    share = torch.rand(40, generator=generator, dtype=torch.float64, requires_grad=True)
+    ray = torch.randint(0, 6, (40,), generator=generator)
+    plain = torch.zeros(6, 5, dtype=torch.float64).index_add(0, ray, values * share[:, None])
+    assert_close(marcher.composite(values, ray, share, 6), plain)
+    outer = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    expected = torch.autograd.grad(plain, (values, share), outer)
+    found = torch.autograd.grad(marcher.composite(values, ray, share, 6), (values, share), outer)
+    assert_close(found, expected)
+    assert torch.autograd.gradcheck(lambda v, s: marcher.composite(v, ray, s, 6), (values, share))
+
+
 def dense_features(tri: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """The plain twin: three grid samplings."""
     found = [

@@ -32,11 +32,7 @@ def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_bo
     network, labels = like.network, like.labels.cpu()
 
     def train(record: bool) -> Trainer:
-        trainer = Trainer(settings, network, tiny_body, labels, torch.device("cuda"))
-        if not record:
-            trainer._record = False
-            for part in (*trainer.G._recorded.values(), trainer.G.deformer.recorded):
-                part.on = False
+        trainer = Trainer(settings, network, tiny_body, labels, torch.device("cuda"), record=record)
         for _ in range(5):
             trainer.step(uint8_batch)
         return trainer
