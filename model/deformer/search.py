@@ -98,15 +98,16 @@ class Search:
             error = following.square().sum(1)
             done = error < CONVERGED**2
             accepted = torch.nonzero(done & (unit.abs().amax(1) <= 1)).squeeze(1)
-            place = active[accepted]
-            roots[place] = x[accepted]
+            place = active.index_select(0, accepted)
+            roots.index_copy_(0, place, x.index_select(0, accepted))
             valid[place] = True
             go_on = torch.nonzero(~done & ~(error > DIVERGED)).squeeze(1)
             if len(go_on) == 0:
                 break
-            active, x, target, image = active[go_on], x[go_on], target[go_on], image[go_on]
-            inverse, step, following = inverse[go_on], step[go_on], following[go_on]
-            change = following - residual[go_on]
+            # Whole rows at once: indexing with brackets takes three times as long on a processor.
+            kept = (active, x, target, image, inverse, step, following, residual)
+            active, x, target, image, inverse, step, following, residual = (t.index_select(0, go_on) for t in kept)
+            change = following - residual
             left = times(inverse.transpose(1, 2), step)
             denominator = (left * change).sum(1, keepdim=True)
             if self.guarded:

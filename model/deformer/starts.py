@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
 ASIDE = 0.05  # parts so much farther than the nearest (metres) are not searched from: their roots would lie outside
 _CUDA_PAIRS = 1 << 29  # distances at once
+_PAIRS = 1 << 16  # of a processor, whose cache holds them
 # Where the search starts: from the nearest vertex of each of these parts, given by their joints. Where skin folds on
 # itself, at shoulders and hips, both sides of the fold are near: an axis splits a part by the sign of its normals there.
 _PARTS: tuple[tuple[tuple[int, ...], int | None], ...] = (
@@ -130,71 +132,84 @@ class Starts:
     """The vertices that the search of posed bodies starts from, prepared once for every pass."""
 
     def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
-        """vertices: [B,V,3]; parts: [V]; blended: [B,V,3,4], the vertices' own transforms; distance: what counts as near."""
+        """vertices: [B,V,3]; parts: [V], ascending; blended: [B,V,3,4], the vertices' own transforms; distance: what counts as near."""
         self.vertices, self.blended, self.distance = vertices, blended, distance
         self.backward = inverse(blended[..., :3])
         self.of_part = [own for part in range(PARTS) if len(own := torch.nonzero(parts == part).squeeze(1))]
+        self.slices = [slice(int(own[0]), int(own[-1]) + 1) for own in self.of_part]
 
     def near(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Of points [B,N,3], part by part, those that have a vertex of it near: their places among all, that vertex, and how
         far it is: [m] each."""
+        if not points.is_cuda:
+            return self._near_by_products(points)
         count = points.shape[1]
         found = []
-        if points.is_cuda:
-            for index in range(len(points)):
-                for own in self.of_part:
-                    place, nearest, far = gate(points[index], self.vertices[index, own], self.distance)
-                    found.append((place + index * count, own[nearest], far))
-        else:
-            bits = self._surroundings.parts_at(points.numpy()).ravel()
-            close = np.flatnonzero(bits)
-            bits = bits[close]
-            apart = points.reshape(-1, 3)[torch.from_numpy(close)].double().numpy()
-            apart[:, 0] += self._shift[close // count]
-            for number, (own, tree) in enumerate(zip(self.of_part, self._trees)):
-                at = np.flatnonzero(bits >> number & 1)
-                far, nearest = tree.query(
-                    apart[at], distance_upper_bound=self.distance, workers=torch.get_num_threads()
-                )
-                inside = np.flatnonzero(far < self.distance)
-                vertex = own[torch.from_numpy(nearest[inside] % len(own))]
-                found.append(
-                    (torch.from_numpy(close[at[inside]]), vertex, torch.from_numpy(far[inside]).to(points.dtype))
-                )
+        for index in range(len(points)):
+            for own in self.of_part:
+                place, nearest, far = gate(points[index], self.vertices[index, own], self.distance)
+                found.append((place + index * count, own[nearest], far))
         flat, vertices, distances = (torch.cat(values) for values in zip(*found))
         return flat, vertices, distances
 
-    @functools.cached_property
-    def _shift(self) -> np.ndarray:
-        """[B], along x: with it the bodies stand apart, so that one tree serves all."""
-        extent = float(self.vertices[..., 0].max() - self.vertices[..., 0].min()) + 10 * self.distance
-        return extent * np.arange(len(self.vertices))
+    def _near_by_products(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `near`, for a processor. Products of all points and vertices of a part, and the least in every row, take half as
+        long as questions to a tree."""
+        count, each = points.shape[1], self.vertices.shape[1]
+        bits = self._surroundings.parts_at(points.numpy()).ravel()
+        close = np.flatnonzero(bits)
+        bits = bits[close]
+        cloud = points.reshape(-1, 3)
+        homogeneous = np.ones((len(close), 4), np.float32)
+        np.subtract(cloud.numpy().take(close, 0), self._center.take(close // count, 0), out=homogeneous[:, :3])
+        begins = np.searchsorted(close, count * np.arange(len(points) + 1))
+        places, nearest = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for image, (begin, end) in enumerate(itertools.pairwise(begins)):
+            own_bits, ahead = bits[begin:end], self._ahead[image]
+            for number, part in enumerate(self.slices):
+                at = np.flatnonzero(own_bits & (1 << number))
+                at += begin
+                places.append(at)
+                asked, others = homogeneous.take(at, 0), ahead[:, part]
+                step = max(1, _PAIRS // others.shape[1])
+                for first in range(0, len(asked), step):
+                    nearest.append((asked[first : first + step] @ others).argmin(1))
+                    nearest[-1] += image * each + part.start
+        flat = torch.from_numpy(close[np.concatenate(places)])
+        vertex = torch.from_numpy(np.concatenate(nearest))
+        apart = cloud.index_select(0, flat) - self.vertices.reshape(-1, 3).index_select(0, vertex)
+        far = torch.linalg.vector_norm(apart, dim=1)
+        inside = torch.nonzero(far < self.distance).squeeze(1)
+        return flat[inside], vertex[inside] % each, far[inside]
 
     @functools.cached_property
-    def _trees(self) -> list[cKDTree]:
-        """Of each part's vertices, all images together."""
-        apart = self.vertices.double().numpy()
-        apart[..., 0] += self._shift[:, None]
-        parts = (apart[:, own.numpy()].reshape(-1, 3) for own in self.of_part)
-        return [cKDTree(part, 32, balanced_tree=False, compact_nodes=False) for part in parts]
+    def _center(self) -> np.ndarray:
+        """[B,3]; near zero the products lose least."""
+        return self.vertices.mean(1).numpy()
+
+    @functools.cached_property
+    def _ahead(self) -> np.ndarray:
+        """[B,4,V]: (point, 1) times it is the squared distance, but for the point's own square."""
+        centered = (self.vertices - torch.from_numpy(self._center)[:, None]).transpose(1, 2)
+        return torch.cat([-2 * centered, centered.square().sum(1, keepdim=True)], dim=1).numpy()
 
     @functools.cached_property
     def _surroundings(self) -> _Surroundings:
-        return _Surroundings(self.vertices.numpy(), [own.numpy() for own in self.of_part], self.distance)
+        return _Surroundings(self.vertices.numpy(), self.slices, self.distance)
 
 
 class _Surroundings:
-    """A coarse grid around each body, of which parts may be near a cell: spares most questions to the trees."""
+    """A coarse grid around each body, of which parts may be near a cell: most points are far from most parts."""
 
-    def __init__(self, vertices: np.ndarray, of_part: list[np.ndarray], distance: float) -> None:
+    def __init__(self, vertices: np.ndarray, parts: list[slice], distance: float) -> None:
         self.cell = distance / 2  # what is near is at most two cells away
-        self.low = vertices.min(1, keepdims=True) - distance  # [B,1,3]
-        places = self._places(vertices)
-        self.sizes = places.max((0, 1)) + 3
+        self.low = vertices.min(1, keepdims=True) - 3 * self.cell  # [B,1,3]; nothing is near the outermost cells
+        places = np.floor((vertices - self.low) / self.cell).astype(np.int32)
+        self.sizes = places.max((0, 1)) + 4
         bits = np.zeros((len(vertices), *self.sizes), np.int32)
         image = np.arange(len(vertices))[:, None]
-        for number, own in enumerate(of_part):
-            bits[(image, *np.moveaxis(places[:, own], 2, 0))] |= 1 << number
+        for number, part in enumerate(parts):
+            bits[(image, *np.moveaxis(places[:, part], 2, 0))] |= 1 << number
         for axis in (1, 2, 3):
             spread = bits.copy()
             along, wide = np.moveaxis(bits, axis, 0), np.moveaxis(spread, axis, 0)
@@ -204,16 +219,13 @@ class _Surroundings:
             bits = spread
         self.bits = bits
 
-    def _places(self, points: np.ndarray) -> np.ndarray:
-        return np.floor((points - self.low) / self.cell).astype(np.int32)
-
     def parts_at(self, points: np.ndarray) -> np.ndarray:
         """Of points [B,N,3], a bit for each part that may be near: [B,N]."""
-        places = self._places(points)
-        inside = ((places >= 0) & (places < self.sizes)).all(2)
-        places[~inside] = 0
-        image = np.arange(len(points))[:, None]
-        return np.where(inside, self.bits[(image, *np.moveaxis(places, 2, 0))], 0)
+        places = (points - self.low) * np.float32(1 / self.cell)
+        np.clip(places, 0, self.sizes - 1, out=places, casting="unsafe")
+        x, y, z = (places[..., axis].astype(np.int32) for axis in range(3))
+        x += np.arange(len(points), dtype=np.int32)[:, None] * self.sizes[0]
+        return self.bits.reshape(-1).take((x * self.sizes[1] + y) * self.sizes[2] + z, mode="clip")
 
 
 def from_surface(points: torch.Tensor, starts: Starts, search: Search) -> Candidates:
@@ -229,11 +241,12 @@ def from_surface(points: torch.Tensor, starts: Starts, search: Search) -> Candid
     chosen = chosen[torch.argsort(flat[chosen], stable=True)]
     places, vertex = flat[chosen], vertex[chosen]
     image = places // count
-    back, target = starts.backward[image, vertex], points.reshape(-1, 3)[places]
-    start = times(back, target - starts.blended[image, vertex, :, 3])
-    roots, valid = search.solve(target, image, start, back)
+    own = image * starts.vertices.shape[1] + vertex
+    back, shift = (of_all.flatten(0, 1).index_select(0, own) for of_all in (starts.backward, starts.blended[..., 3]))
+    target = points.reshape(-1, 3).index_select(0, places)
+    roots, valid = search.solve(target, image, times(back, target - shift), back)
     kept = torch.nonzero(valid).squeeze(1)
-    return Candidates(places[kept], roots[kept])
+    return Candidates(places[kept], roots.index_select(0, kept))
 
 
 def from_nearest(

@@ -40,7 +40,9 @@ class _Bounded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return _Derivative.apply(gradient, ctx.saved_tensors[0].detach(), ctx.slope, ctx.clamp), None, None
+        again = torch.is_grad_enabled()  # whether this is to be differentiated once more
+        times = _Derivative.apply if again else _times_derivative
+        return times(gradient, ctx.saved_tensors[0].detach(), ctx.slope, ctx.clamp), None, None
 
 
 class _Derivative(torch.autograd.Function):
@@ -51,17 +53,21 @@ class _Derivative(torch.autograd.Function):
     def forward(ctx: Any, gradient: torch.Tensor, result: torch.Tensor, slope: float, clamp: float) -> torch.Tensor:
         ctx.save_for_backward(result)
         ctx.slope, ctx.clamp = slope, clamp
-        if images.fast(gradient) and images.dense(gradient) and gradient.stride() == result.stride():
-            return images.derivative(gradient, result, slope, clamp)
-        if clamp > 0:
-            gradient = torch.ops.aten.hardtanh_backward(gradient, result, -clamp, clamp)
-        if slope != 1:
-            gradient = torch.ops.aten.leaky_relu_backward(gradient, result, slope, True)
-        return gradient
+        return _times_derivative(gradient, result, slope, clamp)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         return _Derivative.apply(gradient, ctx.saved_tensors[0], ctx.slope, ctx.clamp), None, None, None
+
+
+def _times_derivative(gradient: torch.Tensor, result: torch.Tensor, slope: float, clamp: float) -> torch.Tensor:
+    if images.fast(gradient) and images.dense(gradient) and gradient.stride() == result.stride():
+        return images.derivative(gradient, result, slope, clamp)
+    if clamp > 0:
+        gradient = torch.ops.aten.hardtanh_backward(gradient, result, -clamp, clamp)
+    if slope != 1:
+        gradient = torch.ops.aten.leaky_relu_backward(gradient, result, slope, True)
+    return gradient
 
 
 def activate_(x: torch.Tensor, activation: Activation, clamp: float = 0.0) -> torch.Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,37 +22,61 @@ def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tens
 
 
 class _Filter(torch.autograd.Function):
-    """The kernel. Its adjoint is itself, with `up` and `down` changing places, so it can be differentiated at will."""
+    """A zero after each pixel with `up` 2, padding, the filter, every `down`-th pixel. Its adjoint is itself, with `up` and
+    `down` changing places, so it can be differentiated at will."""
 
     @staticmethod
     def forward(
         ctx: Any, images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float
     ) -> torch.Tensor:
         ctx.arguments = down, up, 3 - pad, tuple(images.shape[2:]), gain
-        return kernels.fir(images, up, down, pad, size, gain)
+        if kernels.fast(images):
+            return kernels.fir(images, up, down, pad, size, gain)
+        return _plain(images, up, down, pad, size, gain)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None, None]:
         return _Filter.apply(gradient, *ctx.arguments), None, None, None, None, None
 
 
-def filter2d(images: torch.Tensor, *, pad: int, down: int = 1, gain: float = 1.0) -> torch.Tensor:
-    """Pad images [B,C,H,W] with zeros, filter, keep every `down`-th pixel."""
-    if kernels.fast(images):
-        height, width = ((side + 2 * pad - 4) // down + 1 for side in images.shape[2:])
-        return _Filter.apply(images, 1, down, pad, (height, width), gain)
+def _plain(images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float) -> torch.Tensor:
     channels = images.shape[1]
     kernel = _kernel(gain, images.dtype, images.device).expand(channels, 1, 4, 4)
-    return F.conv2d(images, kernel, stride=down, padding=pad, groups=channels)
+    if up == 1:
+        return F.conv2d(images, kernel, stride=down, padding=pad, groups=channels)
+    more = [wanted - (2 * side + 2 * pad - 4) for wanted, side in zip(size, images.shape[2:])]
+    return F.conv_transpose2d(images, kernel, stride=2, padding=3 - pad, output_padding=more, groups=channels)
+
+
+_own_derivatives = False
+
+
+@contextlib.contextmanager
+def differentiated_twice() -> Iterator[None]:
+    """Within it a processor, too, takes the filter's own derivatives: PyTorch's second one loops over channels. Their calls
+    from Python make what is differentiated once slower."""
+    global _own_derivatives
+    _own_derivatives = True
+    try:
+        yield
+    finally:
+        _own_derivatives = False
+
+
+def _filtered(images: torch.Tensor, up: int, down: int, pad: int, gain: float) -> torch.Tensor:
+    height, width = ((up * side + 2 * pad - 4) // down + (2 - up) for side in images.shape[2:])
+    own = kernels.fast(images) or _own_derivatives
+    return (_Filter.apply if own else _plain)(images, up, down, pad, (height, width), gain)
+
+
+def filter2d(images: torch.Tensor, *, pad: int, down: int = 1, gain: float = 1.0) -> torch.Tensor:
+    """Pad images [B,C,H,W] with zeros, filter, keep every `down`-th pixel."""
+    return _filtered(images, 1, down, pad, gain)
 
 
 def upsample(images: torch.Tensor) -> torch.Tensor:
     """[B,C,H,W] to [B,C,2H,2W]: a zero after each pixel, padding (2,1), filter with gain 4."""
-    if kernels.fast(images):
-        return _Filter.apply(images, 2, 1, 2, (2 * images.shape[2], 2 * images.shape[3]), 4.0)
-    channels = images.shape[1]
-    kernel = _kernel(4.0, images.dtype, images.device).expand(channels, 1, 4, 4)
-    return F.conv_transpose2d(images, kernel, stride=2, padding=1, groups=channels)
+    return _filtered(images, 2, 1, 2, 4.0)
 
 
 def downsample(images: torch.Tensor) -> torch.Tensor:

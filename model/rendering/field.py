@@ -1,7 +1,7 @@
 """The residual field at points: signed value, colour and spatial gradient, with a backward pass written out.
 
 Autograd would keep every intermediate of every point, and differentiate the gradient a second time. Here the forward
-pass keeps the points alone (of few points, features and hidden layer too); the backward pass looks the features up again, in chunks, and is an ordinary one. On a GPU
+pass keeps the points alone (of few points, what was looked up and the hidden layer too); the backward pass looks the features up again, in chunks, and is an ordinary one. On a GPU
 a kernel does the same (model/kernels/field.cu).
 """
 
@@ -20,7 +20,7 @@ from ag3d.model.rendering import planes
 from ag3d.model.rendering.planes import Table
 
 _CHUNK = 1 << 18  # points at once
-_KEPT = 1 << 16  # of at most so many points the features are kept
+_KEPT = 1 << 16  # of at most so many points what is found on the way is kept
 
 
 class Residual(NamedTuple):
@@ -43,6 +43,26 @@ def residual(
     return Residual(*function.apply(table.rows, *first, *last, points, image, table.side, color, gradient))
 
 
+class _Seen(NamedTuple):
+    """What the way back needs of the way there."""
+
+    at: planes.Stencil
+    mix: torch.Tensor  # [n,3,4]
+    features: torch.Tensor  # [n,C]
+    h: torch.Tensor  # [n,H], before the activation
+    hidden: torch.Tensor  # after it
+
+    @staticmethod
+    def of(
+        rows: torch.Tensor, w1: torch.Tensor, b1: torch.Tensor, points: torch.Tensor, image: torch.Tensor, side: int
+    ) -> _Seen:
+        at = planes.stencil(points, image, side)
+        mix = at.mix()
+        features = planes.weighted(rows, at, mix)
+        h = F.linear(features, w1, b1)
+        return _Seen(at, mix, features, h, F.softplus(h))
+
+
 class _Field(torch.autograd.Function):
     """f = bag(rows), h = f W₁ᵀ + b₁, o = softplus(h) W₂ᵀ + b₂: the value is o₀, the colour a sigmoid of the others.
 
@@ -63,7 +83,6 @@ class _Field(torch.autograd.Function):
         color: bool,
         gradient: bool,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        ctx.save_for_backward(rows, w1, b1, w2, b2, points, image)
         ctx.side, ctx.color, ctx.gradient = side, color, gradient
         ctx.set_materialize_grads(False)
         ctx.kept = None
@@ -72,24 +91,22 @@ class _Field(torch.autograd.Function):
         value, slope = rows.new_empty(count), rows.new_empty(count, 3 if gradient else 0)
         seen = rows.new_empty(count, outputs - 1)
         for part in _parts(count):
-            at = planes.stencil(points[part], image[part], side)
-            f = planes.features(rows, at)
-            h = F.linear(f, w1, b1)
+            found = _Seen.of(rows, w1, b1, points[part], image[part], side)
             if count <= min(_KEPT, _CHUNK):
-                ctx.kept = at, f, h
-            out = F.linear(F.softplus(h), w2[:outputs], b2[:outputs])
+                ctx.kept = found
+            out = F.linear(found.hidden, w2[:outputs], b2[:outputs])
             value[part] = out[:, 0]
             if color:
                 seen[part] = torch.sigmoid(out[:, 1:]) * (1 + 2 * COLOR_MARGIN) - COLOR_MARGIN
             if gradient:
-                u = (torch.sigmoid(h) * w2[0]) @ w1
-                slope[part] = planes.slope(rows, at, u)
+                slope[part] = planes.slope(rows, found.at, (torch.sigmoid(found.h) * w2[0]) @ w1)
+        ctx.save_for_backward(rows, w1, b1, w2, b2, points, image, seen)
         return value, seen, slope
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        rows, w1, b1, w2, b2, points, image = ctx.saved_tensors
+        rows, w1, b1, w2, b2, points, image, seen = ctx.saved_tensors
         by_value, by_color, by_slope = outer
         if not ctx.gradient:
             by_slope = None
@@ -98,19 +115,15 @@ class _Field(torch.autograd.Function):
         d_rows = torch.zeros_like(rows) if need_rows else None
         d_w1, d_b1, d_w2, d_b2 = (torch.zeros_like(t) for t in (w1, b1, w2, b2))
         for part in _parts(len(points)):
-            if ctx.kept is not None:
-                at, f, h = ctx.kept
-            else:
-                at = planes.stencil(points[part], image[part], ctx.side)
-                f = planes.features(rows, at)
-                h = F.linear(f, w1, b1)
-            a, s = F.softplus(h), torch.sigmoid(h)
+            found = ctx.kept or _Seen.of(rows, w1, b1, points[part], image[part], ctx.side)
+            at, mix, f, h, a = found
+            s = torch.sigmoid(h)
             d_out = f.new_zeros(len(f), outputs)
             if by_value is not None:
                 d_out[:, 0] = by_value[part]
             if outputs > 1:
                 assert by_color is not None
-                shine = torch.sigmoid(F.linear(a, w2[1:], b2[1:]))
+                shine = (seen[part] + COLOR_MARGIN) / (1 + 2 * COLOR_MARGIN)  # the sigmoid
                 d_out[:, 1:] = by_color[part] * (1 + 2 * COLOR_MARGIN) * shine * (1 - shine)
             d_w2[:outputs] += d_out.t() @ a
             d_b2[:outputs] += d_out.sum(0)
@@ -128,7 +141,7 @@ class _Field(torch.autograd.Function):
             d_w1 += d_h.t() @ f
             d_b1 += d_h.sum(0)
             if d_rows is not None:
-                d_rows += planes.scatter(len(rows), at, [(at.mix(), d_h @ w1), *scattered])
+                d_rows += planes.scatter(len(rows), at, [(mix, d_h @ w1), *scattered])
         return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None
 
 

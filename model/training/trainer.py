@@ -13,6 +13,7 @@ from ag3d.model import memory
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.networks.filters import differentiated_twice
 from ag3d.model.networks.layers import NoiseMode
 from ag3d.model.precision import apply
 from ag3d.model.recording import Memory, Recorded
@@ -196,7 +197,8 @@ class Trainer:
 
     def _r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
         real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
-        logits = self.D(real, label)
+        with differentiated_twice():
+            logits = self.D(real, label)
         if self._apart:
             return losses.r1_penalty(losses.total_logit(logits), real, self._weights)
         return losses.r1_penalty(losses.total_logit(logits, self._weights), real)
