@@ -133,8 +133,8 @@ class Starts:
 
     def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
         """vertices: [B,V,3]; parts: [V], ascending; blended: [B,V,3,4], the vertices' own transforms; distance: what counts as near."""
-        self.vertices, self.blended, self.distance = vertices, blended, distance
-        self.backward = inverse(blended[..., :3])
+        self.vertices, self.distance = vertices, distance
+        self.backward, self.shift = inverse(blended[..., :3]), blended[..., 3].contiguous()
         self.of_part = [own for part in range(PARTS) if len(own := torch.nonzero(parts == part).squeeze(1))]
         self.slices = [slice(int(own[0]), int(own[-1]) + 1) for own in self.of_part]
 
@@ -242,7 +242,7 @@ def from_surface(points: torch.Tensor, starts: Starts, search: Search) -> Candid
     places, vertex = flat[chosen], vertex[chosen]
     image = places // count
     own = image * starts.vertices.shape[1] + vertex
-    back, shift = (of_all.flatten(0, 1).index_select(0, own) for of_all in (starts.backward, starts.blended[..., 3]))
+    back, shift = (of_all.flatten(0, 1).index_select(0, own) for of_all in (starts.backward, starts.shift))
     target = points.reshape(-1, 3).index_select(0, places)
     roots, valid = search.solve(target, image, times(back, target - shift), back)
     kept = torch.nonzero(valid).squeeze(1)

@@ -45,7 +45,11 @@ class Processes:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if not gradients:
             return
-        if self.world == 1 and not gradients[0].is_cuda and torch.stack(torch._foreach_norm(gradients)).isfinite().all():
+        if (
+            self.world == 1
+            and not gradients[0].is_cuda
+            and torch.stack(torch._foreach_norm(gradients)).isfinite().all()
+        ):
             return  # a look is cheaper than a copy; a GPU would have to be waited for
         # As one tensor: hundreds of small launches would take longer than the work.
         flat = torch.cat([gradient.flatten() for gradient in gradients])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -13,7 +14,7 @@ from ag3d.config import Network
 from ag3d.model.networks.activation import activate_
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.discriminator import Discriminators, minibatch_deviation
-from ag3d.model.networks.filters import downsample, filter2d, upsample
+from ag3d.model.networks.filters import differentiated_twice, downsample, filter2d, upsample
 from ag3d.model.networks.layers import (
     Convolution,
     FullyConnected,
@@ -62,10 +63,14 @@ def test_resampling_keeps_constants_inside():
 
 @pytest.mark.parametrize("side", [4, 5])
 @pytest.mark.parametrize("run", [upsample, downsample, lambda x: filter2d(x, pad=2), lambda x: filter2d(x, pad=1, gain=4)])  # fmt: skip
-def test_derivatives_of_resampling(run, side):
+@pytest.mark.parametrize("own", [False, True])
+def test_derivatives_of_resampling(run, side, own):
     x = torch.randn(1, 2, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)  # fmt: skip
-    assert torch.autograd.gradcheck(run, x)
-    assert torch.autograd.gradgradcheck(run, x)
+    plain = run(x)
+    with differentiated_twice() if own else contextlib.nullcontext():
+        assert_close(run(x), plain, rtol=0, atol=0)
+        assert torch.autograd.gradcheck(run, x)
+        assert torch.autograd.gradgradcheck(run, x)
 
 
 def test_large_pictures_are_convolved_in_parts_with_the_same_result():

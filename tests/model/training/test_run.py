@@ -35,7 +35,7 @@ def assert_same(command: Command, straight: Command) -> None:
     different = [name for name, value in other.items() if not torch.equal(value, own[name])]
     assert not different, different[:5]
     values = [json.loads((c.milestone(STEPS) / "state.json").read_text())["values"] for c in (command, straight)]
-    assert values[0].pop("seconds") != values[1].pop("seconds")
+    assert all(value.pop("seconds") > 0 for value in values)  # how long it took is each run's own
     assert values[0] == values[1]
     assert command.rows() == straight.rows()
 
