@@ -43,7 +43,7 @@ class Recorded:
     def __init__(self, function: Callable[..., Any], *modules: nn.Module, nested: bool = False) -> None:
         self.function, self.modules, self.nested = function, modules, nested
         self.on = False
-        self.memory: Memory | None = None  # None: each recording has its own
+        self.memory = Memory()  # of its own, unless it is given one to share
         self.recordings: dict[tuple, Callable[..., Any]] = {}
 
     def __deepcopy__(self, memo: dict) -> Recorded:
@@ -59,7 +59,7 @@ class Recorded:
         if kind not in self.recordings:
             if len(self.recordings) >= MOST_KINDS:
                 return self.function(*inputs)
-            pool = None if self.memory is None or (self.nested and learning) else self.memory.pool
+            pool = None if self.nested and learning else self.memory.pool
             with _alone():
                 make = self._learning if learning else functools.partial(_Replay, self.function)
                 self.recordings[kind] = make(inputs, pool)

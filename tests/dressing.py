@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ag3d.model.generator import Generator
-from ag3d.model.rendering.planes import features, stencil, table
+from ag3d.model.rendering.planes import stencil, table, weighted
 
 CLOTHES = 0.015, 0.004  # metres: mean and deviation of the residual
 COLORS = 0.0, 1.5  # before the sigmoid
@@ -20,7 +20,8 @@ def dress(generator: Generator, ws: torch.Tensor) -> None:
     points = generator.deformer.vertices / (generator.settings.box_warp / 2)
     person = torch.arange(len(ws)).repeat_interleave(len(points))
     drawn = table(generator.planes(ws))
-    found = generator.decoder.net(features(drawn.rows, stencil(points.repeat(len(ws), 1), person, drawn.side)))
+    at = stencil(points.repeat(len(ws), 1), person, drawn.side)
+    found = generator.decoder.net(weighted(drawn.rows, at, at.mix()))
     mean, deviation = torch.tensor([CLOTHES, *[COLORS] * (found.shape[1] - 1)]).unbind(1)
     last = generator.decoder.layers[1]
     scale = deviation / found.std(0)

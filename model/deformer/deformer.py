@@ -47,7 +47,6 @@ class Deformer(nn.Module):
     distance: torch.Tensor  # [voxels,1]
     start_vertices: torch.Tensor  # [S]
     start_weights: torch.Tensor  # [S,24]
-    start_parts: torch.Tensor  # [S], ascending
     part_begins: torch.Tensor  # [PARTS+1] int32
     box_numbers: torch.Tensor  # [6]
 
@@ -75,7 +74,6 @@ class Deformer(nn.Module):
             "distance": distance.reshape(-1, 1).contiguous(),
             "start_vertices": chosen,
             "start_weights": body.weights[chosen].cpu(),
-            "start_parts": parts,
             "part_begins": torch.searchsorted(parts, torch.arange(PARTS + 1)).int(),
             "box_numbers": box_numbers(built.box),
         }.items():
@@ -133,7 +131,7 @@ class Deformer(nn.Module):
             return from_bones(points, posed.surface, posed.transforms, posed.search, distance)
         if posed.starts is None:
             assert posed.blended is not None
-            posed.starts = Starts(posed.surface, self.start_parts, posed.blended, distance)
+            posed.starts = Starts(posed.surface, self.part_begins, posed.blended, distance)
         return from_surface(points, posed.starts, posed.search)
 
     def search_fast(

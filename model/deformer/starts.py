@@ -67,13 +67,18 @@ def nearest_by_products(points: torch.Tensor, surface: torch.Tensor) -> tuple[to
     """
     center = surface.mean(0)  # near zero the product loses least
     points, surface = points - center, surface - center
-    ahead = torch.cat([-2 * surface, surface.square().sum(1, keepdim=True)], dim=1).t()
+    ahead = _ahead(surface).t()
     chosen = [
         (torch.cat([part, torch.ones_like(part[:, :1])], dim=1) @ ahead).argmin(1)
         for part in points.split(max(1, _CUDA_PAIRS // len(surface)))
     ]
     nearest = torch.cat(chosen)
     return torch.linalg.vector_norm(points - surface[nearest], dim=1), nearest
+
+
+def _ahead(surface: torch.Tensor) -> torch.Tensor:
+    """[…,V,3] to […,V,4]: its product with (point, 1) is the squared distance, but for the point's own square."""
+    return torch.cat([-2 * surface, surface.square().sum(-1, keepdim=True)], dim=-1)
 
 
 def parts_of(weights: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
@@ -131,12 +136,12 @@ def distinct(roots: torch.Tensor, valid: torch.Tensor, radius: float = 1e-4) -> 
 class Starts:
     """The vertices that the search of posed bodies starts from, prepared once for every pass."""
 
-    def __init__(self, vertices: torch.Tensor, parts: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
-        """vertices: [B,V,3]; parts: [V], ascending; blended: [B,V,3,4], the vertices' own transforms; distance: what counts as near."""
+    def __init__(self, vertices: torch.Tensor, begins: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
+        """vertices: [B,V,3], by part; begins: [PARTS+1], each part's first; blended: [B,V,3,4], the vertices' own transforms;
+        distance: what counts as near."""
         self.vertices, self.distance = vertices, distance
         self.backward, self.shift = inverse(blended[..., :3]), blended[..., 3].contiguous()
-        self.of_part = [own for part in range(PARTS) if len(own := torch.nonzero(parts == part).squeeze(1))]
-        self.slices = [slice(int(own[0]), int(own[-1]) + 1) for own in self.of_part]
+        self.parts = [slice(first, end) for first, end in itertools.pairwise(begins.tolist()) if first < end]
 
     def near(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Of points [B,N,3], part by part, those that have a vertex of it near: their places among all, that vertex, and how
@@ -146,9 +151,9 @@ class Starts:
         count = points.shape[1]
         found = []
         for index in range(len(points)):
-            for own in self.of_part:
-                place, nearest, far = gate(points[index], self.vertices[index, own], self.distance)
-                found.append((place + index * count, own[nearest], far))
+            for part in self.parts:
+                place, nearest, far = gate(points[index], self.vertices[index, part], self.distance)
+                found.append((place + index * count, nearest + part.start, far))
         flat, vertices, distances = (torch.cat(values) for values in zip(*found))
         return flat, vertices, distances
 
@@ -165,8 +170,8 @@ class Starts:
         begins = np.searchsorted(close, count * np.arange(len(points) + 1))
         places, nearest = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for image, (begin, end) in enumerate(itertools.pairwise(begins)):
-            own_bits, ahead = bits[begin:end], self._ahead[image]
-            for number, part in enumerate(self.slices):
+            own_bits, ahead = bits[begin:end], self._products[image]
+            for number, part in enumerate(self.parts):
                 at = np.flatnonzero(own_bits & (1 << number))
                 at += begin
                 places.append(at)
@@ -188,14 +193,13 @@ class Starts:
         return self.vertices.mean(1).numpy()
 
     @functools.cached_property
-    def _ahead(self) -> np.ndarray:
-        """[B,4,V]: (point, 1) times it is the squared distance, but for the point's own square."""
-        centered = (self.vertices - torch.from_numpy(self._center)[:, None]).transpose(1, 2)
-        return torch.cat([-2 * centered, centered.square().sum(1, keepdim=True)], dim=1).numpy()
+    def _products(self) -> np.ndarray:
+        """[B,4,V], what points are multiplied by."""
+        return _ahead(self.vertices - torch.from_numpy(self._center)[:, None]).mT.contiguous().numpy()
 
     @functools.cached_property
     def _surroundings(self) -> _Surroundings:
-        return _Surroundings(self.vertices.numpy(), self.slices, self.distance)
+        return _Surroundings(self.vertices.numpy(), self.parts, self.distance)
 
 
 class _Surroundings:

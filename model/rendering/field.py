@@ -43,7 +43,7 @@ def residual(
     return Residual(*function.apply(table.rows, *first, *last, points, image, table.side, color, gradient))
 
 
-class _Seen(NamedTuple):
+class _Found(NamedTuple):
     """What the way back needs of the way there."""
 
     at: planes.Stencil
@@ -55,12 +55,12 @@ class _Seen(NamedTuple):
     @staticmethod
     def of(
         rows: torch.Tensor, w1: torch.Tensor, b1: torch.Tensor, points: torch.Tensor, image: torch.Tensor, side: int
-    ) -> _Seen:
+    ) -> _Found:
         at = planes.stencil(points, image, side)
         mix = at.mix()
         features = planes.weighted(rows, at, mix)
         h = F.linear(features, w1, b1)
-        return _Seen(at, mix, features, h, F.softplus(h))
+        return _Found(at, mix, features, h, F.softplus(h))
 
 
 class _Field(torch.autograd.Function):
@@ -91,7 +91,7 @@ class _Field(torch.autograd.Function):
         value, slope = rows.new_empty(count), rows.new_empty(count, 3 if gradient else 0)
         seen = rows.new_empty(count, outputs - 1)
         for part in _parts(count):
-            found = _Seen.of(rows, w1, b1, points[part], image[part], side)
+            found = _Found.of(rows, w1, b1, points[part], image[part], side)
             if count <= min(_KEPT, _CHUNK):
                 ctx.kept = found
             out = F.linear(found.hidden, w2[:outputs], b2[:outputs])
@@ -115,7 +115,7 @@ class _Field(torch.autograd.Function):
         d_rows = torch.zeros_like(rows) if need_rows else None
         d_w1, d_b1, d_w2, d_b2 = (torch.zeros_like(t) for t in (w1, b1, w2, b2))
         for part in _parts(len(points)):
-            found = ctx.kept or _Seen.of(rows, w1, b1, points[part], image[part], ctx.side)
+            found = ctx.kept or _Found.of(rows, w1, b1, points[part], image[part], ctx.side)
             at, mix, f, h, a = found
             s = torch.sigmoid(h)
             d_out = f.new_zeros(len(f), outputs)

@@ -78,13 +78,9 @@ def stencil(points: torch.Tensor, image: torch.Tensor, side: int) -> Stencil:
 
 
 def weighted(rows: torch.Tensor, at: Stencil, weight: torch.Tensor) -> torch.Tensor:
-    """Sums of the texels with weights [n,3,4]: [n,C]."""
+    """Sums of the texels with weights [n,3,4]: [n,C]; with those of `mix`, the mean features of the three planes. Outside
+    the planes counts as zero."""
     return F.embedding_bag(at.texels.flatten(1), rows, per_sample_weights=weight.flatten(1), mode="sum")
-
-
-def features(rows: torch.Tensor, at: Stencil) -> torch.Tensor:
-    """Mean features of the three planes [n,C]. Outside the planes counts as zero."""
-    return weighted(rows, at, at.mix())
 
 
 def derivatives(rows: torch.Tensor, at: Stencil) -> torch.Tensor:

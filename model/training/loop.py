@@ -90,7 +90,7 @@ class Loop:
             size = len(trainer.processes.chunks(trainer.settings.batch, trainer.micro_batch)[0])
             raise UserError(
                 f"the GPU's memory does not suffice for {size} images at once: "
-                + ("set machine.record to false (slower, half the memory), or " if self.machine.record else "set ")
+                + ("set machine.record to false (slower, half the memory), or " if trainer.records else "set ")
                 + "machine.micro_batch below that (best a multiple of network.minibatch_std_group), or choose a smaller "
                 "network; the saved states are whole, and with these settings of the machine the training goes on from the last"
             ) from error

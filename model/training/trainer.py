@@ -73,8 +73,8 @@ class Trainer:
         self._reached: list[bool] = []  # which of the discriminators' parameters the R1 penalty depends on
         # A recording's gradients are overwritten by its next replay: one chunk a step.
         whole = len(self.processes.chunks(settings.batch, micro_batch)) == 1
-        self._record = record and whole and device.type == "cuda"
-        if self._record:
+        self.records = record and whole and device.type == "cuda"
+        if self.records:
             self.G.record(self._memory)
 
     @property
@@ -182,7 +182,7 @@ class Trainer:
         changes = self._changes("R1")
         for chunk in self._chunks("R1"):
             real, label = self._real(batch, chunk, sigma, changes)
-            if self._record:
+            if self.records:
                 penalty = self._recorded_r1(real, label)
             else:
                 penalty = self._r1(real, label)
@@ -318,7 +318,7 @@ class Trainer:
         return dict(zip(self.D.heads, self._recorded[kind](label, *images.values())))
 
     def _remember(self, kind: Any, recorded: Recorded) -> None:
-        recorded.on, recorded.memory = self._record, self._memory
+        recorded.on, recorded.memory = self.records, self._memory
         self._recorded[kind] = recorded
 
     def _note(self, logits: dict[str, torch.Tensor], kind: str) -> None:

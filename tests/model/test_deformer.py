@@ -19,7 +19,7 @@ from ag3d.model.deformer.deformer import Deformer, cofactor
 from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search
 from ag3d.model.deformer.signed_distance import signed_distance
-from ag3d.model.deformer.starts import Starts, nearest_by_products
+from ag3d.model.deformer.starts import PARTS, Starts, nearest_by_products
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,8 @@ def test_the_near_parts_are_those_of_a_look_at_every_vertex(tiny_body):
     deformer = Deformer(Network(), tiny_body)
     posed = deformer.pose(strong_poses(2, 0.3))
     assert posed.blended is not None
-    starts = Starts(posed.surface, deformer.start_parts, posed.blended, 0.12)
+    starts = Starts(posed.surface, deformer.part_begins, posed.blended, 0.12)
+    parts = torch.arange(PARTS).repeat_interleave(deformer.part_begins.diff())
     drawn = torch.Generator().manual_seed(0)
     around = posed.surface[:, torch.randint(0, posed.surface.shape[1], (400,), generator=drawn)]
     points = around + torch.randn(around.shape, generator=drawn) * 0.1
@@ -221,16 +222,16 @@ def test_the_near_parts_are_those_of_a_look_at_every_vertex(tiny_body):
     flat, vertex, far = starts.near(points)
     apart = torch.cdist(points.double(), posed.surface.double())  # [B,N,V]
     expected = set()
-    for part in deformer.start_parts.unique():
-        own = torch.nonzero(deformer.start_parts == part).squeeze(1)
+    for part in parts.unique():
+        own = torch.nonzero(parts == part).squeeze(1)
         inside = torch.nonzero(apart[..., own].amin(2) < 0.12)
         expected |= {(int(image) * points.shape[1] + int(place), int(part)) for image, place in inside}
-    assert expected == set(zip(flat.tolist(), deformer.start_parts[vertex].tolist()))
+    assert expected == set(zip(flat.tolist(), parts[vertex].tolist()))
     assert len(expected) == len(flat) > 400
     image, place = flat // points.shape[1], flat % points.shape[1]
     assert_close(far.double(), apart[image, place, vertex], atol=1e-6, rtol=0)
     for index in range(0, len(flat), 7):
-        own = deformer.start_parts == deformer.start_parts[vertex[index]]
+        own = parts == parts[vertex[index]]
         assert far[index] < apart[image[index], place[index], own].min() + 1e-5
 
 

@@ -104,7 +104,7 @@ def test_plane_features_and_derivatives_equal_autograd():
     by_point, by_plane = torch.autograd.grad((expected * weights).sum(), (points, tri))
     rows, side = planes.table(tri)
     at = planes.stencil(points.detach(), image, side)
-    ours = planes.features(rows, at)
+    ours = planes.weighted(rows, at, at.mix())
     assert_close(ours, expected, rtol=1e-5, atol=1e-6)
     assert_close(torch.einsum("ndc,nc->nd", planes.derivatives(rows, at), weights), by_point, rtol=1e-5, atol=1e-5)
     assert_close(planes.slope(rows, at, weights), by_point, rtol=1e-5, atol=1e-5)
@@ -117,7 +117,8 @@ def test_points_belong_to_their_own_image():
     tri = torch.zeros(2, 3, 4, 8, 8)
     tri[1] = 1
     rows, side = planes.table(tri)
-    found = planes.features(rows, planes.stencil(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), side))
+    at = planes.stencil(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), side)
+    found = planes.weighted(rows, at, at.mix())
     assert_close(found[:, 0], torch.tensor([0.0, 1, 1, 0]))
 
 

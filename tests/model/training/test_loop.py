@@ -16,11 +16,11 @@ def test_a_gpu_that_is_too_small_is_told_with_the_key_to_change():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     settings = SimpleNamespace(batch=32)
-    trainer = SimpleNamespace(step=step, steps=1, images=32, settings=settings, processes=Processes(), micro_batch=8)
-    for machine, advice in (
-        (Machine(), r"8 images at once: set machine\.record to false .* or machine\.micro_batch"),
-        (Machine(record=False), r"8 images at once: set machine\.micro_batch"),
+    trainer = SimpleNamespace(step=step, steps=1, images=32, settings=settings, processes=Processes())
+    for trainer.records, trainer.micro_batch, advice in (
+        (True, 0, r"32 images at once: set machine\.record to false .* or machine\.micro_batch"),
+        (False, 8, r"8 images at once: set machine\.micro_batch"),  # with micro-batches nothing is recorded
     ):
-        loop = Loop(trainer, run=None, part=None, previews=None, machine=machine)
+        loop = Loop(trainer, run=None, part=None, previews=None, machine=Machine())
         with pytest.raises(UserError, match=advice):
             loop.until(10, [None], request=None)
