@@ -12,17 +12,28 @@ from ag3d.errors import UserError
 
 
 def choose_device(name: str, key: str) -> torch.device:
-    """The device of the setting or option `key`: 'auto' is CUDA where there is one. Raises UserError naming `key`."""
-    grow_memory()
+    """The device of the setting or option `key`: 'auto' is CUDA where there is one. Raises UserError naming `key`.
+
+    Under torchrun each process has a GPU of its own, which is made the process's current one.
+    """
+    _grow_memory()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        rank, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if 0 < gpus <= rank:
+            raise UserError(f"more processes than GPUs: this machine has {gpus}; set machine.gpus to that number")
+        name = f"cuda:{rank}"
     try:
-        return torch.zeros(1, device=name).device
+        device = torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"{key} is '{name}', which is not here ({error}); use auto or cpu") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
 
 
-def grow_memory() -> None:
+def _grow_memory() -> None:
     """Let PyTorch take a GPU's memory in pieces that can grow: the number of samples changes from step to step, and whole
     pieces that are a little too small would be left behind. Before CUDA is first used."""
     if platform.system() == "Linux":

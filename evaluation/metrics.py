@@ -19,16 +19,12 @@ Stopped while generating images or looking at those of the data set, the same co
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
-
-import torch
 
 from ag3d import console, provenance
 from ag3d.config import Evaluation
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.device import choose_device
-from ag3d.evaluation.blocks import rank_and_processes
 from ag3d.evaluation.measurement import Measurement, measured
 from ag3d.files import read_json, sha256, write_json
 from ag3d.model.body.body import Body
@@ -51,7 +47,7 @@ def main() -> None:
     add_options(parser, Evaluation)
     args = parser.parse_args()
     settings = from_options(Evaluation, args)
-    device = choose_device(_own_gpu(settings.device), "evaluation.device")
+    device = choose_device(settings.device, "evaluation.device")
     weights = args.checkpoint / "generator_ema.safetensors"
     work = Measurement(
         load_generator(args.checkpoint, Body.load(args.body), device=device),
@@ -84,12 +80,6 @@ def run_name(checkpoint: Path) -> str:
     """The run of results/<run>/ckpt/<kimg>; the folder's own name where it lies elsewhere."""
     folder = checkpoint.resolve()
     return folder.parent.parent.name if folder.parent.name == "ckpt" else folder.name
-
-
-def _own_gpu(name: str) -> str:
-    """Under torchrun each process has a GPU of its own."""
-    several = rank_and_processes()[1] > 1 and torch.cuda.is_available()
-    return f"cuda:{os.environ['LOCAL_RANK']}" if several and name in ("auto", "cuda") else name
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from ag3d.model.kernels import images as kernels
+from ag3d.model.networks.twice import twice
 
 
 @functools.cache
@@ -48,24 +47,9 @@ def _plain(images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, 
     return F.conv_transpose2d(images, kernel, stride=2, padding=3 - pad, output_padding=more, groups=channels)
 
 
-_own_derivatives = False
-
-
-@contextlib.contextmanager
-def differentiated_twice() -> Iterator[None]:
-    """Within it a processor, too, takes the filter's own derivatives: PyTorch's second one loops over channels. Their calls
-    from Python make what is differentiated once slower."""
-    global _own_derivatives
-    _own_derivatives = True
-    try:
-        yield
-    finally:
-        _own_derivatives = False
-
-
 def _filtered(images: torch.Tensor, up: int, down: int, pad: int, gain: float) -> torch.Tensor:
     height, width = ((up * side + 2 * pad - 4) // down + (2 - up) for side in images.shape[2:])
-    own = kernels.fast(images) or _own_derivatives
+    own = kernels.fast(images) or twice()  # PyTorch's second derivative of a grouped convolution loops over channels
     return (_Filter.apply if own else _plain)(images, up, down, pad, (height, width), gain)
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ag3d.model.networks.activation import Activation, activate_, gain_of
+from ag3d.model.networks.convolution import convolve
 from ag3d.model.networks.filters import filter2d
 
 NoiseMode = Literal["random", "const", "none"]
@@ -69,11 +70,11 @@ class Convolution(nn.Module):
         parts = 1
         if not self.down:
             parts = parts_of(x) if kernel == 1 else 1
-            x = F.conv2d(divided(x, parts), weight, bias, padding=kernel // 2)
+            x = convolve(divided(x, parts), weight, bias, padding=kernel // 2)
         elif kernel == 1:
-            x = F.conv2d(filter2d(x, down=2, pad=1), weight, bias)
+            x = convolve(filter2d(x, down=2, pad=1), weight, bias)
         else:
-            x = F.conv2d(filter2d(x, pad=2), weight, bias, stride=2)
+            x = convolve(filter2d(x, pad=2), weight, bias, stride=2)
         return united(activate_(x, self.activation, self.clamp * gain), parts)
 
 

@@ -25,7 +25,8 @@ class Processes:
         if world == 1:
             return Processes(device=device)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            cuda = device.startswith("cuda")
+            dist.init_process_group("nccl" if cuda else "gloo", device_id=torch.device(device) if cuda else None)
         return Processes(dist.get_rank(), world, device)
 
     def share(self, batch: int) -> range:

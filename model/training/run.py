@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ag3d import console, provenance
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options, read_yaml
-from ag3d.device import grow_memory
+from ag3d.device import choose_device
 from ag3d.errors import UserError
 from ag3d.files import read_json
 from ag3d.model import checkpoint
@@ -71,25 +68,6 @@ def section(cls: type, text: str) -> Any:
     return from_mapping(cls, mapping, cls.__name__.lower())
 
 
-def choose_device(name: str) -> torch.device:
-    """auto: CUDA where there is one. Under torchrun, each process has its own GPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("machine.device is cuda, but PyTorch finds no CUDA device; use auto or cpu")
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-        if int(name[5:]) >= torch.cuda.device_count():
-            raise UserError(
-                f"more processes than GPUs: this machine has {torch.cuda.device_count()}; set machine.gpus to that number"
-            )
-    grow_memory()
-    device = torch.device(name)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    return device
-
-
 def check(settings: Training, network: Network) -> None:
     """Raises UserError for settings that cannot train together."""
     sides = {"image_resolution": network.image_resolution, "plane_resolution": network.plane_resolution}
@@ -132,7 +110,7 @@ def train(args: argparse.Namespace) -> None:
     network, machine = section(Network, args.network_settings), section(Machine, args.machine)
     check(settings, network)
     observers.check(machine)
-    device = choose_device(machine.device)
+    device = choose_device(machine.device, "machine.device")
     processes = Processes.start(str(device))
     if processes.world > settings.batch:
         raise UserError(

@@ -13,8 +13,8 @@ from ag3d.model import memory
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.networks.filters import differentiated_twice
 from ag3d.model.networks.layers import NoiseMode
+from ag3d.model.networks.twice import differentiated_twice
 from ag3d.model.precision import apply
 from ag3d.model.recording import Memory, Recorded
 from ag3d.model.training import body_prior, diversity, draws, ema, losses, optimizers, schedule, start

@@ -12,9 +12,10 @@ from torch.testing import assert_close
 
 from ag3d.config import Network
 from ag3d.model.networks.activation import activate_
+from ag3d.model.networks.convolution import convolve
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.discriminator import Discriminators, minibatch_deviation
-from ag3d.model.networks.filters import differentiated_twice, downsample, filter2d, upsample
+from ag3d.model.networks.filters import downsample, filter2d, upsample
 from ag3d.model.networks.layers import (
     Convolution,
     FullyConnected,
@@ -24,10 +25,14 @@ from ag3d.model.networks.layers import (
     parts_of,
 )
 from ag3d.model.networks.mapping import Mapping
+from ag3d.model.networks.twice import differentiated_twice
 
 SMALL = Network(
     image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, minibatch_std_group=2, discriminator_mapping_layers=2, face_fraction=4
 )  # fmt: skip
+
+ON_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+WHERE = ["cpu", pytest.param("cuda", marks=ON_A_GPU)]
 
 
 def naive_filter(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> torch.Tensor:
@@ -71,6 +76,32 @@ def test_derivatives_of_resampling(run, side, own):
         assert_close(run(x), plain, rtol=0, atol=0)
         assert torch.autograd.gradcheck(run, x)
         assert torch.autograd.gradgradcheck(run, x)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "frozen"), [(3, 1, 1, False), (3, 2, 0, False), (1, 1, 0, True)]
+)
+def test_a_convolution_differentiated_twice(device, kernel, stride, padding, frozen):
+    g = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(size, dtype=torch.float64, generator=g).to(device).requires_grad_()
+        for size in ((2, 3, 7, 9), (4, 3, kernel, kernel), (4,))
+    )
+    wanted = (x, bias) if frozen else (x, weight, bias)
+    weight.requires_grad_(not frozen)
+
+    def penalty_and_gradients(run):
+        y = run(x, weight, bias, stride=stride, padding=padding)
+        first = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)[0]
+        return first, *torch.autograd.grad(first.square().sum(), wanted)
+
+    def ours(*arguments, **options):
+        with differentiated_twice():
+            return convolve(*arguments, **options)
+
+    for found, expected in zip(penalty_and_gradients(ours), penalty_and_gradients(F.conv2d), strict=True):
+        assert_close(found, expected)
 
 
 def test_large_pictures_are_convolved_in_parts_with_the_same_result():
