@@ -13,6 +13,7 @@ from ag3d.model.networks.decoder import COLOR_MARGIN
 
 UNIT = 1 << 26  # what stands for one in sums of whole numbers, which are below 32
 _CHUNK = 1 << 18  # points whose intermediates are in memory at once, on the way back
+_PARTS = 256  # of a sum over them
 
 
 def packed(w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor) -> torch.Tensor:
@@ -77,15 +78,25 @@ class FastField(torch.autograd.Function):
                 d_rows, *pointers, **ctx.sizes,
             )  # fmt: skip
             features, activations, d_out, d_hidden, *rest = found
-            d_w1.addmm_(d_hidden, features.t())
+            _add_product(d_w1, d_hidden, features)
             d_b1 += d_hidden.sum(1)
-            d_w2.addmm_(d_out, activations.t())
+            _add_product(d_w2, d_out, activations)
             d_b2 += d_out.sum(1)
             if rest:
                 q, t, d_last = rest
-                d_w1.addmm_(t, q.t())
+                _add_product(d_w1, t, q)
                 d_w2[0] += d_last.sum(1)
         return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None
+
+
+def _add_product(into: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> None:
+    """Add one [h,n] times other [c,n] transposed, in parts: of one product so long and thin a GPU's cores would have few tiles."""
+    whole = one.shape[1] // _PARTS * _PARTS
+    if whole:
+        parts = (each[:, :whole].unflatten(1, (_PARTS, -1)).transpose(0, 1) for each in (one, other))
+        into += torch.bmm(next(parts), next(parts).transpose(1, 2)).sum(0)
+    if whole < one.shape[1]:
+        into.addmm_(one[:, whole:], other[:, whole:].t())
 
 
 def shade(

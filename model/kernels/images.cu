@@ -82,15 +82,19 @@ KERNEL fir(long items, const T* in, T* out, int channels, int H, int W, int h, i
     }
 }
 
-// Leaky ReLU, then ±clamp (clamp ≤ 0: none), in place.
-KERNEL activate(long items, T* x, float slope, float clamp)
+// A bias for each channel (null: none), leaky ReLU, then ±clamp (clamp ≤ 0: none), in place. `inner` neighbouring numbers have
+// the same channel.
+KERNEL activate(long items, T* x, const float* bias, int channels, long inner, float slope, float clamp)
 {
     const long item = ITEM;
     if (item >= items) return;
     Several* place = (Several*)(x + item * VEC);
     Several values = *place;
+    const bool beside = inner == 1 && channels % VEC == 0;
+    const int first = bias && beside ? (int)(item % (channels / VEC)) * VEC : 0;
     UNROLL for (int k = 0; k < VEC; ++k) {
         float v = number(values.v[k]);
+        if (bias) v += bias[beside ? first + k : (int)((item * VEC + k) / inner % channels)];
         if (v < 0.f) v *= slope;
         if (clamp > 0.f) v = fminf(fmaxf(v, -clamp), clamp);
         values.v[k] = rounded(v);

@@ -36,12 +36,14 @@ def fir(images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int
     return out
 
 
-def activate_(x: torch.Tensor, slope: float, clamp: float) -> None:
-    """Leaky ReLU and ±clamp (0: none) in place; `x` without gaps in memory."""
+def activate_(x: torch.Tensor, bias: torch.Tensor | None, slope: float, clamp: float) -> None:
+    """Bias [C] (float32), leaky ReLU and ±clamp (0: none) in place; `x` [B,C,…] without gaps in memory."""
     items, vec = _groups(x)
+    inner = x[0, 0].numel() if x.is_contiguous() else 1
     launch(
         "images", "activate", items, x.device,
-        np.int64(items), x, float(slope), float(clamp), TYPE=_TYPES[x.dtype], VEC=vec, **_OTHER,
+        np.int64(items), x, bias, x.shape[1], np.int64(inner), float(slope), float(clamp),
+        TYPE=_TYPES[x.dtype], VEC=vec, **_OTHER,
     )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
-"""The second pass's samples along rays. The plain twin is rendering/rays.py's `resample`."""
+"""Samples along rays. The plain twins are rendering/rays.py's `resample` and rendering/marcher.py."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ag3d.model.kernels.compiler import launch
@@ -58,3 +59,15 @@ def weigh(
         found.chosen, found.share, FIRST=first.shape[1], SECOND=second.shape[1],
     )  # fmt: skip
     return found
+
+
+def spread(
+    gradient: torch.Tensor, values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """From what reaches sums along rays [rays,C] to what reaches the values [n,C] and their shares [n]."""
+    by_value, by_share = torch.empty_like(values), torch.empty_like(share)
+    launch(
+        "composite", "spread", len(ray), ray.device,
+        np.int64(len(ray)), gradient, ray, values, share, by_value, by_share, CHANNELS=values.shape[1],
+    )  # fmt: skip
+    return by_value, by_share

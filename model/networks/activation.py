@@ -1,4 +1,4 @@
-"""Leaky ReLU and clamp in one step that keeps only its result."""
+"""Bias, leaky ReLU and clamp in one step that keeps only its result."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class _Bounded(torch.autograd.Function):
     """In place. The result's sign and size tell both derivatives, and the layer above keeps the result anyway."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, slope: float, clamp: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, bias: torch.Tensor | None, slope: float, clamp: float) -> torch.Tensor:
         ctx.mark_dirty(x)
         if images.fast(x) and images.dense(x):
-            images.activate_(x, slope, clamp)
+            images.activate_(x, bias, slope, clamp)
         else:
+            if bias is not None:
+                x.add_(bias.to(x.dtype)[:, None, None])
             if slope != 1:
                 F.leaky_relu_(x, slope)
             if clamp > 0 and not x.is_cuda and -clamp < x.amin() and x.amax() < clamp:
@@ -39,10 +41,12 @@ class _Bounded(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         again = torch.is_grad_enabled()  # whether this is to be differentiated once more
         times = _Derivative.apply if again else _times_derivative
-        return times(gradient, ctx.saved_tensors[0].detach(), ctx.slope, ctx.clamp), None, None
+        by_x = times(gradient, ctx.saved_tensors[0].detach(), ctx.slope, ctx.clamp)
+        wanted = ctx.needs_input_grad[1] and not again
+        return by_x, by_x.sum((0, 2, 3), dtype=torch.float32) if wanted else None, None, None
 
 
 class _Derivative(torch.autograd.Function):
@@ -70,7 +74,10 @@ def _times_derivative(gradient: torch.Tensor, result: torch.Tensor, slope: float
     return gradient
 
 
-def activate_(x: torch.Tensor, activation: Activation, clamp: float = 0.0) -> torch.Tensor:
-    """Changes `x`, which nothing else may need: leaky ReLU (no gain), then ±clamp if clamp > 0; no gradient beyond."""
+def activate_(
+    x: torch.Tensor, activation: Activation, clamp: float = 0.0, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Changes `x`, which nothing else may need: bias [C] (float32; x is [B,C,H,W] then), leaky ReLU (no gain), then ±clamp if
+    clamp > 0; no gradient beyond. A derivative that is to be differentiated once more is one by `x` alone."""
     slope = SLOPE if activation == "lrelu" else 1.0
-    return _Bounded.apply(x, slope, clamp) if slope != 1 or clamp > 0 else x
+    return _Bounded.apply(x, bias, slope, clamp) if slope != 1 or clamp > 0 or bias is not None else x

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ag3d.model.kernels import images
 from ag3d.model.networks.activation import Activation, activate_, gain_of
 from ag3d.model.networks.convolution import convolve
 from ag3d.model.networks.filters import filter2d
@@ -65,7 +66,9 @@ class Convolution(nn.Module):
         """In the precision of `x`. The gains act on weight and bias, which is the same and spares a pass."""
         total = gain * gain_of(self.activation)
         weight = (self.weight * (total / math.sqrt(self.weight[0].numel()))).to(x.dtype)
-        bias = None if self.bias is None else (self.bias * total).to(x.dtype)
+        bias = None if self.bias is None else self.bias * total
+        late = bias if images.fast(x) else None  # PyTorch would add it in a pass of its own
+        bias = None if bias is None or late is not None else bias.to(x.dtype)
         kernel = weight.shape[-1]
         parts = 1
         if not self.down:
@@ -75,7 +78,7 @@ class Convolution(nn.Module):
             x = convolve(filter2d(x, down=2, pad=1), weight, bias)
         else:
             x = convolve(filter2d(x, pad=2), weight, bias, stride=2)
-        return united(activate_(x, self.activation, self.clamp * gain), parts)
+        return united(activate_(x, self.activation, self.clamp * gain, late), parts)
 
 
 def parts_of(x: torch.Tensor) -> int:

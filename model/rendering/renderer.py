@@ -172,7 +172,7 @@ class Renderer(nn.Module):
         values = self.field(points, image, packed, decoder, deformer)
         density = torch.zeros(depths.numel(), device=label.device).index_put((slot,), self.density(values.sdf))
         intervals = marcher.weights(density.view(-1, total), depths)
-        share = marcher.sample_weights(intervals).view(-1)[slot]
+        share = marcher.sample_weights(intervals).view(-1).gather(0, slot)
         opacity = intervals.sum(1, keepdim=True)
         features = marcher.composite(values.color, ray, share, len(depths)) + 1 - opacity
         bent = self._normals(values.gradient, points, posed, image, deformer, parts)

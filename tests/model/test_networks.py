@@ -78,7 +78,7 @@ def test_derivatives_of_resampling(run, side, own):
         assert torch.autograd.gradgradcheck(run, x)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("device", WHERE)
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "frozen"), [(3, 1, 1, False), (3, 2, 0, False), (1, 1, 0, True)]
 )

@@ -65,10 +65,10 @@ def on_the_processor(patch: pytest.MonkeyPatch) -> None:
     from ag3d.model.deformer import deformer
     from ag3d.model.kernels import field, images, march, search
     from ag3d.model.rendering import field as plain_field
-    from ag3d.model.rendering import rays, renderer
+    from ag3d.model.rendering import marcher, rays, renderer
 
     compiler_or_skip()
     for module in (search, field, images, march):
         patch.setattr(module, "launch", launch)
-    for module in (deformer, plain_field, images, rays, renderer):
+    for module in (deformer, plain_field, images, marcher, rays, renderer):
         patch.setattr(module, "fast", lambda tensor: tensor.dtype == torch.float32)

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from ag3d.config import Network
@@ -17,8 +18,9 @@ from ag3d.model.kernels import compiler, field, images
 from ag3d.model.networks.activation import activate_
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.filters import downsample, filter2d, upsample
+from ag3d.model.networks.layers import Convolution
 from ag3d.model.rendering import field as plain_field
-from ag3d.model.rendering import planes, rays, renderer
+from ag3d.model.rendering import marcher, planes, rays, renderer
 from tests.model.kernels.compiled import on_the_processor
 
 SMALL = Network(
@@ -38,7 +40,7 @@ def device(request, monkeypatch) -> torch.device:
 
 
 def plainly(patch: pytest.MonkeyPatch) -> None:
-    for module in (deformer_module, plain_field, images, rays, renderer):
+    for module in (deformer_module, plain_field, images, marcher, rays, renderer):
         patch.setattr(module, "fast", lambda tensor: False)
 
 
@@ -95,6 +97,7 @@ def test_the_body_around_canonical_points(device, tiny_body, monkeypatch):
 @pytest.mark.parametrize(("color", "gradient"), [(True, True), (False, False), (True, False), (False, True)])
 def test_the_field_and_its_gradients(device, monkeypatch, color, gradient):
     monkeypatch.setattr(field, "_CHUNK", 150)
+    monkeypatch.setattr(field, "_PARTS", 16)
     torch.manual_seed(0)
     tri = torch.randn(2, 3, 8, 16, 16, device=device, requires_grad=True)
     decoder = Decoder(8, 16, 8).to(device)
@@ -170,6 +173,24 @@ def turned(label: torch.Tensor, angle: float) -> torch.Tensor:
     return labels.Label(**{**vars(parts), "cam2world": turn @ parts.cam2world}).pack()
 
 
+@pytest.mark.parametrize("channels", [3, 8])
+def test_the_way_back_through_sums_along_rays(device, monkeypatch, channels):
+    g = torch.Generator().manual_seed(0)
+    values, share, outer = (
+        torch.randn(size, generator=g).to(device) for size in ((40, channels), (40,), (9, channels))
+    )
+    ray = torch.randint(9, (40,), generator=g).to(device)
+
+    def gradients():
+        inputs = values.clone().requires_grad_(), share.clone().requires_grad_()
+        return torch.autograd.grad(marcher.composite(inputs[0], ray, inputs[1], 9), inputs, outer)
+
+    ours = gradients()
+    plainly(monkeypatch)
+    for found, expected in zip(ours, gradients()):
+        assert_close(found, expected)
+
+
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_the_second_pass_looks_where_the_plain_code_looks(device, monkeypatch, deterministic):
     torch.manual_seed(0)
@@ -220,9 +241,46 @@ def test_the_filter_and_its_gradients(device, monkeypatch, resample, channels, l
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("clamp", [0.0, 1.5])
-def test_the_activation_and_its_gradients(device, monkeypatch, clamp, layout):
-    x = 2 * torch.randn(2, 3, 5, 6, device=device).to(memory_format=layout).requires_grad_()
-    compare_derivatives(monkeypatch, lambda: activate_(x * 1.0, "lrelu", clamp), x, power=3)
+@pytest.mark.parametrize("channels", [0, 3, 8])
+def test_the_activation_and_its_gradients(device, monkeypatch, clamp, layout, channels):
+    """With as many channels' biases."""
+    x = 2 * torch.randn(2, channels or 3, 5, 6, device=device).to(memory_format=layout).requires_grad_()
+    bias = torch.randn(channels, device=device) if channels else None
+    compare_derivatives(monkeypatch, lambda: activate_(x * 1.0, "lrelu", clamp, bias), x, power=3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_bias_of_an_activation(device, monkeypatch, layout):
+    x = torch.randn(2, 8, 5, 6, device=device).to(memory_format=layout)
+    bias = torch.randn(8, device=device, requires_grad=True)
+    weight = torch.randn_like(x)
+
+    def gradient():
+        return torch.autograd.grad((activate_(x * 1.0, "lrelu", 1.0, bias) * weight).sum(), bias)[0]
+
+    ours = gradient()
+    plainly(monkeypatch)
+    assert_close(ours, gradient(), rtol=1e-4, atol=1e-4)
+    assert_close(ours, torch.autograd.grad((F.leaky_relu(x + bias[:, None, None], 0.2).clamp(-1, 1) * weight).sum(), bias)[0], rtol=1e-4, atol=1e-4)  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("down", [False, True])
+def test_a_convolution_whose_bias_is_added_late(device, monkeypatch, down, layout):
+    torch.manual_seed(0)
+    layer = Convolution(4, 8, 3, down=down, clamp=2.0).to(device)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, 4, 8, 8, device=device).to(memory_format=layout).requires_grad_()
+    wanted = (x, layer.weight, layer.bias)
+
+    def run():
+        out = layer(x, gain=0.5)
+        return out, *torch.autograd.grad(out.pow(3).sum(), wanted)
+
+    ours = run()
+    plainly(monkeypatch)
+    for found, expected in zip(ours, run()):
+        assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.gpu
@@ -236,7 +294,7 @@ def test_half_precision_of_the_image_kernels(dtype, tolerance):
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2", "march"])
+@pytest.mark.parametrize("name", ["search", "field", "images0", "images1", "images2", "march", "composite"])
 def test_kernels_compile_without_a_gpu(name, arch):
     pytest.importorskip("cuda.core")
     sizes = {
