@@ -15,7 +15,7 @@ from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
 from ag3d.model.deformer.search import Search, tables
 from ag3d.model.deformer.starts import PARTS, Candidates, Starts, from_bones, from_nearest, from_surface, parts_of
 from ag3d.model.kernels.compiler import fast
-from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, listed, near_parts, nearby, surroundings
+from ag3d.model.kernels.search import Nearby, best_roots, box_numbers, near_parts, nearby, surroundings
 from ag3d.model.recording import Recorded
 
 START_VERTICES = 2000  # how many of the body's vertices the search starts from, about
@@ -143,36 +143,13 @@ class Deformer(nn.Module):
         half: float,  # of the planes' side in world units
         decoder: tuple[torch.Tensor, ...],  # w1, b1, w2, b2
         empty: float,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Place [n], best root [n,3] and signed value [n] (or `empty`) of the points near their bodies, by the kernels."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Best root [B·N,3] and signed value [B·N] of all points, `empty` where there is no root, by the kernels: the processor
+        does not wait for the number of points near the bodies."""
         assert posed.around is not None
         near = near_parts(points, posed.around, self.settings.gate)
-        flat = torch.nonzero(near).squeeze(1)
-        grids = self._grids(posed)
-        return flat, *best_roots(points, near, flat, posed.around, *grids, rows, side, half, decoder, empty)
-
-    def search_listed(
-        self,
-        points: torch.Tensor,  # [B,N,3]
-        posed: Posed,
-        rows: torch.Tensor,
-        side: int,
-        half: float,
-        decoder: tuple[torch.Tensor, ...],
-        empty: float,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `search_fast`, without waiting for the number of points near the bodies: root [B·N,3] and value [B·N] of all."""
-        assert posed.around is not None
-        near_ones = listed(points)
-        near = near_parts(points, posed.around, self.settings.gate, near_ones)
-        grids = self._grids(posed)
-        return best_roots(points, near, near_ones, posed.around, *grids, rows, side, half, decoder, empty)
-
-    def _grids(
-        self, posed: Posed
-    ) -> tuple[torch.Tensor, tuple[int, int, int], torch.Tensor, torch.Tensor, tuple[int, int, int]]:
-        """What the kernels look up while they search."""
-        return posed.search.table, self.weights_shape, self.box_numbers, self.distance, self.distance_shape
+        grids = posed.search.table, self.weights_shape, self.box_numbers, self.distance, self.distance_shape
+        return best_roots(points, near, posed.around, *grids, rows, side, half, decoder, empty)
 
     def skinning(self, points: torch.Tensor) -> torch.Tensor:
         """Skinning weights [n,24] at canonical points [n,3]."""

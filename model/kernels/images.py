@@ -24,8 +24,10 @@ def fir(images: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int
     beside = images.stride(1) == 1 and channels > 1
     layout = torch.channels_last if beside else torch.contiguous_format
     out = torch.empty((batch, channels, *size), dtype=images.dtype, device=images.device, memory_format=layout)
-    vector = beside and channels % 4 == 0 and all(step % 4 == 0 for step in images.stride()[2:] + images.stride()[:1])
-    vec = 4 if vector and images.data_ptr() % 16 == 0 else 1
+    vec = 16 // images.element_size()  # a thread reads 16 bytes at once
+    steps = (channels, *images.stride()[2:], images.stride(0))
+    if not beside or images.data_ptr() % 16 or any(step % vec for step in steps):
+        vec = 1
     items = out.numel() // size[1] * -(-size[1] // _RUN) // vec
     strides = [np.int64(step) for step in (*images.stride(), *out.stride())]
     launch(

@@ -39,8 +39,7 @@ DEVICE long cell_of(const float* p, const float* b, int image, int w, int h, int
 }
 
 // points: [B·N,3]; near: [B·N], one bit for each part whose vertex is within `reach`, and at most `aside` farther than the
-// nearest part's. Where `count` is given, the places of points with such a part are listed in `chosen`, in any order, and
-// counted there.
+// nearest part's. The places of points with such a part are listed in `chosen`, in any order, and counted.
 KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* points, const float4* vertices, int count,
                   const float* bounds, const uint16_t* cells, float reach, float aside, uint16_t* near, int* count_near, long* chosen)
 {
@@ -65,7 +64,7 @@ KERNEL near_parts(long total, int per_image, int w, int h, int d, const float* p
             if (far[part] < reach && far[part] <= least + aside) bits |= (uint16_t)(1 << part);
     }
     near[item] = bits;
-    if (count_near && bits) chosen[take_one(count_near)] = item;
+    if (bits) chosen[take_one(count_near)] = item;
 }
 
 DEVICE void times(float* out, const float* m, const float* v)
@@ -124,17 +123,17 @@ DEVICE float residual_at(const float* p, float to_planes, int image, const float
     return value;
 }
 
-// The best root of each chosen point. flat: [n], places among the points; roots: [n,3]; values: [n], the signed value, or
-// `empty` where there is no root. backward: [B,S,12], of each vertex the inverse of its transform's linear part, and the
-// translation. decoder: w1 [HIDDEN,CHANNELS], b1 [HIDDEN], the first row of w2 [HIDDEN], b2 [1], one after the other.
-// With `listed`, only so many of `flat` count, and the results lie at the points' own places: roots [B·N,3], values [B·N].
-KERNEL best_roots(int n, const int* listed, const long* flat, int per_image, const float* points, const uint16_t* near,
+// The best root of each listed point. flat: [B·N], the first `listed` are places among the points; roots: [B·N,3];
+// values: [B·N], the signed value, or `empty` where there is no root; those of other points stay as they are. backward: [B,S,12],
+// of each vertex the inverse of its transform's linear part, and the translation. decoder: w1 [HIDDEN,CHANNELS], b1 [HIDDEN],
+// the first row of w2 [HIDDEN], b2 [1], one after the other.
+KERNEL best_roots(const int* listed, const long* flat, int per_image, const float* points, const uint16_t* near,
                   int gw, int gh, int gd, const uint16_t* cells, const float* bounds, int count, const float* backward,
                   int w, int h, int d, const float* tables, const float* box,
                   int dw, int dh, int dd, const float* distance, const float* rows, int side, float to_planes,
                   const float* decoder, float empty, float* roots, float* values)
 {
-    const long many = listed ? *listed : n;
+    const long many = *listed;
     if (BLOCK_BEGINS >= many) return;
     STAGE(net, decoder, HIDDEN * CHANNELS + 2 * HIDDEN + 1);
     const long item = ITEM;
@@ -160,9 +159,8 @@ KERNEL best_roots(int n, const int* listed, const long* flat, int per_image, con
                           + distance_at(x, distance, box, dw, dh, dd);
         if (value > best) { best = value; UNROLL for (int r = 0; r < 3; ++r) root[r] = x[r]; }
     }
-    const long into = listed ? place : item;
-    values[into] = best;
-    UNROLL for (int r = 0; r < 3; ++r) roots[3 * into + r] = root[r];
+    values[place] = best;
+    UNROLL for (int r = 0; r < 3; ++r) roots[3 * place + r] = root[r];
 }
 
 // At canonical points [n,3] of the images [n]: the body's signed distance, its gradient, and, where `tables` is given, what

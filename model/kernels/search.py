@@ -55,39 +55,35 @@ def _cells(device: torch.device) -> torch.Tensor:
         return torch.tensor(CELLS[::-1], dtype=torch.float32, device=device)
 
 
-class Listed(NamedTuple):
-    """Which points are near, without that the processor knows how many."""
+class Near(NamedTuple):
+    """Which points are near the bodies, without that the processor knows how many."""
 
-    flat: torch.Tensor  # [B·N], the first `number` are their places, in any order
+    parts: torch.Tensor  # [B·N] int16, a bit for each part of the body that is near
+    flat: torch.Tensor  # [B·N], the first `number` are the places of points with such a part, in any order
     number: torch.Tensor  # [1] int32
 
 
-def listed(points: torch.Tensor) -> Listed:
-    """An empty list for points [B,N,3]."""
-    total = points.shape[0] * points.shape[1]
-    device = points.device
-    return Listed(torch.empty(total, dtype=torch.long, device=device), torch.zeros(1, dtype=torch.int32, device=device))
-
-
-def near_parts(points: torch.Tensor, around: Nearby, reach: float, into: Listed | None = None) -> torch.Tensor:
-    """Points [B,N,3] to [B·N] int16: a bit for each part of the body that is within `reach`, and not much
-    farther than the nearest. Those that have one are listed."""
+def near_parts(points: torch.Tensor, around: Nearby, reach: float) -> Near:
+    """Points [B,N,3]: near are parts within `reach`, and not much farther than the nearest."""
     batch, per_image, _ = points.shape
-    near = torch.empty(batch * per_image, dtype=torch.int16, device=points.device)
-    flat, count = into or (None, None)
+    total, device = batch * per_image, points.device
+    near = Near(
+        torch.empty(total, dtype=torch.int16, device=device),
+        torch.empty(total, dtype=torch.long, device=device),
+        torch.zeros(1, dtype=torch.int32, device=device),
+    )
     d, h, w = CELLS
     launch(
-        "search", "near_parts", len(near), points.device,
-        np.int64(len(near)), per_image, w, h, d, points, around.vertices, around.vertices.shape[1],
-        around.bounds, around.cells, float(reach), ASIDE, near, count, flat, **_OTHER,
+        "search", "near_parts", total, device,
+        np.int64(total), per_image, w, h, d, points, around.vertices, around.vertices.shape[1],
+        around.bounds, around.cells, float(reach), ASIDE, near.parts, near.number, near.flat, **_OTHER,
     )  # fmt: skip
     return near
 
 
 def best_roots(
     points: torch.Tensor,  # [B,N,3]
-    near: torch.Tensor,  # [B·N], of `near_parts`
-    chosen: torch.Tensor | Listed,  # [n], places of those to search for
+    near: Near,
     around: Nearby,
     tables: torch.Tensor,  # [B·voxels,12], blended transforms
     shape: tuple[int, int, int],  # of the tables
@@ -100,19 +96,16 @@ def best_roots(
     decoder: tuple[torch.Tensor, ...],  # w1, b1, w2, b2
     empty: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The canonical root [n,3] with the largest signed value, and that value [n]: `empty` where there is no root.
-
-    Of a list, they are every point's [B·N,3] and [B·N].
-    """
-    flat, count = chosen if isinstance(chosen, Listed) else (chosen, None)
+    """Every point's canonical root with the largest signed value [B·N,3], and that value [B·N]: `empty` where there is no root."""
     w1, b1, w2, b2 = decoder
     packed = torch.cat([w1.flatten(), b1, w2[0], b2[:1]])
-    roots = torch.empty(len(flat), 3, device=points.device)
-    values = torch.full((len(flat),), empty, device=points.device)
+    total = len(near.flat)
+    roots = torch.empty(total, 3, device=points.device)
+    values = torch.full((total,), empty, device=points.device)
     (gd, gh, gw), (d, h, w), (dd, dh, dw) = CELLS, shape, distance_shape
     launch(
-        "search", "best_roots", len(flat), points.device,
-        len(flat), count, flat, points.shape[1], points, near, gw, gh, gd, around.cells, around.bounds,
+        "search", "best_roots", total, points.device,
+        near.number, near.flat, points.shape[1], points, near.parts, gw, gh, gd, around.cells, around.bounds,
         around.vertices.shape[1], around.backward, w, h, d, tables, box, dw, dh, dd, distance, rows, side, 1 / half,
         packed, float(empty), roots, values, CHANNELS=w1.shape[1], HIDDEN=len(w1), PARTS=PARTS,
     )  # fmt: skip

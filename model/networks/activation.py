@@ -46,7 +46,13 @@ class _Bounded(torch.autograd.Function):
         times = _Derivative.apply if again else _times_derivative
         by_x = times(gradient, ctx.saved_tensors[0].detach(), ctx.slope, ctx.clamp)
         wanted = ctx.needs_input_grad[1] and not again
-        return by_x, by_x.sum((0, 2, 3), dtype=torch.float32) if wanted else None, None, None
+        return by_x, _by_channel(by_x) if wanted else None, None, None
+
+
+def _by_channel(gradient: torch.Tensor) -> torch.Tensor:
+    """The sum [C] of [B,C,H,W]: along rows first, for which a GPU has a faster way where channels lie side by side."""
+    rows = gradient.permute(0, 2, 3, 1).flatten(0, 1)
+    return rows.sum(1, dtype=torch.float32).sum(0)
 
 
 class _Derivative(torch.autograd.Function):

@@ -37,9 +37,10 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        stride, padding = ctx.steps
         if torch.is_grad_enabled():  # to be differentiated once more
-            return _ByPicture.apply(gradient, x.detach(), weight, *ctx.steps), None, None, None, None
-        found = _derivatives(gradient, x, weight, *ctx.steps, ctx.sizes, ctx.needs_input_grad[:3])
+            return _ByPicture.apply(gradient, x.detach(), weight, stride, padding), None, None, None, None
+        found = _derivatives(gradient, x, weight, stride, padding, ctx.sizes, ctx.needs_input_grad[:3])
         return *found, None, None
 
 
@@ -60,9 +61,11 @@ class _ByPicture(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, by_result: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         gradient, weight = ctx.saved_tensors
-        by_gradient = F.conv2d(by_result, weight, None, *ctx.steps) if ctx.needs_input_grad[0] else None
+        stride, padding = ctx.steps
+        by_gradient = F.conv2d(by_result, weight, None, stride, padding) if ctx.needs_input_grad[0] else None
         wanted = (False, ctx.needs_input_grad[2], False)
-        return by_gradient, None, _derivatives(gradient, by_result, weight, *ctx.steps, None, wanted)[1], None, None
+        found = _derivatives(gradient, by_result, weight, stride, padding, None, wanted)
+        return by_gradient, None, found[1], None, None
 
 
 def _derivatives(

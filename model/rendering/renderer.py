@@ -95,9 +95,9 @@ class Renderer(nn.Module):
         if posed.around is not None and decoder.features % 4 == 0:
             weights = tuple(tensor for layer in decoder.layers for tensor in layer.effective())
             half = self.settings.box_warp / 2
-            flat, roots, values = deformer.search_fast(points, posed, *tri, half, weights, EMPTY)
-            kept = torch.nonzero(values > EMPTY).squeeze(1)
-            return Samples(flat[kept], roots[kept]), values[kept]
+            roots, values = deformer.search_fast(points, posed, *tri, half, weights, EMPTY)
+            flat = torch.nonzero(values > EMPTY).squeeze(1)
+            return Samples(flat, roots[flat]), values[flat]
         count = points.shape[1]
         candidates = deformer.candidates(points, posed)
         flat = candidates.flat

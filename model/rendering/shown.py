@@ -47,7 +47,7 @@ def render(
         points = origins[:, :, None] + depths[..., None] * directions[:, :, None]
         if wanted is not None:
             points.masked_fill_(~wanted[:, :, None, None], _AWAY)
-        return deformer.search_listed(points.view(batch, -1, 3), posed, *tri, half, weights, empty)
+        return deformer.search_fast(points.view(batch, -1, 3), posed, *tri, half, weights, empty)
 
     roots, value = look(coarse)
     value = value.view(-1, count)
