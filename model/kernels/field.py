@@ -93,8 +93,8 @@ def _add_product(into: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> 
     """Add one [h,n] times other [c,n] transposed, in parts: of one product so long and thin a GPU's cores would have few tiles."""
     whole = one.shape[1] // _PARTS * _PARTS
     if whole:
-        parts = (each[:, :whole].unflatten(1, (_PARTS, -1)).transpose(0, 1) for each in (one, other))
-        into += torch.bmm(next(parts), next(parts).transpose(1, 2)).sum(0)
+        a, b = (each[:, :whole].unflatten(1, (_PARTS, -1)).transpose(0, 1) for each in (one, other))
+        into += torch.bmm(a, b.transpose(1, 2)).sum(0)
     if whole < one.shape[1]:
         into.addmm_(one[:, whole:], other[:, whole:].t())
 

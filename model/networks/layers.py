@@ -67,18 +67,18 @@ class Convolution(nn.Module):
         total = gain * gain_of(self.activation)
         weight = (self.weight * (total / math.sqrt(self.weight[0].numel()))).to(x.dtype)
         bias = None if self.bias is None else self.bias * total
-        late = bias if images.fast(x) else None  # PyTorch would add it in a pass of its own
-        bias = None if bias is None or late is not None else bias.to(x.dtype)
+        late = images.fast(x)  # where PyTorch would add the bias in a pass of its own
+        early = None if bias is None or late else bias.to(x.dtype)
         kernel = weight.shape[-1]
         parts = 1
         if not self.down:
             parts = parts_of(x) if kernel == 1 else 1
-            x = convolve(divided(x, parts), weight, bias, padding=kernel // 2)
+            x = convolve(divided(x, parts), weight, early, padding=kernel // 2)
         elif kernel == 1:
-            x = convolve(filter2d(x, down=2, pad=1), weight, bias)
+            x = convolve(filter2d(x, down=2, pad=1), weight, early)
         else:
-            x = convolve(filter2d(x, pad=2), weight, bias, stride=2)
-        return united(activate_(x, self.activation, self.clamp * gain, late), parts)
+            x = convolve(filter2d(x, pad=2), weight, early, stride=2)
+        return united(activate_(x, self.activation, self.clamp * gain, bias if late else None), parts)
 
 
 def parts_of(x: torch.Tensor) -> int:
