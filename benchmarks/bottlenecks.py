@@ -18,6 +18,7 @@ from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training
+from ag3d.device import choose_device
 from ag3d.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
@@ -49,7 +50,7 @@ def main() -> None:
     args = arguments()
     if not torch.cuda.is_available():
         raise UserError("the profile needs a CUDA device")
-    device = torch.device("cuda")
+    device = choose_device("cuda", "the device")
     precision = chosen(args.precision, device, training=True)
     allow_tf32(precision)
     body = Body.load(args.body)

@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from ag3d import console, provenance
-from ag3d.device import device_name
+from ag3d.device import choose_device, device_name
 from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.training.dataset import ZipDataset
@@ -104,7 +104,7 @@ def measure(dataset: ZipDataset, args: argparse.Namespace, device: torch.device)
 
 def main() -> None:
     args = arguments()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto", "the device")
     name = device_name(device)
     with tempfile.TemporaryDirectory() as folder:
         paths = args.data

@@ -21,7 +21,7 @@ import torch
 
 from ag3d import console, provenance
 from ag3d.config import Export, Network
-from ag3d.device import device_name, repeatable
+from ag3d.device import choose_device, device_name, repeatable
 from ag3d.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
     parser = console.parser("export", __doc__)
     parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"))
     parser.add_argument("--checkpoint", type=Path, help="a trained network instead of an untrained one")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--image", type=int, default=512, help="side of the untrained network's images")
     parser.add_argument("--resolution", type=int, default=300, help="voxels along the body's longest side")
     parser.add_argument("--faces", type=int, default=20000)
@@ -85,7 +85,7 @@ def timed(found: dict[str, list[float]], name: str, function: Callable[..., Any]
 
 def main() -> None:
     args = arguments()
-    device = torch.device(args.device)
+    device = choose_device(args.device, "--device")
     repeatable(device)  # as the command does
 
     def wait() -> None:

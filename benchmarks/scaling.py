@@ -21,7 +21,7 @@ from people import standing
 
 from ag3d import console, provenance
 from ag3d.config import Network, Training
-from ag3d.device import device_name
+from ag3d.device import choose_device, device_name
 from ag3d.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
@@ -48,10 +48,7 @@ def arguments() -> argparse.Namespace:
 
 def worker(args: argparse.Namespace) -> None:
     """One of torchrun's processes: writes the seconds of a step, as the slowest process measured them."""
-    rank = int(os.environ["LOCAL_RANK"])
-    device = torch.device(args.device, rank) if args.device == "cuda" else torch.device(args.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    device = choose_device(args.device, "--device")
     processes = Processes.start(str(device))
     precision = chosen(args.precision, device, training=True)
     allow_tf32(precision)

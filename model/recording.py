@@ -77,7 +77,7 @@ class Recorded:
         samples = tuple(i.detach().clone().requires_grad_(i.requires_grad) for i in inputs)
         wanted = [parameter for parameter in self._parameters_read() if parameter.requires_grad]
         part = _Part(self.function, wanted)
-        # Recorded is on another stream than that of the training; PyTorch lets one wait for the other, and since 2.9 warns.
+        # Recorded is on another stream than that of the training: PyTorch lets one wait for the other, and newer ones warn.
         warn = getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", lambda _: None)
         warn(False)
         recorded = torch.cuda.make_graphed_callables(part, samples, allow_unused_input=True, pool=pool)

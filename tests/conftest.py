@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -19,6 +20,11 @@ from tiny_body import tiny_body_arrays  # noqa: E402
 from ag3d.model.body.body import Body  # noqa: E402
 
 SAMPLES = 96  # shapes that the tests' open body is made from: fewer than the real one's, for speed
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,7 @@ def spread(
     gradient: torch.Tensor, values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """From what reaches sums along rays [rays,C] to what reaches the values [n,C] and their shares [n]."""
+    gradient, values, ray, share = (each.contiguous() for each in (gradient, values, ray, share))
     by_value, by_share = torch.empty_like(values), torch.empty_like(share)
     launch(
         "composite", "spread", len(ray), ray.device,

@@ -50,8 +50,8 @@ class _Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None, torch.Tensor | None, None]:
         values, ray, share = ctx.saved_tensors
-        if fast(values) and all(tensor.is_contiguous() for tensor in (values, ray, share)):
-            of_value, of_share = spread(gradient.contiguous(), values, ray, share)
+        if fast(values):
+            of_value, of_share = spread(gradient, values, ray, share)
             return of_value, None, of_share, None
         by_value = torch.empty_like(values) if ctx.needs_input_grad[0] else None
         by_share = torch.empty_like(share) if ctx.needs_input_grad[2] else None

@@ -31,8 +31,7 @@ SMALL = Network(
     image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, minibatch_std_group=2, discriminator_mapping_layers=2, face_fraction=4
 )  # fmt: skip
 
-ON_A_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
-WHERE = ["cpu", pytest.param("cuda", marks=ON_A_GPU)]
+WHERE = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def naive_filter(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> torch.Tensor:

@@ -283,7 +283,7 @@ def test_canonical_sheet_is_of_the_zero_pose(command, people: People, tmp_path: 
         assert np.abs(tiles.astype(int) - expected[kind]).max() <= 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["people.png", "people.npz", "walk.mp4", "person.glb"])
 def test_a_gpu_repeats_itself(small_checkpoint: Path, tiny_body_path: Path, poses_path: Path, tmp_path: Path, name: str) -> None:  # fmt: skip
     what = {"walk.mp4": "generate animation", "person.glb": "export avatar"}.get(name, "generate samples")

@@ -20,7 +20,6 @@ def test_without_a_gpu_a_recorded_function_is_just_called():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("reuse_fakes", [False, True])
 def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_body: Body, reuse_fakes: bool):
     """Losses and weights after steps with every phase, each of which comes again after others that share its memory.
