@@ -73,10 +73,7 @@ lint: .venv/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
-	rm -rf build/types && mkdir -p build/types
-	cp -rs $(CURDIR)/ag3d build/types/ag3d
-	for part in preprocessing model evaluation; do cp -rs $(CURDIR)/$$part build/types/ag3d/$$part; done
-	$(BIN)/mypy --config-file pyproject.toml build/types/ag3d
+	$(BIN)/mypy --config-file pyproject.toml ag3d
 
 format: .venv/.ready-dev
 	$(BIN)/ruff format .

@@ -6,11 +6,11 @@ import importlib
 import sys
 
 import ag3d
-from ag3d import console
-from ag3d.errors import UserError
+from ag3d.core import console
+from ag3d.core.errors import UserError
 
 VERBS = {
-    "body": ("ag3d.preprocessing.body", "build the open body from CC0 data"),
+    "body": ("ag3d.preprocessing.body.stage", "build the open body from CC0 data"),
     "models": ("ag3d.preprocessing.models", "fetch the landmark and segmentation models"),
     "synthetic": (
         "ag3d.preprocessing.synthetic.__main__",
@@ -20,29 +20,41 @@ VERBS = {
         "ag3d.preprocessing.synthetic.dataset",
         "render open people straight into a data set, with true labels and normals",
     ),
-    "delivery": ("ag3d.preprocessing.delivery", "check DeepFashion or UBC Fashion, as their owners deliver them"),
-    "photos": ("ag3d.preprocessing.photos", "read a folder of photographs into a manifest"),
-    "people": ("ag3d.preprocessing.people", "find the person in each photograph, with landmarks"),
-    "matting": ("ag3d.preprocessing.matting", "separate people from the background"),
+    "delivery": (
+        "ag3d.preprocessing.photos.source_check",
+        "check DeepFashion or UBC Fashion, as their owners deliver them",
+    ),
+    "photos": ("ag3d.preprocessing.photos.stage", "read a folder of photographs into a manifest"),
+    "people": ("ag3d.preprocessing.people.stage", "find the person in each photograph, with landmarks"),
+    "matting": ("ag3d.preprocessing.matting.stage", "separate people from the background"),
     "landmarks-train": (
-        "ag3d.preprocessing.landmark_training",
+        "ag3d.preprocessing.helpers_training.landmark_training",
         "train the network that relates landmarks to the body",
     ),
-    "fitting": ("ag3d.preprocessing.fitting", "fit the body to landmarks and mattes"),
+    "fitting": ("ag3d.preprocessing.fitting.stage", "fit the body to landmarks and mattes"),
     "alignment": ("ag3d.preprocessing.alignment", "cut aligned, labelled crops"),
-    "normals": ("ag3d.preprocessing.normals", "estimate normal maps"),
-    "normals-data": ("ag3d.preprocessing.normal_data", "pack synthetic people for the training of the normal network"),
-    "normals-train": ("ag3d.preprocessing.normal_training", "train the network that estimates normals"),
-    "alike": ("ag3d.preprocessing.alike", "find people who are shown twice"),
-    "dataset": ("ag3d.preprocessing.dataset", "pack a shard of the training data"),
-    "import-zip": ("ag3d.preprocessing.import_zip", "take a data set of AG3D's layout over, checked and in shards"),
-    "train": ("ag3d.model.training.run", "train the network, or go on with it"),
-    "generate": ("ag3d.model.inference.generate", "make images and videos of avatars; find the person of a photograph"),
-    "import-checkpoint": ("ag3d.model.released.import_checkpoint", "read a checkpoint that AG3D released (.pkl)"),
+    "normals": ("ag3d.preprocessing.normals.stage", "estimate normal maps"),
+    "normals-data": (
+        "ag3d.preprocessing.helpers_training.normal_data",
+        "pack synthetic people for the training of the normal network",
+    ),
+    "normals-train": (
+        "ag3d.preprocessing.helpers_training.normal_training",
+        "train the network that estimates normals",
+    ),
+    "alike": ("ag3d.preprocessing.dataset.dedup", "find people who are shown twice"),
+    "dataset": ("ag3d.preprocessing.dataset.stage", "pack a shard of the training data"),
+    "import-zip": (
+        "ag3d.preprocessing.dataset.import_zip",
+        "take a data set of AG3D's layout over, checked and in shards",
+    ),
+    "train": ("ag3d.model.training.stage", "train the network, or go on with it"),
+    "generate": ("ag3d.model.avatars.generate", "make images and videos of avatars; find the person of a photograph"),
+    "import-checkpoint": ("ag3d.model.legacy.import_checkpoint", "read a checkpoint that AG3D released (.pkl)"),
     "export": ("ag3d.model.export.__main__", "export meshes and rigged, animated avatars (.glb, .obj, .ply)"),
-    "evaluate": ("ag3d.evaluation.metrics", "measure a trained network"),
-    "tables": ("ag3d.evaluation.tables", "make tables from measurements"),
-    "view": ("ag3d.evaluation.viewer.view", "look at avatars in 3D in a browser"),
+    "evaluate": ("ag3d.evaluation.metrics.stage", "measure a trained network"),
+    "tables": ("ag3d.evaluation.tables.stage", "make tables from measurements"),
+    "view": ("ag3d.viewer.view", "look at avatars in 3D in a browser"),
     "report": ("ag3d.evaluation.report.__main__", "write the report of a run as one HTML page"),
 }
 

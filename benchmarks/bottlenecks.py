@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from people import standing
 
-from ag3d import console, provenance
 from ag3d.config import Network, Training
-from ag3d.device import choose_device
-from ag3d.errors import UserError
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
 from ag3d.model.training.trainer import Trainer

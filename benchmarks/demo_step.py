@@ -25,10 +25,10 @@ import torch
 import yaml
 from people import standing
 
-from ag3d import console, provenance
 from ag3d.config import Network, Training
 from ag3d.config.network import Departures
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.training.trainer import Trainer
 

@@ -19,18 +19,18 @@ from typing import Any
 
 import torch
 
-from ag3d import console, provenance
 from ag3d.config import Export, Network
-from ag3d.device import choose_device, device_name, repeatable
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name, repeatable
+from ag3d.core.files import write_json
+from ag3d.model.avatars.identities import People
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.export import __main__ as export
-from ag3d.model.export import mesh, shown, texture
+from ag3d.model.export import mesh, texture, texture_baking
 from ag3d.model.export.clips import read_clips
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import People
 from ag3d.model.precision import apply, chosen
 
 RESULTS = Path(__file__).with_name("results") / "export.json"
@@ -40,7 +40,7 @@ STEPS: list[tuple[ModuleType, str, str]] = [
     (mesh, "marching_cubes", "marching cubes"),
     (mesh, "largest_piece", "largest piece"),
     (texture, "unwrap", "unwrapping"),
-    (shown, "painted", "painting from images"),
+    (texture_baking, "painted", "painting from images"),
     (texture, "bake", "baking, with the painting"),
     (export, "rig", "skin weights"),
     (export, "avatar_glb", "file"),
@@ -99,7 +99,7 @@ def main() -> None:
     found: dict[str, list[float]] = defaultdict(list)
     for module, name, step in STEPS:
         setattr(module, name, timed(found, step, getattr(module, name), wait))
-    texture.painted = shown.painted  # it was imported by name
+    texture.painted = texture_baking.painted  # it was imported by name
 
     def avatar(person: int) -> None:
         export.write_avatar(people, person, export.surface(people, person, settings), clips, Path(folder) / "a.glb")

@@ -20,19 +20,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ag3d import console, provenance
 from ag3d.config.data import Fitting
-from ag3d.device import choose_device
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device
+from ag3d.core.files import write_json
+from ag3d.core.shards import ShardReader, encode_png, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
-from ag3d.preprocessing import fitting_calibration, fitting_prior
-from ag3d.preprocessing.fitting import fit_shard
-from ag3d.preprocessing.fitting_energy import hips, project
-from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_points import PointBody
-from ag3d.shards import ShardReader, encode_png, write_shard
+from ag3d.preprocessing.fitting import landmark_calibration, pose_prior
+from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
+from ag3d.preprocessing.fitting.objective import hips, project
+from ag3d.preprocessing.fitting.reduced_body import PointBody
+from ag3d.preprocessing.fitting.stage import fit_shard
 
 RESULTS = Path(__file__).with_name("results") / "fitting.json"
 WIDTH, HEIGHT, SCALE = 480, 640, 300.0  # of the photographs, and pixels per metre
@@ -56,7 +56,7 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
     """Mattes of `number` people, and their table as the stage `people` writes it."""
     random = torch.Generator().manual_seed(0)
     points, rows, status, drawn = reduce_body(body), [], {}, []
-    sigmas = fitting_calibration.SIGMAS.clamp_max(0.05)[:, None] * torch.tensor([1.0, 1.0, DEPTH_TO_FLAT])
+    sigmas = landmark_calibration.SIGMAS.clamp_max(0.05)[:, None] * torch.tensor([1.0, 1.0, DEPTH_TO_FLAT])
     with write_shard(mattes, {}) as shard:
         for k in range(number):
             if k < DRAWN:
@@ -81,13 +81,13 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
 
 def pose_and_draw(body: Body, points: PointBody, random: torch.Generator) -> tuple[Tensor, bytes]:
     """Somebody's landmarks [1,33,3] (metres), and their matte as PNG."""
-    pose = fitting_prior.USUAL + 0.25 * torch.randn(1, 69, generator=random) / (1 + fitting_prior.STRENGTH)
+    pose = pose_prior.USUAL + 0.25 * torch.randn(1, 69, generator=random) / (1 + pose_prior.STRENGTH)
     upright = axis_angle_to_matrix(torch.tensor([[math.pi, 0.0, 0.0]]))
     yaw = float(torch.rand(1, generator=random)) * 2 * math.pi
     orient = upright @ axis_angle_to_matrix(torch.tensor([[0.0, yaw, 0.0]]))
     betas = 0.7 * torch.randn(1, 10, generator=random)
-    placed, _ = points(betas, orient, fitting_prior.clamp(pose), 33)
-    posed = body(betas, fitting_prior.clamp(pose), torch.zeros(1, 3), torch.zeros(1, 3))
+    placed, _ = points(betas, orient, pose_prior.clamp(pose), 33)
+    posed = body(betas, pose_prior.clamp(pose), torch.zeros(1, 3), torch.zeros(1, 3))
     pelvis = posed.joints[:, :1]
     vertices = (posed.vertices - pelvis) @ orient.mT + pelvis
     screen = torch.cat([project(vertices, *CAMERA)[0], vertices[0, :, 2:]], 1)

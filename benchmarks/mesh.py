@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from ag3d import console, provenance
 from ag3d.config import Network
-from ag3d.device import choose_device, device_name, repeatable
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name, repeatable
+from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.export import mesh

@@ -25,22 +25,22 @@ import numpy as np
 import torch
 from people import standing
 
-from ag3d import console, provenance
 from ag3d.config import Evaluation, Network
-from ag3d.device import choose_device, device_name
-from ag3d.evaluation import coverage, frechet, inception, kernel
-from ag3d.evaluation.distances import Pair
-from ag3d.evaluation.generated import draw, generated
-from ag3d.evaluation.pictures import STREAMS, Pictures
-from ag3d.evaluation.protocols import Protocol, Source, chosen
-from ag3d.evaluation.real import Real
-from ag3d.evaluation.streams import extractors, measure
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name
+from ag3d.core.files import write_json
+from ag3d.core.shards import encode_png, write_shard
+from ag3d.evaluation.metrics import fid_math, inception, kid, precision_recall
+from ag3d.evaluation.metrics.distances import Pair
+from ag3d.evaluation.metrics.feature_extraction import extractors, measure
+from ag3d.evaluation.metrics.generated_images import draw, generated
+from ag3d.evaluation.metrics.neighbour_picture import STREAMS, Pictures
+from ag3d.evaluation.metrics.protocols import Protocol, Source, chosen
+from ag3d.evaluation.metrics.real_images import Real
+from ag3d.model.avatars.identities import read_poses
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import read_poses
-from ag3d.shards import encode_png, write_shard
 
 RESULTS = Path(__file__).with_name("results") / "metrics.json"
 T = TypeVar("T")
@@ -171,13 +171,13 @@ def comparing(size: int, dimensions: int, settings: Evaluation, device: torch.de
     random = np.random.default_rng(0)
     scale = 1 / np.sqrt(1 + np.arange(dimensions))
     x, y = ((random.standard_normal((size, dimensions)) * scale).astype(np.float32) for _ in range(2))
-    frechet.quick_distance(x[:64], y[:64], device)
+    fid_math.quick_distance(x[:64], y[:64], device)
     parts: dict[str, Callable[[], object]] = {
-        "matrix root": lambda: frechet.distance(x, y, device),
-        "bootstrap": lambda: frechet.bootstrap(x, y, settings.bootstrap, 0, device),
-        "floor": lambda: Pair(x, y, settings, device).halves(lambda a, b: frechet.quick_distance(a, b, device)),
-        "kernel": lambda: kernel.distance(x, y, device),
-        "precision and recall": lambda: coverage.precision_recall(x, y, device=device),
+        "matrix root": lambda: fid_math.distance(x, y, device),
+        "bootstrap": lambda: fid_math.bootstrap(x, y, settings.bootstrap, 0, device),
+        "floor": lambda: Pair(x, y, settings, device).halves(lambda a, b: fid_math.quick_distance(a, b, device)),
+        "kernel": lambda: kid.distance(x, y, device),
+        "precision and recall": lambda: precision_recall.precision_recall(x, y, device=device),
     }
     return {name: len(STREAMS) * timed(part)[0] for name, part in parts.items()}
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from people import standing
 
-from ag3d import console, provenance
 from ag3d.config import Network, Training
-from ag3d.device import choose_device, device_name
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name
+from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.precision import allow_tf32, apply, chosen

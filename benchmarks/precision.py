@@ -18,11 +18,11 @@ import numpy as np
 import torch
 import yaml
 
-from ag3d import console, provenance
 from ag3d.config import Network, Training, load
-from ag3d.device import choose_device, device_name
-from ag3d.errors import UserError
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32
 from ag3d.model.training.dataset import ZipDataset

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 import yaml
 
-from ag3d import console, provenance
-from ag3d.files import read_table, write_json
+from ag3d.core import console, provenance
+from ag3d.core.files import read_table, write_json
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results") / "preprocessing.json"

@@ -33,8 +33,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from ag3d import console, provenance
-from ag3d.files import read_json, read_table, write_json
+from ag3d.core import console, provenance
+from ag3d.core.files import read_json, read_table, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results") / "scale.json"

@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 from people import standing
 
-from ag3d import console, provenance
 from ag3d.config import Network, Training
-from ag3d.device import choose_device, device_name
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name
+from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
-from ag3d.model.training.processes import Processes
+from ag3d.model.training.distributed import Processes
 from ag3d.model.training.trainer import Trainer
 
 RESULTS = Path(__file__).with_name("results") / "scaling.json"

@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ag3d import console, provenance
 from ag3d.config import Network
 from ag3d.config.network import Departures
-from ag3d.device import choose_device, device_name
-from ag3d.files import write_json
+from ag3d.core import console, provenance
+from ag3d.core.device import choose_device, device_name
+from ag3d.core.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
-from ag3d.model.deformer.deformer import Deformer
+from ag3d.model.deformation.deformer import Deformer
+from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
-from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.rays import rays, stratified
-from ag3d.preprocessing.synthetic.poses import sample_pose
+from ag3d.preprocessing.synthetic.pose_sampler import sample_pose
 
 RESULTS = Path(__file__).with_name("results") / "search.json"
 REFERENCE_MS = 41.2  # posing 3.6, gate 7.6, search and filter 30.0: the reference on one H200

@@ -14,8 +14,8 @@ from torch import nn
 from ag3d.config import Network, to_mapping
 from ag3d.config.network import Departures
 from ag3d.config.settings import from_mapping
-from ag3d.errors import UserError
-from ag3d.files import atomic, read_json, sha256
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic, read_json, sha256
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.precision import apply, chosen

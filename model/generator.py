@@ -9,13 +9,13 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.body.body import Body
-from ag3d.model.deformer.deformer import Deformer
+from ag3d.model.cuda_graphs import Memory, Recorded
+from ag3d.model.deformation.deformer import Deformer
+from ag3d.model.field.triplane import table
 from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.networks.layers import NoiseMode
+from ag3d.model.networks.stylegan2_layers import NoiseMode
 from ag3d.model.networks.superresolution import SuperResolution
-from ag3d.model.recording import Memory, Recorded
-from ag3d.model.rendering.planes import table
 from ag3d.model.rendering.renderer import EMPTY, Renderer
 
 SMALL_RESIDUAL = 0.03

@@ -2,7 +2,7 @@
 
 Writes a zip per shard: `<person_id>.png` (RGBA; colour from the photograph, alpha from the matte, white where alpha is
 zero: that takes a third of the bytes and of the decoding), `labels.json` (person_id: the 111 numbers of AG3D's label)
-and `status.json`: status, reason and value, and of each crop its sharpness and fingerprint (ag3d.preprocessing.appearance).
+and `status.json`: status, reason and value, and of each crop its sharpness and fingerprint (ag3d.preprocessing.dataset.phash).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ag3d import console, provenance
 from ag3d.config.data import Alignment
 from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.files import read_table
+from ag3d.core import console, provenance
+from ag3d.core.files import read_table
+from ag3d.core.shards import ShardReader, ShardWriter, write_shard
 from ag3d.model.body import label as labels
-from ag3d.preprocessing.appearance import fingerprint, sharpness
-from ag3d.preprocessing.images import PhotoError
-from ag3d.preprocessing.manifest import Manifest
-from ag3d.shards import ShardReader, ShardWriter, write_shard
+from ag3d.preprocessing.dataset.phash import fingerprint, sharpness
+from ag3d.preprocessing.photos.manifest import Manifest
+from ag3d.preprocessing.photos.read_image import PhotoError
 
 log = logging.getLogger(__name__)
 MIN_ALPHA = 0.01  # share of the crop that must be person

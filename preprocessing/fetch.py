@@ -9,8 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ag3d.errors import UserError
-from ag3d.files import atomic, cache_folder, sha256
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic, cache_folder, sha256
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from ag3d import console
-from ag3d.errors import UserError
-from ag3d.files import atomic
+from ag3d.core import console
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic
 from ag3d.preprocessing.fetch import MEDIAPIPE, fetch
 
 MODELS = {

@@ -42,7 +42,7 @@ def tiny_body(tiny_body_path: Path) -> Body:
 
 def _builder_hash() -> str:
     """Changes whenever the code that builds the open body does."""
-    names = ("body.py", "makehuman.py", "zero_pose.py", "smooth_patch.py", "fetch.py")
+    names = ("body/stage.py", "body/makehuman.py", "body/rest_pose.py", "body/smooth_patch.py", "fetch.py")
     digest = hashlib.sha256(f"samples={SAMPLES}".encode())
     for name in names:
         digest.update((ROOT / "preprocessing" / name).read_bytes())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ag3d.model.field.triplane import stencil, table, weighted
 from ag3d.model.generator import Generator
-from ag3d.model.rendering.planes import stencil, table, weighted
 
 CLOTHES = 0.015, 0.004  # metres: mean and deviation of the residual
 COLORS = 0.0, 1.5  # before the sigmoid

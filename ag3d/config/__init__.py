@@ -16,7 +16,7 @@ from ag3d.config.results import Ablations, Avatars, Evaluation, Export
 from ag3d.config.settings import from_mapping, option, schema, to_mapping
 from ag3d.config.stages import Stage, resolve
 from ag3d.config.training import Machine, Training
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 
 @dataclass

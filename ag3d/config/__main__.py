@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from ag3d import console
 from ag3d.config import Config, load, schema
 from ag3d.config.settings import read_yaml
 from ag3d.config.template import template
+from ag3d.core import console
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ag3d.config import Config, load
 from ag3d.config.settings import read_yaml
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 FULL = "full"
 SECTIONS = ("network", "training")  # what a variant may change: the data set and the measuring are the same for all

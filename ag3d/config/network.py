@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from ag3d.config.settings import option
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 
 @dataclass

@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from ag3d.config.settings import option
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 
 @dataclass

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 S = TypeVar("S")
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ag3d.config.network import Network
 from ag3d.config.settings import option
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 if TYPE_CHECKING:
     from ag3d.config.training import Training

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ag3d.config.settings import option
 from ag3d.config.stages import Stage, check_stages
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 # Parts of the generator that can be frozen, and how their parameters' names begin.
 FREEZABLE = {

@@ -13,14 +13,14 @@ from typing import Any
 
 import jinja2
 
-from ag3d import console
 from ag3d.config import Config, load
-from ag3d.errors import UserError
-from ag3d.evaluation.data_folder import DataFolder
+from ag3d.core import console
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json, write_text
 from ag3d.evaluation.report.page import Card, Page
 from ag3d.evaluation.report.preprocessing import add_preprocessing
 from ag3d.evaluation.report.results import add_measurements, add_origin, add_run, add_times
-from ag3d.files import read_json, write_text
+from ag3d.evaluation.results_reader import DataFolder
 from ag3d.model.body.body import Body
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ag3d.config import Config
-from ag3d.evaluation.data_folder import DataFolder
 from ag3d.evaluation.report.figures import COLORS, plot
 from ag3d.evaluation.report.page import Figure
+from ag3d.evaluation.results_reader import DataFolder
 
 ROW = 3  # histograms beside each other
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ag3d.shards import encode_png
+from ag3d.core.shards import encode_png
 
 
 def data_uri(data: bytes, kind: str) -> str:

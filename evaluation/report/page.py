@@ -78,7 +78,7 @@ class Page:
     details: list[Figure] = field(default_factory=list)  # more pictures of the avatars
     videos: list[Figure] = field(default_factory=list)
     viewer: str = ""  # the page beside this one that shows avatars in 3D
-    tables: str = ""  # HTML made by ag3d.evaluation.table_formats
+    tables: str = ""  # HTML made by ag3d.evaluation.tables.formats
     metrics: Grid | None = None
     neighbours: Figure | None = None  # training images beside generated ones
     timing: Figure | None = None

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ag3d import console
 from ag3d.config import Config
-from ag3d.evaluation.data_folder import DataFolder
+from ag3d.core import console
+from ag3d.core.files import read_json
 from ag3d.evaluation.report.filters import filter_figures
 from ag3d.evaluation.report.media import jpeg, png
 from ag3d.evaluation.report.page import Grid, Page, Picture, Stage
 from ag3d.evaluation.report.poses import pose_figures
 from ag3d.evaluation.report.sheets import SIDE, Sheets, Tile, missing, reason
-from ag3d.files import read_json
+from ag3d.evaluation.results_reader import DataFolder
 from ag3d.model.body.body import Body
 
 STAGES = {

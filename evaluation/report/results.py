@@ -7,13 +7,13 @@ from typing import Any
 
 import yaml
 
-from ag3d import provenance
+from ag3d.core import provenance
+from ag3d.core.files import read_json
 from ag3d.evaluation.report.media import picture_file, video_file
 from ag3d.evaluation.report.page import Card, Figure, Grid, Page
 from ag3d.evaluation.report.timing import bars, duration, rule_times
 from ag3d.evaluation.report.training import curve_figures, preview_figures, read_curves
-from ag3d.evaluation.table_formats import fragment
-from ag3d.files import read_json
+from ag3d.evaluation.tables.formats import fragment
 
 PICTURES = {
     "samples.png": "Generated people, in poses of the data set: image, normals, volume rendering, depth.",

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ag3d.evaluation.data_folder import DataFolder, spread
 from ag3d.evaluation.report import overlays
+from ag3d.evaluation.results_reader import DataFolder, spread
 from ag3d.model.body.body import Body
 
 SIDE = 256  # of the pictures, longer side

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import axis_angle_to_matrix, times
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import check_body
 from ag3d.model.body.smpl_pickle import read_arrays
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ag3d.model.inert_pickle import Inert, Values, common_names, read, refusing
+from ag3d.model.safe_pickle.unpickler import Inert, Values, common_names, read, refusing
 
 SLACK = 64 << 20  # bytes; sparse matrices grow when they are filled in
 LARGEST = 8  # times the file's size: what its expressions may grow to

@@ -16,29 +16,29 @@ import numpy as np
 import torch
 import trimesh
 
-from ag3d import console, provenance
 from ag3d.config import Avatars, Export, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options
-from ag3d.console import progress
-from ag3d.device import choose_device, repeatable
-from ag3d.errors import UserError
-from ag3d.files import atomic, write_json
+from ag3d.core import console, provenance
+from ag3d.core.console import progress
+from ag3d.core.device import choose_device, repeatable
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic, write_json
+from ag3d.core.shards import save_png
+from ag3d.model.avatars.identities import People, Saved, read_poses
+from ag3d.model.avatars.latents import read_latents
+from ag3d.model.avatars.motion import motion_labels
+from ag3d.model.avatars.named_motion import NAMES, named_motion
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.export.clips import Clip, read_clips
-from ag3d.model.export.files import check_suffix, write_mesh
 from ag3d.model.export.mesh import canonical_mesh, posed_mesh
-from ag3d.model.export.picture import picture
+from ag3d.model.export.mesh_io import check_suffix, write_mesh
+from ag3d.model.export.mesh_preview import picture
 from ag3d.model.export.rig import avatar_glb, rig
-from ag3d.model.export.shown import Shown
 from ag3d.model.export.texture import textured
+from ag3d.model.export.texture_baking import Shown
 from ag3d.model.generator import Generator
-from ag3d.model.inference.latents import read_latents
-from ag3d.model.inference.motion import motion_labels
-from ag3d.model.inference.named import NAMES, named_motion
-from ag3d.model.inference.people import People, Saved, read_poses
-from ag3d.shards import save_png
 
 FINE = 256  # side of images that show more than the field does
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ag3d.model.avatars.motion import Motion
+from ag3d.model.avatars.named_motion import named_motion
+from ag3d.model.avatars.procedural_motion import BUILT_IN
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_quaternion
-from ag3d.model.inference.motion import Motion
-from ag3d.model.inference.named import named_motion
-from ag3d.model.inference.walking import BUILT_IN
 
 # AMASS's world (z up, an upright body faces -y) to the avatar's (y up, facing +z).
 _TO_AVATAR = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])

@@ -9,12 +9,12 @@ import trimesh
 from skimage.measure import marching_cubes
 from trimesh.visual import ColorVisuals
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.batching import in_parts
 from ag3d.model.body.body import moved
+from ag3d.model.field.posed_field import residual
+from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
-from ag3d.model.inference.memory import in_parts
-from ag3d.model.rendering.field import residual
-from ag3d.model.rendering.planes import table
 
 _REACH = 0.15  # metres from the body within which a surface is looked for
 _LIMB = 0.04  # metres: nothing of a person that is thicker can hide in a block of cells of this size

@@ -12,7 +12,7 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
 from ag3d.model.export.mesh import colors_at, renumbered
-from ag3d.model.export.shown import Shown, painted
+from ag3d.model.export.texture_baking import Shown, painted
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.networks.filters import upsample
-from ag3d.model.networks.layers import NoiseMode, SynthesisLayer, ToRGB
 from ag3d.model.networks.mapping import Mapping
+from ag3d.model.networks.stylegan2_layers import NoiseMode, SynthesisLayer, ToRGB
+from ag3d.model.networks.upfirdn2d import upsample
 
 
 def channels_at(resolution: int, settings: Network) -> int:

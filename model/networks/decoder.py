@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ag3d.model.networks.layers import FullyConnected
+from ag3d.model.networks.stylegan2_layers import FullyConnected
 
 COLOR_MARGIN = 0.001  # colours reach so far beyond [0,1]
 

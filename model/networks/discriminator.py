@@ -9,9 +9,9 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.networks.backbone import channels_at
-from ag3d.model.networks.filters import resize
-from ag3d.model.networks.layers import Convolution, FullyConnected
 from ag3d.model.networks.mapping import Mapping
+from ag3d.model.networks.stylegan2_layers import Convolution, FullyConnected
+from ag3d.model.networks.upfirdn2d import resize
 
 
 class ResidualBlock(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ag3d.model.networks.layers import FullyConnected, normalize_second_moment
+from ag3d.model.networks.stylegan2_layers import FullyConnected, normalize_second_moment
 
 
 class Mapping(nn.Module):

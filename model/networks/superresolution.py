@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.networks.filters import resize, upsample
-from ag3d.model.networks.layers import SynthesisLayer, ToRGB
+from ag3d.model.networks.stylegan2_layers import SynthesisLayer, ToRGB
+from ag3d.model.networks.upfirdn2d import resize, upsample
 
 
 class Block(nn.Module):

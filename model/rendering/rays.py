@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ag3d.model.kernels import march as kernel
-from ag3d.model.kernels.compiler import fast
-from ag3d.model.rendering import marcher
+from ag3d.model.ops import ray_march as kernel
+from ag3d.model.ops.compiler import fast
+from ag3d.model.rendering import ray_marcher
 
 
 def rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +77,7 @@ def resample(
     """
     if fast(coarse) and coarse.shape[1] > 3:
         return kernel.resample(coarse.contiguous(), density.contiguous(), samples, deterministic)
-    fine = importance(coarse, marcher.weights(density, coarse), samples, deterministic)
+    fine = importance(coarse, ray_marcher.weights(density, coarse), samples, deterministic)
     depths, order = torch.sort(torch.cat([coarse, fine], dim=1), dim=1)
     places = torch.arange(depths.shape[1], device=order.device).expand_as(order)
     return fine, depths, torch.empty_like(order).scatter_(1, order, places)

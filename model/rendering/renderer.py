@@ -16,12 +16,12 @@ from torch import nn
 from ag3d.config import Network
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import times
-from ag3d.model.deformer.deformer import Deformer, Posed, depth_bounds
-from ag3d.model.kernels.compiler import fast
+from ag3d.model.deformation.deformer import Deformer, Posed, depth_bounds
+from ag3d.model.field.posed_field import residual
+from ag3d.model.field.triplane import Table, table
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.rendering import marcher, shown
-from ag3d.model.rendering.field import residual
-from ag3d.model.rendering.planes import Table, table
+from ag3d.model.ops.compiler import fast
+from ag3d.model.rendering import fast_renderer, ray_marcher
 from ag3d.model.rendering.rays import rays, resample, stratified
 
 EMPTY = -100.0  # the signed value of samples without a root
@@ -171,12 +171,12 @@ class Renderer(nn.Module):
 
         values = self.field(points, image, packed, decoder, deformer)
         density = torch.zeros(depths.numel(), device=label.device).index_put((slot,), self.density(values.sdf))
-        intervals = marcher.weights(density.view(-1, total), depths)
-        share = marcher.sample_weights(intervals).view(-1).gather(0, slot)
+        intervals = ray_marcher.weights(density.view(-1, total), depths)
+        share = ray_marcher.sample_weights(intervals).view(-1).gather(0, slot)
         opacity = intervals.sum(1, keepdim=True)
-        features = marcher.composite(values.color, ray, share, len(depths)) + 1 - opacity
+        features = ray_marcher.composite(values.color, ray, share, len(depths)) + 1 - opacity
         bent = self._normals(values.gradient, points, posed, image, deformer, parts)
-        normals = marcher.composite(bent, ray, share, len(depths)) + 1 - opacity
+        normals = ray_marcher.composite(bent, ray, share, len(depths)) + 1 - opacity
         middle = (depths[:, 1:] + depths[:, :-1]) / 2
         far = depths.max()
         depth = (intervals * middle).sum(1, keepdim=True) / intervals.sum(1, keepdim=True)
@@ -227,7 +227,7 @@ class Renderer(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """The pictures alone, by the shorter way."""
         batch, per_image = directions.shape[:2]
-        colors, normals, depth, opacity = shown.render(
+        colors, normals, depth, opacity = fast_renderer.render(
             origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sharpness(),
             parts, EMPTY, self.settings.box_warp / 2, deterministic,
         )  # fmt: skip

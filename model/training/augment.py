@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from ag3d.config import Training
 from ag3d.model.body import label as body_label
-from ag3d.model.training.processes import Processes
-from ag3d.model.training.statistics import Averages
+from ag3d.model.training.distributed import Processes
+from ag3d.model.training.metrics_log import Averages
 
 SHIFT = 0.125  # of the image's side, at most
 SCALE = 0.2  # standard deviation of log2 of the scale

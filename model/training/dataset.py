@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.shards import ShardReader, decode_image
 from ag3d.model.body import label as body_label
-from ag3d.model.training import images
-from ag3d.shards import ShardReader, decode_image
+from ag3d.model.training import image_batch
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -66,8 +66,8 @@ class ZipDataset:
         shard, name = self._shards[self._shard_of[number]], self.names[number]
         image, normal = shard.image(name), shard.image(normal_name(name))
         if index >= len(self.names):
-            image, normal = images.mirror(image, normal)
-        return images.prepare(image, normal, self.resolution)
+            image, normal = image_batch.mirror(image, normal)
+        return image_batch.prepare(image, normal, self.resolution)
 
 
 class _Shard:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import torch
 
+from ag3d.model.field.posed_field import residual
+from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
-from ag3d.model.rendering.field import residual
-from ag3d.model.rendering.planes import table
 
 POINTS = 1000
 LEAST = 0.01  # a difference of colours, which are in [0,1], below which the loss hardly grows

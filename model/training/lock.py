@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 
 from ag3d.config import Machine
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.training import schedule
-from ag3d.model.training.health import Health
+from ag3d.model.training.collapse_detector import Health
 from ag3d.model.training.loader import Batch, Loader
+from ag3d.model.training.metrics_log import bad_values
 from ag3d.model.training.observers import Observer
-from ag3d.model.training.plan import Part
+from ag3d.model.training.preemption import StopRequest
 from ag3d.model.training.previews import Previews
 from ag3d.model.training.run_folder import RunFolder
-from ag3d.model.training.signals import StopRequest
 from ag3d.model.training.snapshot import Snapshot
-from ag3d.model.training.statistics import bad_values
+from ag3d.model.training.stages import Part
 from ag3d.model.training.trainer import Trainer
 
 log = logging.getLogger(__name__)

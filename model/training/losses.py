@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from ag3d.config import Network
-from ag3d.model.face import crop
+from ag3d.model.face_crop import crop
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import face_sizes
-from ag3d.model.networks.filters import resize
+from ag3d.model.networks.upfirdn2d import resize
 from ag3d.model.training.augment import Changes
 
 # Which head sees an input.

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ag3d.errors import UserError
-from ag3d.files import atomic, read_json, sha256, write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic, read_json, sha256, write_json
 from ag3d.model.checkpoint import DESCRIPTION, EMA, read_weights
 from ag3d.model.training import snapshot
-from ag3d.model.training.carry import carry
 from ag3d.model.training.snapshot import Snapshot, disk_errors
 from ag3d.model.training.trainer import Trainer, part_of
+from ag3d.model.training.weight_transfer import carry
 
 log = logging.getLogger(__name__)
 NETWORKS = ("generator_ema", "generator", "discriminator")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ag3d.config import Machine
-from ag3d.errors import UserError
-from ag3d.shards import decode_image
+from ag3d.core.errors import UserError
+from ag3d.core.shards import decode_image
 
 
 class Observer(Protocol):

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ag3d.core.shards import save_png
+from ag3d.model.avatars.pictures import depth_picture, to_uint8
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
-from ag3d.model.inference.pictures import depth_picture, to_uint8
-from ag3d.model.training import draws
+from ag3d.model.training import rng
 from ag3d.model.training.dataset import ZipDataset
-from ag3d.shards import save_png
 
 _MIN_SIDE = 96  # smaller pictures are enlarged
 
@@ -27,7 +27,7 @@ class Previews:
         count = min(count, len(dataset.names))
         self.folder, self.dataset = folder, dataset
         self.indices = [round((i + 0.5) * len(dataset.names) / count - 0.5) for i in range(count)]
-        self.z = draws.latents(seed, 0, "previews", count, z_dim)
+        self.z = rng.latents(seed, 0, "previews", count, z_dim)
         self.label = torch.from_numpy(dataset.labels[self.indices])
         self.statistics: dict[str, float] = {}
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ag3d.files import read_json, write_json
-from ag3d.model.training.plan import Part
+from ag3d.core.files import read_json, write_json
+from ag3d.model.training.metrics_log import MetricsFile
 from ag3d.model.training.snapshot import Store
-from ag3d.model.training.statistics import MetricsFile
+from ag3d.model.training.stages import Part
 
 log = logging.getLogger(__name__)
 _OWN = ("state", "previews", "tensorboard", "metrics.jsonl", "run.json")

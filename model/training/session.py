@@ -13,16 +13,16 @@ from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
 from ag3d.model.training import milestone
 from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training.distributed import Processes
 from ag3d.model.training.loader import Loader
 from ag3d.model.training.loop import Loop
 from ag3d.model.training.observers import Observer, observers
-from ag3d.model.training.plan import Part
+from ag3d.model.training.preemption import StopRequest
 from ag3d.model.training.previews import Previews
-from ag3d.model.training.processes import Processes
 from ag3d.model.training.run_folder import RunFolder
 from ag3d.model.training.sampler import Sampler
-from ag3d.model.training.signals import StopRequest
 from ag3d.model.training.snapshot import Snapshot
+from ag3d.model.training.stages import Part
 from ag3d.model.training.trainer import Trainer
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ag3d.errors import UserError
-from ag3d.files import atomic, sha256, write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic, sha256, write_json
 
 log = logging.getLogger(__name__)
 TENSORS, VALUES = "state.safetensors", "state.json"

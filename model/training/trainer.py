@@ -9,22 +9,22 @@ import torch
 from torch import nn
 
 from ag3d.config import Network, Training
-from ag3d.model import memory
+from ag3d.model import malloc
 from ag3d.model.body.body import Body
+from ag3d.model.cuda_graphs import Memory, Recorded
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.networks.layers import NoiseMode
-from ag3d.model.networks.twice import differentiated_twice
+from ag3d.model.networks.double_backward import differentiated_twice
+from ag3d.model.networks.stylegan2_layers import NoiseMode
 from ag3d.model.precision import apply
-from ag3d.model.recording import Memory, Recorded
-from ag3d.model.training import body_prior, diversity, draws, ema, losses, optimizers, schedule, start
+from ag3d.model.training import body_prior, diversity, ema, init, losses, optimizers, rng, schedule
 from ag3d.model.training.augment import Changes, Controller
-from ag3d.model.training.carry import carry
-from ag3d.model.training.freezing import frozen
-from ag3d.model.training.inputs import Images, Inputs
+from ag3d.model.training.discriminator_inputs import Images, Inputs
+from ag3d.model.training.distributed import Processes
+from ag3d.model.training.freeze import frozen
 from ag3d.model.training.loader import Batch
-from ag3d.model.training.processes import Processes
-from ag3d.model.training.statistics import Averages
+from ag3d.model.training.metrics_log import Averages
+from ag3d.model.training.weight_transfer import carry
 
 Seen = tuple[Images, torch.Tensor]  # what the discriminators get: pictures and labels [b,111]
 DENSITY_POINTS = 1000
@@ -51,11 +51,11 @@ class Trainer:
         self.processes = processes or Processes()
         self.micro_batch = micro_batch
         if device.type == "cpu":
-            memory.keep_freed()
+            malloc.keep_freed()
         torch.manual_seed(settings.seed)
         self.G = Generator(network, body).to(device)
         if network.compatibility != "reference":
-            start.quiet(self.G)
+            init.quiet(self.G)
         self.D = Discriminators(network).to(device)
         apply(precision, self.G, self.D)
         self.G_ema = ema.average_of(self.G)
@@ -244,21 +244,21 @@ class Trainer:
     def _chunks(self, phase: str):
         """This process's chunks of the global batch, each with the devices' generators seeded for it."""
         for chunk in self.processes.chunks(self.settings.batch, self.micro_batch):
-            draws.seed_everything(self.settings.seed, self.steps, phase, chunk.start)
+            rng.seed_everything(self.settings.seed, self.steps, phase, chunk.start)
             yield chunk
 
     def _draw(self, phase: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Latent codes [batch,z_dim] and labels [batch,111] of the global batch."""
         settings = self.settings
-        z = draws.latents(settings.seed, self.steps, phase, settings.batch, self.network.z_dim)
-        rows = draws.rows(settings.seed, self.steps, phase, settings.batch, len(self.labels))
+        z = rng.latents(settings.seed, self.steps, phase, settings.batch, self.network.z_dim)
+        rows = rng.rows(settings.seed, self.steps, phase, settings.batch, len(self.labels))
         return z.to(self.device), self.labels[rows.to(self.device)]
 
     def _styles(self, phase: str, z: torch.Tensor, chunk: range) -> torch.Tensor:
         """ws of the chunk; with the settings' probability, two styles meet at a random layer."""
         ws = self.G.mapping(z[chunk.start : chunk.stop])
         if self.settings.style_mixing > 0:
-            numbers = draws.generator(self.settings.seed, self.steps, f"{phase} mixing")
+            numbers = rng.generator(self.settings.seed, self.steps, f"{phase} mixing")
             if torch.rand((), generator=numbers) < self.settings.style_mixing:
                 cutoff = int(torch.randint(1, ws.shape[1], (), generator=numbers))
                 other = torch.randn(z.shape, generator=numbers).to(self.device)
@@ -273,7 +273,7 @@ class Trainer:
 
     def _changes(self, phase: str) -> Changes | None:
         """Augmentation of the global batch."""
-        numbers = draws.generator(self.settings.seed, self.steps, f"{phase} augmentation")
+        numbers = rng.generator(self.settings.seed, self.steps, f"{phase} augmentation")
         changes = self.augment.changes(self.settings.batch, numbers)
         return None if changes is None else changes.to(self.device)
 

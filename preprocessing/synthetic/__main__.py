@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ag3d import console, provenance
 from ag3d.config import Photos, to_mapping
 from ag3d.config.settings import add_options, from_options
+from ag3d.core import console, provenance
+from ag3d.core.shards import write_shard
 from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.render import render_all
-from ag3d.shards import write_shard
 
 
 def main() -> None:

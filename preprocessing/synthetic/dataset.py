@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ag3d import console, provenance
-from ag3d.errors import UserError
-from ag3d.files import atomic
+from ag3d.core import console, provenance
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic
+from ag3d.core.shards import encode_png, write_shard
 from ag3d.preprocessing.alignment import foreground, label, window
-from ag3d.preprocessing.dataset import CAMERA_NUMBERS
-from ag3d.preprocessing.normals import encode, on_person
-from ag3d.preprocessing.normals_fill import push_pull, unit
+from ag3d.preprocessing.dataset.stage import CAMERA_NUMBERS
+from ag3d.preprocessing.normals.inpainting import push_pull, unit
+from ag3d.preprocessing.normals.stage import encode, on_person
 from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.photograph import Photograph, make_photograph
 from ag3d.preprocessing.synthetic.render import Job, in_order, models
-from ag3d.shards import encode_png, write_shard
 
 Person = tuple[str, bytes, bytes, list[float]]  # name, RGBA crop and normal map as PNG, label
 

@@ -10,8 +10,8 @@ import torch
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing.synthetic.clip import Cut, clip
+from ag3d.preprocessing.synthetic.garments import Layer
 from ag3d.preprocessing.synthetic.meshes import Mesh, Meshes, normals_of
-from ag3d.preprocessing.synthetic.wardrobe import Layer
 
 
 @dataclass

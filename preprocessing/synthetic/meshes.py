@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, cKDTree
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.body.smpl_file import read_npz
 from ag3d.model.rendering.rasterizer import vertex_normals

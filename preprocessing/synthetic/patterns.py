@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ag3d.preprocessing.synthetic.noise import noise3
-from ag3d.preprocessing.synthetic.people import Fabric
+from ag3d.preprocessing.synthetic.outfits import Fabric
 
 _LETTERS = ("SUMMER", "1984", "NORTH", "BLUE", "RIVER", "07", "STUDIO", "ONE")
 

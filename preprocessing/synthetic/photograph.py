@@ -14,13 +14,13 @@ from scipy.spatial.transform import Rotation
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import Raster, interpolate, rasterize
 from ag3d.preprocessing.synthetic import background, camera, shading
+from ag3d.preprocessing.synthetic.garments import Layer, dress
 from ag3d.preprocessing.synthetic.geometry import Scene, build_scene, transforms
 from ag3d.preprocessing.synthetic.meshes import Meshes
-from ag3d.preprocessing.synthetic.people import Outfit, sample_outfit
-from ag3d.preprocessing.synthetic.poses import Pose, plant_feet, sample_pose
+from ag3d.preprocessing.synthetic.outfits import Outfit, sample_outfit
+from ag3d.preprocessing.synthetic.pose_sampler import Pose, plant_feet, sample_pose
 from ag3d.preprocessing.synthetic.proportions import femininity
 from ag3d.preprocessing.synthetic.surface import paint
-from ag3d.preprocessing.synthetic.wardrobe import Layer, dress
 
 SAMPLES = 1.5  # rendered pixels per pixel of the photograph, along each side
 

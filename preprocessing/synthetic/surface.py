@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ag3d.preprocessing.synthetic import regions
+from ag3d.preprocessing.synthetic import body_regions
+from ag3d.preprocessing.synthetic.garments import Layer
 from ag3d.preprocessing.synthetic.meshes import Meshes
 from ag3d.preprocessing.synthetic.noise import noise3
+from ag3d.preprocessing.synthetic.outfits import Fabric, Outfit
 from ag3d.preprocessing.synthetic.patterns import cloth_coordinates, print_on
-from ag3d.preprocessing.synthetic.people import Fabric, Outfit
-from ag3d.preprocessing.synthetic.wardrobe import Layer
 
 
 @dataclass
@@ -107,13 +107,13 @@ def _face(
     # shadowed sockets and lash line
     colour = colour * (1 - 0.2 * _spot(p, (0.03, 0.682, 0.125), (0.026, 0.014, 0.05)))[:, None]
     if outfit.hair not in ("bald",) or outfit.hat:
-        stubble = torch.as_tensor(regions.smooth(regions.hair(q) + 0.004, 0.012)).float()
+        stubble = torch.as_tensor(body_regions.smooth(body_regions.hair(q) + 0.004, 0.012)).float()
         colour = _mix(colour, hair, 0.85 * stubble)
     else:
-        colour = _mix(colour, hair, 0.12 * torch.as_tensor(regions.smooth(regions.hair(q), 0.02)).float())
+        colour = _mix(colour, hair, 0.12 * torch.as_tensor(body_regions.smooth(body_regions.hair(q), 0.02)).float())
     if outfit.beard:
         grain = 0.75 + 0.25 * noise3(p, 400.0, outfit.seed)
-        share = torch.as_tensor(regions.smooth(regions.beard(q), 0.014)).float() * outfit.beard * grain
+        share = torch.as_tensor(body_regions.smooth(body_regions.beard(q), 0.014)).float() * outfit.beard * grain
         colour = _mix(colour, hair, share)
     # brows: an arch that thins outward
     arch = 0.697 + 0.10 * (side - 0.03) * (side < 0.036) - 0.22 * (side - 0.036).clamp_min(0)
@@ -254,7 +254,7 @@ def _trims(p: torch.Tensor, layer: Layer, colour: torch.Tensor) -> torch.Tensor:
     arm = (side > 0.2) & (y > 0.25)
     if garment.sleeve:
         dark = dark + _edge(0.0011 - (side - garment.sleeve + 0.02).abs(), 0.0012) * arm
-        collar = torch.as_tensor(regions.neckline(p.numpy(), garment.neck, garment.depth)).float()
+        collar = torch.as_tensor(body_regions.neckline(p.numpy(), garment.neck, garment.depth)).float()
         dark = dark + _edge(0.0011 - (collar - 0.018).abs(), 0.0012) * ~arm
     if "skirt" not in garment.kind:
         dark = dark + _edge(0.0011 - (y - garment.hem - 0.02).abs(), 0.0012) * ~arm
@@ -271,6 +271,6 @@ def _trims(p: torch.Tensor, layer: Layer, colour: torch.Tensor) -> torch.Tensor:
             _edge(0.0042 - button, 0.0012) * (z > 0) * ~arm,
         )
     if garment.kind in ("blazer", "coat"):
-        lapel = torch.as_tensor(regions.front_opening(p.numpy(), garment.opening, 0.12)).float()
+        lapel = torch.as_tensor(body_regions.front_opening(p.numpy(), garment.opening, 0.12)).float()
         dark = dark + _edge(0.0016 - (lapel - 0.035).abs(), 0.002) * (z > 0) * (y > 0.13)
     return colour * (1 - 0.4 * dark.clamp(0, 1))[:, None]

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ag3d.files import atomic, write_table
-from ag3d.preprocessing.listing import photo_id
+from ag3d.core.files import atomic, write_table
+from ag3d.core.shards import ShardWriter, encode_png
+from ag3d.preprocessing.photos.photo_index import photo_id
 from ag3d.preprocessing.synthetic.photograph import Photograph
-from ag3d.shards import ShardWriter, encode_png
 
 MASK, NORMAL = "-mask.png", "-normal.png"
 

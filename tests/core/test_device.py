@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ag3d.device import choose_device
-from ag3d.errors import UserError
+from ag3d.core.device import choose_device
+from ag3d.core.errors import UserError
 
 
 def test_a_device_that_is_not_here_is_named_with_its_setting():

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ag3d.shards import write_shard
+from ag3d.core.shards import write_shard
 
 SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np
 from ag3d import console
-from ag3d.files import atomic_folder, write_json
-from ag3d.shards import write_shard
+from ag3d.core.files import atomic_folder, write_json
+from ag3d.core.shards import write_shard
 
 def main():
     place, kind = Path(sys.argv[1]), sys.argv[2]

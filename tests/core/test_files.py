@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ag3d import console, files, shards
-from ag3d.errors import UserError
-from ag3d.files import atomic
-from ag3d.shards import shard_files
+from ag3d.core import console, files, shards
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic
+from ag3d.core.shards import shard_files
 
 
 def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
@@ -27,7 +27,7 @@ def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
 def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_not(tmp_path):
     code = """
 import os, signal, sys
-from ag3d.files import atomic
+from ag3d.core.files import atomic
 with atomic(sys.argv[1]) as beside:
     beside.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

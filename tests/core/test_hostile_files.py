@@ -24,11 +24,11 @@ from PIL import Image
 
 from ag3d import config
 from ag3d.config.settings import read_yaml
-from ag3d.errors import UserError
-from ag3d.files import read_json, read_record, read_table, write_table
-from ag3d.preprocessing.images import PhotoError, read_photo
-from ag3d.preprocessing.manifest import Manifest
-from ag3d.shards import LARGEST, ShardReader, decode_image, encode_png, write_shard
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json, read_record, read_table, write_table
+from ag3d.core.shards import LARGEST, ShardReader, decode_image, encode_png, write_shard
+from ag3d.preprocessing.photos.manifest import Manifest
+from ag3d.preprocessing.photos.read_image import PhotoError, read_photo
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:Image size:Warning")
 RUNS = int(os.environ.get("AG3D_FUZZ", "150"))

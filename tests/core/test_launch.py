@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.launch import command, rendezvous
+from ag3d.core.errors import UserError
+from ag3d.core.launch import command, rendezvous
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def test_processes_really_start(tmp_path):
         "rank = os.environ['RANK']\n"
         "pathlib.Path(f'rank{rank}.json').write_text(json.dumps([rank, os.environ['WORLD_SIZE']]))\n"
     )
-    line = [sys.executable, "-m", "ag3d.launch", "--gpus", "2", "place"]
+    line = [sys.executable, "-m", "ag3d.core.launch", "--gpus", "2", "place"]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, env=None, timeout=120)
     assert done.returncode == 0, done.stderr
     found = sorted(json.loads(path.read_text()) for path in tmp_path.glob("rank*.json"))
@@ -73,6 +73,6 @@ def test_processes_really_start(tmp_path):
 
 def test_status_of_what_was_started_is_kept(tmp_path):
     (tmp_path / "ends.py").write_text("raise SystemExit(143)\n")
-    line = [sys.executable, "-m", "ag3d.launch", "ends"]
+    line = [sys.executable, "-m", "ag3d.core.launch", "ends"]
     assert subprocess.run(line, cwd=tmp_path, timeout=60).returncode == 143
     assert subprocess.run(line[:-1], cwd=tmp_path, capture_output=True, timeout=60).returncode == 2

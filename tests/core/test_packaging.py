@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-import tomllib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,19 +10,27 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_package_is_declared():
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {"ag3d"}
-    for top, prefix in (
-        ("ag3d", "ag3d"),
-        ("preprocessing", "ag3d.preprocessing"),
-        ("model", "ag3d.model"),
-        ("evaluation", "ag3d.evaluation"),
-    ):
-        for init in (ROOT / top).rglob("__init__.py"):
-            inner = init.parent.relative_to(ROOT / top).parts
-            found.add(".".join((prefix, *inner)))
-    assert found == set(declared)
+def test_imports_follow_the_files(tmp_path: Path) -> None:
+    """Without an installation, from the checkout and from a folder that holds it by the package's own name."""
+    (tmp_path / "ag3d").symlink_to(ROOT)
+    where = "import ag3d, ag3d.preprocessing.alignment as module; print(ag3d.__version__, module.__file__)"
+    for folder, path in ((ROOT, ""), (tmp_path, str(ROOT))):
+        done = subprocess.run(
+            [sys.executable, "-c", where],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert Path(done.stdout.split()[1]).resolve() == ROOT / "preprocessing" / "alignment.py"
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """setuptools finds packages by these files."""
+    for top in ("ag3d", "preprocessing", "model", "evaluation"):
+        folders = {file.parent for file in (ROOT / top).rglob("*.py")}
+        assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_schema_is_up_to_date():

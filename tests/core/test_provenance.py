@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ag3d import provenance
-from ag3d.errors import UserError
-from ag3d.files import sha256, write_table
-from ag3d.shards import write_shard
+from ag3d.core import provenance
+from ag3d.core.errors import UserError
+from ag3d.core.files import sha256, write_table
+from ag3d.core.shards import write_shard
 
 
 def shard(path, value, record):

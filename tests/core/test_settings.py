@@ -7,7 +7,7 @@ import pytest
 
 from ag3d.config import Config, Training, load, schema, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options, option, read_yaml
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ag3d.shards import ShardReader, content_hash, write_shard
+from ag3d.core.shards import ShardReader, content_hash, write_shard
 
 
 def shard(path: Path, shades: dict[str, int]) -> ShardReader:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,7 +24,7 @@ def small_results(tmp_path_factory: pytest.TempPathFactory, tiny_body: Body) -> 
 @pytest.fixture(scope="session")
 def blazepose() -> Path:
     """Folder of the embedded networks. Skips where they can't be fetched."""
-    from ag3d.files import cache_folder
+    from ag3d.core.files import cache_folder
     from ag3d.preprocessing.models import MODELS, extract
 
     folder = cache_folder() / "tests" / "blazepose"

@@ -2,11 +2,12 @@
 
 import os
 
-from ag3d import console
-from ag3d.evaluation import blocks, metrics, real
+from ag3d.core import console
+from ag3d.evaluation.metrics import feature_cache, real_images
+from ag3d.evaluation.metrics import stage as metrics
 
-blocks.BLOCK = 2
-batches = real.Real.batches
+feature_cache.BLOCK = 2
+batches = real_images.Real.batches
 
 
 def told(self, batch, part=None):
@@ -14,6 +15,6 @@ def told(self, batch, part=None):
     return batches(self, batch, part)
 
 
-real.Real.batches = told  # type: ignore[method-assign]
+real_images.Real.batches = told  # type: ignore[method-assign]
 if __name__ == "__main__":
     console.run(metrics.main)

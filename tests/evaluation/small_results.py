@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from ag3d.config import Network
-from ag3d.files import write_json, write_table
+from ag3d.core.files import write_json, write_table
+from ag3d.core.shards import save_png, write_shard
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import render_normals
-from ag3d.shards import save_png, write_shard
 
 # SMPL joints nearest to BlazePose's 33 landmarks
 JOINT_OF = [15] * 11 + [16, 17, 18, 19, 20, 21, 22, 23, 22, 23, 22, 23, 1, 2, 4, 5, 7, 8, 7, 8, 10, 11]
@@ -176,9 +176,9 @@ def measurements(run: str, kimg: float, value: float) -> dict:
 
 def make_run(root: Path) -> Path:
     """results/<run>: two milestones, curves, previews, avatars, tables."""
-    from ag3d.evaluation.ablations import ablations
-    from ag3d.evaluation.comparison import comparison
-    from ag3d.evaluation.table_formats import to_page
+    from ag3d.evaluation.tables.ablations import ablations
+    from ag3d.evaluation.tables.comparison import comparison
+    from ag3d.evaluation.tables.formats import to_page
 
     network = {"image_resolution": Network().image_resolution}
     measured = []

@@ -8,10 +8,10 @@ import yaml
 from test_tables import measured, with_more
 
 from ag3d.config.ablations import FULL, read_variants, variant
-from ag3d.errors import UserError
-from ag3d.evaluation import ablations
-from ag3d.evaluation.table_formats import to_markdown
-from ag3d.files import write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_json
+from ag3d.evaluation.tables import ablations
+from ag3d.evaluation.tables.formats import to_markdown
 
 FOLDER = Path(__file__).parents[2] / "config" / "ablations"
 DEMO = Path(__file__).parents[2] / "config.yaml"

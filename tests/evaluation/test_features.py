@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.evaluation import frechet
-from ag3d.evaluation.features import EMBEDDINGS, EmbeddedFeatures, resize
+from ag3d.core.errors import UserError
+from ag3d.evaluation.metrics import fid_math
+from ag3d.evaluation.metrics.embedded_features import EMBEDDINGS, EmbeddedFeatures, resize
 
 
 def people(count: int, seed: int) -> list[np.ndarray]:
@@ -28,10 +28,10 @@ def people(count: int, seed: int) -> list[np.ndarray]:
 def test_distances_order_damage(blazepose, embedding):
     network = EmbeddedFeatures(embedding, blazepose)
     real = network(people(60, 0))
-    same = frechet.distance(real, network(people(60, 1)))
-    blurred = frechet.distance(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
-    turned = frechet.distance(real, network([i[::-1].copy() for i in people(60, 1)]))
-    collapsed = frechet.distance(real, network(people(3, 1) * 20))
+    same = fid_math.distance(real, network(people(60, 1)))
+    blurred = fid_math.distance(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
+    turned = fid_math.distance(real, network([i[::-1].copy() for i in people(60, 1)]))
+    collapsed = fid_math.distance(real, network(people(3, 1) * 20))
     assert real.shape == (60, embedding.dimensions)
     assert same < 0.5 * min(blurred, turned, collapsed)
 

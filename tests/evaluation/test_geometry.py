@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from small_results import person_labels
 
 from ag3d.config import Network
-from ag3d.evaluation import control, surface, turning
-from ag3d.evaluation.views import lift, look_up, project
+from ag3d.evaluation.metrics import mesh_consistency, pose_accuracy, view_consistency
+from ag3d.evaluation.metrics.camera import lift, look_up, project
+from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import turned
-from ag3d.preprocessing.search import Found
+from ag3d.preprocessing.people.person_search import Found
 
 SIZES = {
     **{"image_resolution": 64, "plane_resolution": 16, "z_dim": 8, "w_dim": 8, "channel_base": 256, "channel_max": 8},
@@ -85,10 +85,10 @@ class Landmarks:
         number, self.calls = self.calls, self.calls + 1
         if number in self.lost:
             return Found([], 0.0)
-        joints, face, _ = control.expected(self.body, self.label[number], self.side)
+        joints, face, _ = pose_accuracy.expected(self.body, self.label[number], self.side)
         found = np.zeros((33, 2))
-        found[list(control.accuracy.LANDMARKS)] = joints[list(control.accuracy.JOINTS)]
-        found[list(control.accuracy.FACE_LANDMARKS)] = face
+        found[list(pose_accuracy.accuracy.LANDMARKS)] = joints[list(pose_accuracy.accuracy.JOINTS)]
+        found[list(pose_accuracy.accuracy.FACE_LANDMARKS)] = face
 
         class Person:
             landmarks_2d = (found + self.shift) * (len(rgb) / self.side)
@@ -98,12 +98,12 @@ class Landmarks:
 
 @pytest.mark.parametrize("side", [64, 300])
 def test_landmarks_where_the_label_has_them(tiny_body, label, side, monkeypatch):
-    monkeypatch.setattr(control, "find_people", Landmarks(tiny_body, label, side, (3.0, 4.0), lost=(2,)))
-    errors = control.pose_errors(None, tiny_body, [np.zeros((side, side, 3), np.uint8)] * 4, label)
+    monkeypatch.setattr(pose_accuracy, "find_people", Landmarks(tiny_body, label, side, (3.0, 4.0), lost=(2,)))
+    errors = pose_accuracy.pose_errors(None, tiny_body, [np.zeros((side, side, 3), np.uint8)] * 4, label)
     assert errors.pixels == pytest.approx([5.0] * 3)
     assert errors.people == 4
-    tall = control.expected(tiny_body, label[0], side)[2]
-    near = 1.0 if control.NEAR * tall > 5 else 0.0
+    tall = pose_accuracy.expected(tiny_body, label[0], side)[2]
+    near = 1.0 if pose_accuracy.NEAR * tall > 5 else 0.0
     assert errors.near == [near, near, 0.0, near]
     assert errors.share[0] == pytest.approx(5 / tall)
 
@@ -112,7 +112,7 @@ def test_the_height_on_the_picture(tiny_body):
     upright = labels.canonical_label()
     vertices = tiny_body.from_label(upright).vertices[0]
     expected = float(vertices[:, 1].max() - vertices[:, 1].min()) * 100 / 2
-    assert control.expected(tiny_body, upright[0], 100)[2] == pytest.approx(expected, rel=1e-4)
+    assert pose_accuracy.expected(tiny_body, upright[0], 100)[2] == pytest.approx(expected, rel=1e-4)
 
 
 # Surface
@@ -124,12 +124,12 @@ def test_angles_between_vectors():
     tilted = torch.zeros(4, 4, 3)
     tilted[..., 0], tilted[..., 2] = 5 * math.sin(0.3), 5 * math.cos(0.3)
     everywhere = torch.ones(4, 4, dtype=torch.bool)
-    assert surface.mean_angle(up, tilted, everywhere) == pytest.approx(math.degrees(0.3), abs=1e-3)
-    assert math.isnan(surface.mean_angle(up, tilted, ~everywhere))
+    assert mesh_consistency.mean_angle(up, tilted, everywhere) == pytest.approx(math.degrees(0.3), abs=1e-3)
+    assert math.isnan(mesh_consistency.mean_angle(up, tilted, ~everywhere))
 
 
 def test_a_new_networks_surface_is_the_bodys(network, label):
-    found = surface.surface_errors(network, network.mapping(torch.zeros(1, 8)), label[:1], 64)
+    found = mesh_consistency.surface_errors(network, network.mapping(torch.zeros(1, 8)), label[:1], 64)
     assert found["body"] < 40  # millimetres: a network of small residual
     assert found["body"] <= found["body_p95"]
     assert found["angle"] < 25
@@ -143,16 +143,16 @@ def test_distance_to_the_body(network, label, outwards):
     _, last = network.decoder.layers
     with torch.no_grad():
         last.weight[0], last.bias[0] = 0, outwards
-    found = surface.surface_errors(network, network.mapping(torch.zeros(1, 8)), label[:1], 96)
+    found = mesh_consistency.surface_errors(network, network.mapping(torch.zeros(1, 8)), label[:1], 96)
     assert found["body"] == pytest.approx(1000 * outwards, abs=2)
 
 
 def test_turned_normals_are_noticed(network, label, monkeypatch):
     ws = network.mapping(torch.zeros(1, 8))
-    right = surface.surface_errors(network, ws, label[:1], 64)
-    true = surface.posed_mesh
-    monkeypatch.setattr(surface, "posed_mesh", lambda g, mesh, lab: true(g, mesh, label[1:2]))
-    wrong = surface.surface_errors(network, ws, label[:1], 64)
+    right = mesh_consistency.surface_errors(network, ws, label[:1], 64)
+    true = mesh_consistency.posed_mesh
+    monkeypatch.setattr(mesh_consistency, "posed_mesh", lambda g, mesh, lab: true(g, mesh, label[1:2]))
+    wrong = mesh_consistency.surface_errors(network, ws, label[:1], 64)
     assert wrong["angle"] > 2 * right["angle"]
     assert wrong["overlap"] < right["overlap"]
 
@@ -169,12 +169,12 @@ def test_opposite_outlines_mirror_each_other():
     for column in range(40):  # pixel centres c + 0.5 go to 34 - (c + 0.5)
         if 0 <= 33 - column < 40:
             back[:, column] = front[:, 33 - column]
-    assert turning.opposite_overlap(front, back, middle) == 1.0
-    assert turning.opposite_overlap(front, front, middle) < 0.9
+    assert view_consistency.opposite_overlap(front, back, middle) == 1.0
+    assert view_consistency.opposite_overlap(front, front, middle) < 0.9
 
 
 def test_a_network_seen_from_all_sides(network, label):
-    found = turning.turning_errors(network, network.mapping(torch.zeros(1, 8)), label[:1])
+    found = view_consistency.turning_errors(network, network.mapping(torch.zeros(1, 8)), label[:1])
     assert found["silhouette"] > 0.85
     assert 0 <= found["color"] < 60
 
@@ -192,11 +192,13 @@ def test_colours_seen_by_two_cameras(label):
     random = torch.Generator().manual_seed(0)
     smooth = F.interpolate(torch.rand(1, 3, 4, 4, generator=random), size=32, mode="bilinear") * 2 - 1
     here = label[:1]
-    assert turning.color_difference(here, plane(smooth), here, plane(smooth)) == pytest.approx(0, abs=1e-3)
-    assert turning.color_difference(here, plane(smooth), here, plane(smooth + 0.2)) == pytest.approx(
+    assert view_consistency.color_difference(here, plane(smooth), here, plane(smooth)) == pytest.approx(0, abs=1e-3)
+    assert view_consistency.color_difference(here, plane(smooth), here, plane(smooth + 0.2)) == pytest.approx(
         0.2 * 127.5, rel=1e-3
     )
-    assert math.isnan(turning.color_difference(here, plane(smooth), here, plane(smooth, 99.0)))  # nothing in common
+    assert math.isnan(
+        view_consistency.color_difference(here, plane(smooth), here, plane(smooth, 99.0))
+    )  # nothing in common
 
 
 def test_colours_that_move_with_the_body_do_not_flicker(tiny_body):
@@ -206,26 +208,26 @@ def test_colours_that_move_with_the_body_do_not_flicker(tiny_body):
     track[:, 26] = torch.arange(4) * 2 / side  # transl x: one pixel a frame
     pattern = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
     frames = [torch.roll(pattern, step, dims=3) for step in range(4)]
-    assert turning.color_changes(tiny_body, track, frames) < 1.0
-    assert turning.color_changes(tiny_body, track, [pattern] * 4) > 10
+    assert view_consistency.color_changes(tiny_body, track, frames) < 1.0
+    assert view_consistency.color_changes(tiny_body, track, [pattern] * 4) > 10
     brighter = [frame + 0.1 * (step % 2) for step, frame in enumerate(frames)]
-    assert turning.color_changes(tiny_body, track, brighter) == pytest.approx(0.1 * 127.5, rel=0.1)
+    assert view_consistency.color_changes(tiny_body, track, brighter) == pytest.approx(0.1 * 127.5, rel=0.1)
 
 
 def test_hidden_places_are_not_compared(tiny_body):
     upright = labels.canonical_label()
-    _, seen = turning._at_body(tiny_body, upright, torch.zeros(1, 3, 128, 128))
+    _, seen = view_consistency._at_body(tiny_body, upright, torch.zeros(1, 3, 128, 128))
     depth = tiny_body.from_label(upright).vertices[0, :, 2]
     assert 0.3 < seen.float().mean() < 0.8
     assert depth[seen].mean() < depth[~seen].mean()
 
 
 def test_flicker_of_a_network(network, label):
-    from ag3d.evaluation.geometry import walk
+    from ag3d.evaluation.metrics.geometry import walk
 
     track = walk(label[:1])
     assert track.shape == (12, 111)
-    value = turning.flicker(network, network.mapping(torch.zeros(1, 8)), track[:3])
+    value = view_consistency.flicker(network, network.mapping(torch.zeros(1, 8)), track[:3])
     assert 0 <= value < 60
-    still = turning.flicker(network, network.mapping(torch.zeros(1, 8)), track[:1].repeat(3, 1))
+    still = view_consistency.flicker(network, network.mapping(torch.zeros(1, 8)), track[:1].repeat(3, 1))
     assert still == pytest.approx(0, abs=1e-3)

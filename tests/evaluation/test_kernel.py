@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ag3d.evaluation import kernel
+from ag3d.evaluation.metrics import kid
 
 
 def test_one_dimension_by_hand():
     # Kernel (xy + 1)³: within x = {0, 1}: 1; within y = {2, 3}: 343; across: 1, 1, 27, 64.
     x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
-    assert kernel.distance(x, y) == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)
+    assert kid.distance(x, y) == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)
 
 
 def test_moments_of_gaussians():
@@ -21,7 +21,7 @@ def test_moments_of_gaussians():
 
     random = np.random.default_rng(0)
     truth = expected(0, 0) + expected(0.5, 0.5) - 2 * expected(0, 0.5)
-    values = [kernel.distance(random.normal(size=(80, 1)), random.normal(0.5, 1, size=(60, 1))) for _ in range(300)]
+    values = [kid.distance(random.normal(size=(80, 1)), random.normal(0.5, 1, size=(60, 1))) for _ in range(300)]
     error = np.std(values) / np.sqrt(len(values))
     assert np.mean(values) == pytest.approx(truth, abs=4 * error)
     assert 4 * error < truth / 2
@@ -29,16 +29,16 @@ def test_moments_of_gaussians():
 
 def test_equal_distributions_average_to_zero():
     random = np.random.default_rng(1)
-    values = [kernel.distance(random.normal(size=(30, 4)), random.normal(size=(30, 4))) for _ in range(200)]
+    values = [kid.distance(random.normal(size=(30, 4)), random.normal(size=(30, 4))) for _ in range(200)]
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
     assert min(values) < 0 < max(values)
 
 
 def test_blocks_do_not_matter(monkeypatch):
     x, y = np.random.default_rng(2).normal(size=(2, 50, 3))
-    whole = kernel.distance(x, y)
-    monkeypatch.setattr(kernel, "_BLOCK", 7)
-    assert kernel.distance(x, y) == pytest.approx(whole, rel=1e-12)
+    whole = kid.distance(x, y)
+    monkeypatch.setattr(kid, "_BLOCK", 7)
+    assert kid.distance(x, y) == pytest.approx(whole, rel=1e-12)
 
 
 def test_deviation_is_about_right():
@@ -48,9 +48,9 @@ def test_deviation_is_about_right():
         return float(x.mean() - y.mean())
 
     x, y = random.normal(size=(400, 1)), random.normal(size=(400, 1))
-    assert kernel.deviation(x, y, difference, 200, seed=0) == pytest.approx(np.sqrt(2 / 400), rel=0.25)
+    assert kid.deviation(x, y, difference, 200, seed=0) == pytest.approx(np.sqrt(2 / 400), rel=0.25)
 
 
 def test_too_few_vectors_are_refused():
     with pytest.raises(ValueError, match="at least two"):
-        kernel.distance(np.zeros((1, 2)), np.zeros((5, 2)))
+        kid.distance(np.zeros((1, 2)), np.zeros((5, 2)))

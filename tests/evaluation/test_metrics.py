@@ -14,12 +14,13 @@ import torch
 from stand_in_inception import StandIn, save
 
 from ag3d.config import Evaluation, Network
-from ag3d.errors import UserError
-from ag3d.evaluation import blocks, distances, fakes, measurement, metrics, real
-from ag3d.evaluation.generated import draw, generated
-from ag3d.evaluation.protocols import Protocol, Source, chosen
-from ag3d.evaluation.streams import extractors
-from ag3d.files import read_json, write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json, write_json
+from ag3d.evaluation.metrics import distances, fakes, feature_cache, measurement, real_images
+from ag3d.evaluation.metrics import stage as metrics
+from ag3d.evaluation.metrics.feature_extraction import extractors
+from ag3d.evaluation.metrics.generated_images import draw, generated
+from ag3d.evaluation.metrics.protocols import Protocol, Source, chosen
 from ag3d.model.checkpoint import describe, save_weights
 from ag3d.model.generator import Generator
 
@@ -90,7 +91,7 @@ def test_the_references_protocol_has_its_sizes_noise_and_rays(network, poses, da
     np.testing.assert_array_equal(first[0].image, first[1].image)
     assert {name: v[0].shape[0] for name, v in first[0].streams().items()} == {"image": 32, "normal": 256, "face": 8}
     assert first[0].normal[0].dtype == np.uint8
-    (photographs,) = real.Real(data, network, source).batches(8)
+    (photographs,) = real_images.Real(data, network, source).batches(8)
     assert photographs.normal[0].shape == (256, 256, 3)
     assert photographs.normal[0].dtype == np.float32
     assert (photographs.normal[0] != np.rint(photographs.normal[0])).any()
@@ -130,7 +131,7 @@ def test_draw_is_uniform_over_poses():
 
 
 def test_real_pictures_have_the_networks_sizes(network, data):
-    (batch,) = real.Real(data, network, FEW).batches(8)
+    (batch,) = real_images.Real(data, network, FEW).batches(8)
     assert {name: (len(v), v[0].shape) for name, v in batch.streams().items()} == {
         "image": (6, (32, 32, 3)),
         "normal": (6, (16, 16, 3)),
@@ -183,7 +184,7 @@ def test_command_measures_and_keeps_features_by_content(
 
 def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch):
     """With other sample numbers, so that the test is quick: everything else is the command's."""
-    monkeypatch.setattr("ag3d.evaluation.protocols.FID_SAMPLES", {"fid5k_full": 6, "fid50k_full": 8})
+    monkeypatch.setattr("ag3d.evaluation.metrics.protocols.FID_SAMPLES", {"fid5k_full": 6, "fid50k_full": 8})
     weights = save(StandIn(), tmp_path)
     wanted = ["fid5k_full", "clean_fid5k_full", "kid", "precision_recall", "neighbours"]
     settings = Evaluation(metrics=wanted, inception=str(weights), bootstrap=2)
@@ -212,7 +213,7 @@ def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch
 def test_blocks_are_kept_shared_and_equal_to_a_single_pass(network, poses, embedded, tmp_path, monkeypatch):
     whole = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "none", 2, seed=0)
     assert not (tmp_path / "none").exists()
-    monkeypatch.setattr(blocks, "BLOCK", 2)
+    monkeypatch.setattr(feature_cache, "BLOCK", 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0) is None
@@ -226,7 +227,7 @@ def test_blocks_are_kept_shared_and_equal_to_a_single_pass(network, poses, embed
     monkeypatch.setattr(fakes, "generated", lambda *_: pytest.fail("nothing is generated twice"))
     again = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0)
     np.testing.assert_array_equal(again["image/detection"], shared["image/detection"])
-    blocks.forget(tmp_path / "blocks")
+    feature_cache.forget(tmp_path / "blocks")
     assert not (tmp_path / "blocks").exists()
 
 
@@ -243,7 +244,7 @@ def _only_from_cache(path, load):
 
 
 def test_equal_pictures_measure_zero(network, data, embedded, tmp_path):
-    found = real.real_features(data, network, FEW, embedded, tmp_path, 4)
+    found = real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
     settings = Evaluation(metrics=["frechet", "precision_recall"], bootstrap=3)
     values = distances.of_protocol(EMBEDDED, found, found, settings, CPU)
     assert all(m["value"] == pytest.approx(0, abs=1e-6) for name, m in values.items() if name.startswith("frechet"))
@@ -261,18 +262,18 @@ def test_floor_is_what_halves_of_the_data_set_score():
 
 
 def test_damaged_cache_is_replaced(network, data, embedded, tmp_path):
-    first = real.real_features(data, network, FEW, embedded, tmp_path, 4)
+    first = real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
-    second = real.real_features(data, network, FEW, embedded, tmp_path, 4)
+    second = real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
     np.testing.assert_array_equal(first["image/segmentation"], second["image/segmentation"])
 
 
 def test_other_contents_have_other_caches(network, data, embedded, tmp_path):
-    real.real_features(data, network, FEW, embedded, tmp_path, 4)
-    real.real_features(data, network, Source(9), embedded, tmp_path, 4)
+    real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
+    real_images.real_features(data, network, Source(9), embedded, tmp_path, 4)
     assert len(list(tmp_path.iterdir())) == 1  # how many fakes there are does not concern the reals
-    real.real_features(data, network, FEW, embedded[:1], tmp_path, 4)
+    real_images.real_features(data, network, FEW, embedded[:1], tmp_path, 4)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -286,15 +287,15 @@ def test_blocks_of_another_version_are_not_gone_on_with(network, poses, data, em
     monkeypatch.setattr(measurement, "fake_features", lambda *arguments: folders.append(arguments[4]))
     work = measurement.Measurement(network, poses, data, tmp_path, tmp_path, tmp_path / "blocks", Evaluation())
     for version in ("1", "1", "2"):
-        monkeypatch.setattr("ag3d.provenance.code_version", lambda version=version: version)
+        monkeypatch.setattr("ag3d.core.provenance.code_version", lambda version=version: version)
         assert work.features(FEW, embedded) is None
     assert folders[0] == folders[1] != folders[2]
 
 
 def test_features_of_the_data_set_go_on_after_a_stop(network, data, embedded, tmp_path, monkeypatch):
-    whole = real.real_features(data, network, FEW, embedded, tmp_path / "whole", 2)
-    monkeypatch.setattr(blocks, "BLOCK", 2)
-    looked, measure = [], real.measure
+    whole = real_images.real_features(data, network, FEW, embedded, tmp_path / "whole", 2)
+    monkeypatch.setattr(feature_cache, "BLOCK", 2)
+    looked, measure = [], real_images.measure
 
     def stopped(pictures, networks):
         looked.append(len(looked))
@@ -302,10 +303,10 @@ def test_features_of_the_data_set_go_on_after_a_stop(network, data, embedded, tm
             raise KeyboardInterrupt
         return measure(pictures, networks)
 
-    monkeypatch.setattr(real, "measure", stopped)
+    monkeypatch.setattr(real_images, "measure", stopped)
     with pytest.raises(KeyboardInterrupt):
-        real.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
-    found = real.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
+        real_images.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
+    found = real_images.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
     assert len(looked) == 4  # three blocks, and the one that was stopped
     for name, values in whole.items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)

@@ -11,7 +11,7 @@ import stand_in_inception
 import torch
 
 from ag3d.config import Evaluation, Network
-from ag3d.evaluation.protocols import chosen
+from ag3d.evaluation.metrics.protocols import chosen
 from ag3d.model.generator import Generator
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"

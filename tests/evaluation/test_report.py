@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_json
 from ag3d.evaluation.report import __main__ as report
 from ag3d.evaluation.report.poses import lean, standing, yaw
 from ag3d.evaluation.report.timing import duration, rule_times
 from ag3d.evaluation.report.training import group_of, read_curves
-from ag3d.files import write_json
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ag3d.evaluation.pictures import Pictures
-from ag3d.evaluation.streams import AHEAD, measure
+from ag3d.evaluation.metrics.feature_extraction import AHEAD, measure
+from ag3d.evaluation.metrics.neighbour_picture import Pictures
 
 
 class Recorder:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.evaluation import tables
-from ag3d.evaluation.comparison import Column, Row, Table, Value, comparison, read_measurements
-from ag3d.evaluation.published import read_published
-from ag3d.evaluation.speed import read_speed
-from ag3d.evaluation.table_formats import fragment, to_csv, to_html, to_latex, to_markdown, to_page
-from ag3d.files import write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_json
+from ag3d.evaluation.tables import stage as tables
+from ag3d.evaluation.tables.comparison import Column, Row, Table, Value, comparison, read_measurements
+from ag3d.evaluation.tables.formats import fragment, to_csv, to_html, to_latex, to_markdown, to_page
+from ag3d.evaluation.tables.published import read_published
+from ag3d.evaluation.tables.speed import read_speed
 
 
 def entry(table: str, column: str, value: float, protocol: str, **more) -> dict:

@@ -11,11 +11,11 @@ import torch
 from scipy.spatial.transform import Rotation
 from small_results import PHOTO, person_labels
 
-from ag3d.errors import UserError
-from ag3d.evaluation import truth
-from ag3d.files import read_json, read_table, write_table
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json, read_table, write_table
+from ag3d.core.shards import ShardReader, write_shard
+from ag3d.evaluation.truth import stage as truth
 from ag3d.model.body import label as labels
-from ag3d.shards import ShardReader, write_shard
 
 HALF = 140.0
 

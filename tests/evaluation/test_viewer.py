@@ -20,16 +20,16 @@ import pytest
 import torch
 import trimesh
 
-from ag3d.errors import UserError
-from ag3d.evaluation.viewer import __main__ as viewer
-from ag3d.evaluation.viewer import view
-from ag3d.evaluation.viewer.page import Page, Person, page_of_files, page_of_run, render
-from ag3d.files import write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_json
+from ag3d.core.shards import save_png
 from ag3d.model.body.body import Body
 from ag3d.model.export.clips import read_clips
-from ag3d.model.export.files import glb_of
+from ag3d.model.export.mesh_io import glb_of
 from ag3d.model.export.rig import Rig, avatar_glb, strongest
-from ag3d.shards import save_png
+from ag3d.viewer import __main__ as viewer
+from ag3d.viewer import view
+from ag3d.viewer.page import Page, Person, page_of_files, page_of_run, render
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, PARENTS, Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, compose, matrix_to_axis_angle, matrix_to_quaternion

@@ -15,11 +15,11 @@ from torch.testing import assert_close
 from ag3d.config import Network
 from ag3d.config.network import Departures
 from ag3d.model.body import label as labels
-from ag3d.model.deformer.deformer import Deformer, cofactor
-from ag3d.model.deformer.grid import Box, corners, lookup, value_and_gradient
-from ag3d.model.deformer.search import Search
-from ag3d.model.deformer.signed_distance import signed_distance
-from ag3d.model.deformer.starts import PARTS, Starts, nearest_by_products
+from ag3d.model.deformation.broyden import Search
+from ag3d.model.deformation.correspondence_init import PARTS, Starts, nearest_by_products
+from ag3d.model.deformation.deformer import Deformer, cofactor
+from ag3d.model.field.signed_distance import signed_distance
+from ag3d.model.field.voxel_grid import Box, corners, lookup, value_and_gradient
 
 
 @pytest.fixture(scope="module")

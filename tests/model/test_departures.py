@@ -11,15 +11,15 @@ import torch.nn.functional as F
 
 from ag3d.config import Network
 from ag3d.config.network import Departures
-from ag3d.model import face
+from ag3d.model import face_crop
+from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
-from ag3d.model.deformer.deformer import Deformer
+from ag3d.model.deformation.deformer import Deformer
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import turned
-from ag3d.model.networks.filters import upsample
+from ag3d.model.networks.upfirdn2d import upsample
 from ag3d.model.rendering.rasterizer import silhouette, vertex_normals
-from ag3d.model.training import losses, start
-from ag3d.model.training.inputs import Inputs
+from ag3d.model.training import init, losses
+from ag3d.model.training.discriminator_inputs import Inputs
 
 SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "samples": 16, "samples_fine": 16, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
@@ -181,8 +181,8 @@ def test_face_crops_follow_the_bodys_scale(tiny_body):
     label = labels.canonical_label()
     label[:, 25] = 0.7
     truth = tiny_body.from_label(label).landmarks.mean(1)[:, :2] * 0.5 + 0.5
-    assert (face.face_centers(tiny_body, label) - truth).norm() < 1e-6
-    assert (face.face_centers(tiny_body, label, ignore_scale=True) - truth).norm() > 0.05
+    assert (face_crop.face_centers(tiny_body, label) - truth).norm() < 1e-6
+    assert (face_crop.face_centers(tiny_body, label, ignore_scale=True) - truth).norm() > 0.05
 
 
 def test_blur_reaches_every_head_and_keeps_white_white(tiny_body):
@@ -203,7 +203,7 @@ def test_quiet_start_shows_the_rendering(make):
     errors, stains = [0.0, 0.0], [0.0, 0.0]
     for seed in range(4):
         usual, quiet = make(seed=seed), make(seed=seed)
-        start.quiet(quiet)
+        init.quiet(quiet)
         for place, generator in enumerate((usual, quiet)):
             out = seen(generator, labels.canonical_label())
             errors[place] += float((out["image"] - upsample(out["image_raw"])).abs().mean())

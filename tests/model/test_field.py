@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from ag3d.model.field import posed_field, triplane
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.rendering import field, planes
 
 
 def plain(tri: torch.Tensor, points: torch.Tensor, image: torch.Tensor, decoder: Decoder):
@@ -16,7 +16,7 @@ def plain(tri: torch.Tensor, points: torch.Tensor, image: torch.Tensor, decoder:
     with torch.enable_grad():
         points = points.detach().requires_grad_()
         found = []
-        for plane, axes in enumerate(planes.AXES):
+        for plane, axes in enumerate(triplane.AXES):
             at = points[:, axes]
             value, jacobian = _bilinear(tri[:, plane], at, image)
             found.append((value, jacobian, axes))
@@ -52,12 +52,12 @@ def inside_cells(count: int, side: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_values_and_gradients_equal_the_plain_twin(monkeypatch, chunk):
-    monkeypatch.setattr(field, "_CHUNK", chunk)
+    monkeypatch.setattr(posed_field, "_CHUNK", chunk)
     torch.manual_seed(0)
     tri = torch.randn(2, 3, 5, 8, 8, dtype=torch.float64, requires_grad=True)
     decoder = Decoder(5, 16, 6).double()
     points, image = inside_cells(60, 8), torch.randint(0, 2, (60,))
-    ours = field.residual(planes.table(tri), points, image, decoder)
+    ours = posed_field.residual(triplane.table(tri), points, image, decoder)
     expected = plain(tri, points, image, decoder)
     for mine, theirs in zip(ours, expected):
         assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
@@ -77,8 +77,8 @@ def test_what_is_not_asked_for_is_left_out(color, gradient):
     tri = torch.randn(1, 3, 5, 8, 8, dtype=torch.float64, requires_grad=True)
     decoder = Decoder(5, 16, 6).double()
     points, image = inside_cells(20, 8), torch.zeros(20, dtype=torch.long)
-    whole = field.residual(planes.table(tri), points, image, decoder)
-    part = field.residual(planes.table(tri), points, image, decoder, color, gradient)
+    whole = posed_field.residual(triplane.table(tri), points, image, decoder)
+    part = posed_field.residual(triplane.table(tri), points, image, decoder, color, gradient)
     assert_close(part.value, whole.value)
     assert part.color.shape == (20, 6 if color else 0)
     assert part.gradient.shape == (20, 3 if gradient else 0)

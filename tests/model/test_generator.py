@@ -11,12 +11,12 @@ from torch.testing import assert_close
 
 from ag3d.config import Network
 from ag3d.config.network import Departures
-from ag3d.errors import UserError
-from ag3d.files import write_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_json
 from ag3d.model import checkpoint
+from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import turned
 from ag3d.model.training import losses
 
 SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "samples": 8, "samples_fine": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from ag3d.config import Network
-from ag3d.model.networks.activation import activate_
-from ag3d.model.networks.convolution import convolve
+from ag3d.model.networks.bias_act import activate_
+from ag3d.model.networks.conv2d_gradfix import convolve
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.discriminator import Discriminators, minibatch_deviation
-from ag3d.model.networks.filters import downsample, filter2d, upsample
-from ag3d.model.networks.layers import (
+from ag3d.model.networks.double_backward import differentiated_twice
+from ag3d.model.networks.mapping import Mapping
+from ag3d.model.networks.stylegan2_layers import (
     Convolution,
     FullyConnected,
     SynthesisLayer,
@@ -24,8 +25,7 @@ from ag3d.model.networks.layers import (
     modulated_convolution,
     parts_of,
 )
-from ag3d.model.networks.mapping import Mapping
-from ag3d.model.networks.twice import differentiated_twice
+from ag3d.model.networks.upfirdn2d import downsample, filter2d, upsample
 
 SMALL = Network(
     image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, minibatch_std_group=2, discriminator_mapping_layers=2, face_fraction=4

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.model.pickle_scan import check
+from ag3d.model.safe_pickle.scanner import check
 
 HONEST = {
     "numbers": [0, -1, 255, 70_000, 2**40, -(10**30), 1.5, True, None],

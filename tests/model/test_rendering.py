@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from ag3d.model import face
+from ag3d.model import face_crop
 from ag3d.model.body import label as labels
-from ag3d.model.rendering import marcher, planes
+from ag3d.model.field import triplane
+from ag3d.model.rendering import ray_marcher
 from ag3d.model.rendering.rays import importance, rays, stratified
 
 
@@ -50,7 +51,7 @@ def test_importance_samples_go_where_the_weight_is():
 def test_marching_a_constant_density():
     depths = torch.linspace(0, 2, 200)[None].double()
     density = torch.full_like(depths, 1.5)
-    weights = marcher.weights(density, depths)
+    weights = ray_marcher.weights(density, depths)
     assert_close(weights.sum(1), torch.tensor([1 - math.exp(-3.0)], dtype=torch.float64))
     seen = (weights * (depths[:, 1:] + depths[:, :-1]) / 2).sum() / weights.sum()
     expected = 1 / 1.5 - 2 * math.exp(-3) / (1 - math.exp(-3))  # mean of a truncated exponential
@@ -63,33 +64,33 @@ def test_packed_compositing_equals_dense():
     density, values = torch.rand(6, 10) * 5, torch.rand(6, 10, 4)
     empty = torch.rand(6, 10) < 0.5
     density, values = density.masked_fill(empty, 0), values.masked_fill(empty[..., None], 0)
-    weights = marcher.weights(density, depths)
+    weights = ray_marcher.weights(density, depths)
     dense = (weights[..., None] * (values[:, 1:] + values[:, :-1]) / 2).sum(1)
     place = torch.nonzero(~empty.flatten()).squeeze(1)
-    share = marcher.sample_weights(weights).view(-1)[place]
-    assert_close(marcher.composite(values.view(-1, 4)[place], place // 10, share, 6), dense)
+    share = ray_marcher.sample_weights(weights).view(-1)[place]
+    assert_close(ray_marcher.composite(values.view(-1, 4)[place], place // 10, share, 6), dense)
 
 
 def test_composite_in_parts_has_the_derivatives_of_a_sum(monkeypatch):
-    monkeypatch.setattr(marcher, "_SAMPLES", 7)
+    monkeypatch.setattr(ray_marcher, "_SAMPLES", 7)
     generator = torch.Generator().manual_seed(3)
     values = torch.randn(40, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     share = torch.rand(40, generator=generator, dtype=torch.float64, requires_grad=True)
     ray = torch.randint(0, 6, (40,), generator=generator)
     plain = torch.zeros(6, 5, dtype=torch.float64).index_add(0, ray, values * share[:, None])
-    assert_close(marcher.composite(values, ray, share, 6), plain)
+    assert_close(ray_marcher.composite(values, ray, share, 6), plain)
     outer = torch.randn(6, 5, generator=generator, dtype=torch.float64)
     expected = torch.autograd.grad(plain, (values, share), outer)
-    found = torch.autograd.grad(marcher.composite(values, ray, share, 6), (values, share), outer)
+    found = torch.autograd.grad(ray_marcher.composite(values, ray, share, 6), (values, share), outer)
     assert_close(found, expected)
-    assert torch.autograd.gradcheck(lambda v, s: marcher.composite(v, ray, s, 6), (values, share))
+    assert torch.autograd.gradcheck(lambda v, s: ray_marcher.composite(v, ray, s, 6), (values, share))
 
 
 def dense_features(tri: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """The plain twin: three grid samplings."""
     found = [
         F.grid_sample(tri[:, plane], points[None, None, :, axes], align_corners=False)[0, :, 0].T
-        for plane, axes in enumerate(planes.AXES)
+        for plane, axes in enumerate(triplane.AXES)
     ]
     return torch.stack(found).mean(0)
 
@@ -102,13 +103,13 @@ def test_plane_features_and_derivatives_equal_autograd():
     expected = dense_features(tri, points)
     weights = torch.randn_like(expected)
     by_point, by_plane = torch.autograd.grad((expected * weights).sum(), (points, tri))
-    rows, side = planes.table(tri)
-    at = planes.stencil(points.detach(), image, side)
-    ours = planes.weighted(rows, at, at.mix())
+    rows, side = triplane.table(tri)
+    at = triplane.stencil(points.detach(), image, side)
+    ours = triplane.weighted(rows, at, at.mix())
     assert_close(ours, expected, rtol=1e-5, atol=1e-6)
-    assert_close(torch.einsum("ndc,nc->nd", planes.derivatives(rows, at), weights), by_point, rtol=1e-5, atol=1e-5)
-    assert_close(planes.slope(rows, at, weights), by_point, rtol=1e-5, atol=1e-5)
-    scattered = planes.scatter(len(rows), at, [(at.mix(), weights)])
+    assert_close(torch.einsum("ndc,nc->nd", triplane.derivatives(rows, at), weights), by_point, rtol=1e-5, atol=1e-5)
+    assert_close(triplane.slope(rows, at, weights), by_point, rtol=1e-5, atol=1e-5)
+    scattered = triplane.scatter(len(rows), at, [(at.mix(), weights)])
     (gradient,) = torch.autograd.grad(rows, tri, scattered)
     assert_close(gradient, by_plane, rtol=1e-5, atol=1e-5)
 
@@ -116,24 +117,24 @@ def test_plane_features_and_derivatives_equal_autograd():
 def test_points_belong_to_their_own_image():
     tri = torch.zeros(2, 3, 4, 8, 8)
     tri[1] = 1
-    rows, side = planes.table(tri)
-    at = planes.stencil(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), side)
-    found = planes.weighted(rows, at, at.mix())
+    rows, side = triplane.table(tri)
+    at = triplane.stencil(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), side)
+    found = triplane.weighted(rows, at, at.mix())
     assert_close(found[:, 0], torch.tensor([0.0, 1, 1, 0]))
 
 
 @pytest.mark.parametrize("size", [8, 16])
 def test_face_crop_places_samples_exactly(size):
     ramp = torch.arange(64.0).expand(1, 1, 64, 64)  # value = column
-    crop = face.crop(ramp, torch.tensor([[0.5, 0.5]]), size)
+    crop = face_crop.crop(ramp, torch.tensor([[0.5, 0.5]]), size)
     expected = 32 - size // 2 + torch.arange(size) * size / (size - 1)
     assert_close(crop[0, 0, 0], expected)
-    outside = face.crop(ramp + 1, torch.tensor([[0.0, 0.5]]), size)
+    outside = face_crop.crop(ramp + 1, torch.tensor([[0.0, 0.5]]), size)
     assert (outside[0, 0, :, 0] == 0).all()
 
 
 def test_face_centers_are_on_the_face(tiny_body):
     label = labels.canonical_label()
-    center = face.face_centers(tiny_body, label)
+    center = face_crop.face_centers(tiny_body, label)
     landmarks = tiny_body.from_label(label).landmarks.mean(1)
     assert_close(center, landmarks[:, :2] * 0.5 + 0.5)

@@ -17,7 +17,7 @@ import torch
 from scipy import sparse
 from tiny_body import tiny_body_arrays
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.body.smpl_pickle import read_arrays
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from ag3d.config import Network
-from ag3d.model import face
+from ag3d.model import face_crop
 from ag3d.model.body.body import Body
-from ag3d.model.deformer.starts import REFERENCE_STRIDE, from_bones, gate
+from ag3d.model.deformation.correspondence_init import REFERENCE_STRIDE, from_bones, gate
 from ag3d.model.generator import Generator
+from ag3d.model.legacy.infer_sizes import sizes
+from ag3d.model.legacy.tensor_names import ours
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.released.sizes import sizes
-from ag3d.model.released.tensor_names import ours
 from ag3d.model.training import losses
 
 DEFAULT = Path(__file__).parents[3] / "shared" / "parity"
@@ -55,7 +55,7 @@ class Recording:
             module.load_state_dict(ours(state))
         self.label = self.data["label"].to(DEVICE)
         self.z = self.data["z"].to(DEVICE)
-        self.centers = face.face_centers(self.generator.body, self.label, ignore_scale=True)
+        self.centers = face_crop.face_centers(self.generator.body, self.label, ignore_scale=True)
 
     def _settings(self) -> Network:
         """Sizes from the shapes of the tensors; what no tensor tells, from keys of the file or the README's values."""
@@ -187,7 +187,7 @@ def test_depth(recording, images):
 def test_face_crop(recording):
     size = recording.data["face_crop"].shape[-1]
     assert error(recording.centers, recording.data["face_center"]).max() < 1e-5
-    crop = face.crop(recording.data["out/image"].to(DEVICE), recording.centers, size)
+    crop = face_crop.crop(recording.data["out/image"].to(DEVICE), recording.centers, size)
     assert error(crop, recording.data["face_crop"]).max() < 1e-3
 
 

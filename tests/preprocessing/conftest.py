@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from figure import Figure, draw
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.preprocessing.blazepose import BlazePose
 from ag3d.preprocessing.fetch import cache_folder
 from ag3d.preprocessing.models import MODELS, extract
+from ag3d.preprocessing.people.blazepose import BlazePose
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from ag3d.config.data import Alignment
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.preprocessing import alignment
-from ag3d.preprocessing.fitting_frame import frame
-from ag3d.preprocessing.fitting_optimise import Fit
-from ag3d.preprocessing.images import PhotoError
-from ag3d.shards import ShardReader, write_shard
+from ag3d.preprocessing.fitting.crop_frame import frame
+from ag3d.preprocessing.fitting.optimise import Fit
+from ag3d.preprocessing.photos.read_image import PhotoError
 
 RESOLUTION = 128
 

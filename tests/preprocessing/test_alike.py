@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ag3d.files import read_table
-from ag3d.preprocessing import alike
-from ag3d.shards import write_shard
+from ag3d.core.files import read_table
+from ag3d.core.shards import write_shard
+from ag3d.preprocessing.dataset import dedup
 
 
 def near(number: int) -> str:
@@ -44,7 +44,7 @@ def test_the_sharper_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for stage in ("aligned", "normals"):
         options += [f"--{stage}", f"{tmp_path}/{stage}0.zip", f"{tmp_path}/{stage}1.zip"]
     monkeypatch.setattr("sys.argv", ["alike", *options, "--output", f"{tmp_path}/alike.parquet"])
-    alike.main()
+    dedup.main()
     table = read_table(tmp_path / "alike.parquet")
     assert table.to_dict("records") == [
         {"person_id": "a-1", "of": "b-2", "value": 10.0}
@@ -52,10 +52,10 @@ def test_the_sharper_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_nobody_and_everybody() -> None:
-    assert len(alike.alike({}, 16)) == 0
+    assert len(dedup.alike({}, 16)) == 0
     people = {f"p{k}": (near(3 * k), 0.5) for k in range(5)}
-    assert len(alike.alike(people, 0)) == 0
-    assert sorted(alike.alike(people, 3)["person_id"]) == ["p1", "p3"]  # p2 is far enough from p0
+    assert len(dedup.alike(people, 0)) == 0
+    assert sorted(dedup.alike(people, 3)["person_id"]) == ["p1", "p3"]  # p2 is far enough from p0
 
 
 @pytest.mark.parametrize("most", [0, 1, 15, 16, 31, 40, 256])
@@ -78,5 +78,5 @@ def test_as_comparing_everybody_with_everybody(most: int) -> None:
             expected[name] = (kept[apart.index(min(apart))], float(min(apart)))
         else:
             kept.append(name)
-    found = alike.alike(people, most)
+    found = dedup.alike(people, most)
     assert {row.person_id: (row.of, row.value) for row in found.itertuples()} == expected

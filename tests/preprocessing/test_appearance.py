@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ag3d.preprocessing.appearance import BITS, bits, fingerprint, sharpness
+from ag3d.preprocessing.dataset.phash import BITS, bits, fingerprint, sharpness
 
 
 def person(seed: int, side: int = 256) -> np.ndarray:

@@ -12,13 +12,15 @@ from figure import Figure, backdrop
 from skimage.data import astronaut
 
 from ag3d.config.data import Matting, People, Photos
-from ag3d.files import write_table
-from ag3d.preprocessing import matting, people, photos
-from ag3d.preprocessing.blazepose import BlazePose
-from ag3d.preprocessing.faces import FaceDetector
-from ag3d.preprocessing.manifest import Manifest, recorded_folder
-from ag3d.preprocessing.search import find_people
-from ag3d.shards import ShardReader, write_shard
+from ag3d.core.files import write_table
+from ag3d.core.shards import ShardReader, write_shard
+from ag3d.preprocessing.matting import stage as matting
+from ag3d.preprocessing.people import stage as people
+from ag3d.preprocessing.people.blazepose import BlazePose
+from ag3d.preprocessing.people.face_detector import FaceDetector
+from ag3d.preprocessing.people.person_search import find_people
+from ag3d.preprocessing.photos import stage as photos
+from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
 
 
 def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: BlazePose, standing: Figure) -> None:

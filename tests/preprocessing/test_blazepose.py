@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from figure import Figure, draw
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.preprocessing.blazepose import BlazePose, anchors, iou, refine, weighted_nms
+from ag3d.preprocessing.people.blazepose import BlazePose, anchors, iou, refine, weighted_nms
 
 # landmark of BlazePose: joint of SMPL that lies near it
 NEAR = {11: 16, 12: 17, 13: 18, 14: 19, 15: 20, 16: 21, 25: 4, 26: 5, 27: 7, 28: 8}

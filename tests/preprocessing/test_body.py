@@ -15,11 +15,11 @@ from tiny_body import tiny_body_arrays
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, PARENTS, Body
 from ag3d.model.rendering.rasterizer import render_normals
-from ag3d.preprocessing import body as stage
-from ag3d.preprocessing.body import shape_space
-from ag3d.preprocessing.makehuman import joint_of
-from ag3d.preprocessing.smooth_patch import patch
-from ag3d.preprocessing.zero_pose import zero_pose
+from ag3d.preprocessing.body import stage as stage
+from ag3d.preprocessing.body.makehuman import joint_of
+from ag3d.preprocessing.body.rest_pose import zero_pose
+from ag3d.preprocessing.body.smooth_patch import patch
+from ag3d.preprocessing.body.stage import shape_space
 
 GARMENTS = ("tights", "skirt", "hair")
 

@@ -13,11 +13,11 @@ import pandas as pd
 import PIL.Image
 import pytest
 
-from ag3d.files import write_table
-from ag3d.preprocessing import dataset
-from ag3d.preprocessing.normals import encode
-from ag3d.preprocessing.normals_fill import unit
-from ag3d.shards import ShardReader, write_shard
+from ag3d.core.files import write_table
+from ag3d.core.shards import ShardReader, write_shard
+from ag3d.preprocessing.dataset import stage as dataset
+from ag3d.preprocessing.normals.inpainting import unit
+from ag3d.preprocessing.normals.stage import encode
 
 PEOPLE = ("b-2", "a-1", "c-3")
 

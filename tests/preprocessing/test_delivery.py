@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from ag3d.config.data import Photos
-from ag3d.errors import UserError
-from ag3d.preprocessing import delivery, photos
+from ag3d.core.errors import UserError
+from ag3d.preprocessing.photos import source_check
+from ag3d.preprocessing.photos import stage as photos
 
 
 def deepfashion(folder: Path) -> list[str]:
@@ -48,11 +49,11 @@ def film(path: Path) -> None:
     ],
 )
 def test_all_names_of_a_photograph_are_one(name: str) -> None:
-    assert delivery.key(name) == "mendenimid00000089047additional"
+    assert source_check.key(name) == "mendenimid00000089047additional"
 
 
 def test_women_are_not_men() -> None:
-    assert delivery.key("WOMEN/Denim/id_1/01_1_front.jpg") != delivery.key("MEN/Denim/id_1/01_1_front.jpg")
+    assert source_check.key("WOMEN/Denim/id_1/01_1_front.jpg") != source_check.key("MEN/Denim/id_1/01_1_front.jpg")
 
 
 def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
     listing = tmp_path / "list.txt"
     listing.write_text("# full bodies\nMEN-Denim-id_00000089-04_7_additional.png\n" + names[1] + ", front\n")
     settings = Photos(source="folder", delivery="deepfashion", list=str(listing), shards=1)
-    assert delivery.check(tmp_path / "data", settings) == {
+    assert source_check.check(tmp_path / "data", settings) == {
         "kind": "deepfashion",
         "files": 2,
         "listed": 2,
@@ -70,9 +71,9 @@ def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
     assert sorted(table["path"]) == [f"img_highres/{name}" for name in names[:2]]
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {f"img_{names[0].replace('/', '-')}": [1]}}))
     settings.list = str(tmp_path / "dataset.json")
-    assert delivery.check(tmp_path / "data", settings)["files"] == 1
+    assert source_check.check(tmp_path / "data", settings)["files"] == 1
     settings.list = ""
-    assert delivery.check(tmp_path / "data", settings)["files"] == 3
+    assert source_check.check(tmp_path / "data", settings)["files"] == 3
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
@@ -82,16 +83,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     )
     settings = Photos(source="folder", delivery="deepfashion", list=str(tmp_path / "list.txt"))
     with pytest.raises(UserError, match=r"1 of the 2 files .*id_00000090-01_1_front"):
-        delivery.check(tmp_path / "data", settings)
+        source_check.check(tmp_path / "data", settings)
     settings.list = str(tmp_path / "nothing.txt")
     with pytest.raises(UserError, match=r"photos\.list"):
-        delivery.check(tmp_path / "data", settings)
+        source_check.check(tmp_path / "data", settings)
     Image.fromarray(np.zeros((200, 150, 3), np.uint8)).save(tmp_path / "holiday.jpg")
     (tmp_path / "other").mkdir()
     (tmp_path / "holiday.jpg").rename(tmp_path / "other" / "holiday.jpg")
     for kind in ("deepfashion", "ubcfashion"):
         with pytest.raises(UserError, match=f"is not {kind} as its owners deliver it"):
-            delivery.check(tmp_path / "other", Photos(source="folder", delivery=kind))
+            source_check.check(tmp_path / "other", Photos(source="folder", delivery=kind))
 
 
 def test_videos_are_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -99,9 +100,9 @@ def test_videos_are_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     film(tmp_path / "train" / "91+HAqJ.mp4")
     (tmp_path / "list.txt").write_text("https://videos.example/I/91%2BHAqJ.mp4\n")
     settings = Photos(source="folder", delivery="ubcfashion", list=str(tmp_path / "list.txt"))
-    assert delivery.check(tmp_path, settings)["folders"] == {"train": 1}
+    assert source_check.check(tmp_path, settings)["folders"] == {"train": 1}
     assert "1 of the 500" in caplog.text
     (tmp_path / "train" / "broken.mp4").write_bytes(b"no film")
     settings.list = ""
     with pytest.raises(UserError, match="broken.mp4"):
-        delivery.check(tmp_path, settings)
+        source_check.check(tmp_path, settings)

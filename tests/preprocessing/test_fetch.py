@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.files import cache_folder
+from ag3d.core.errors import UserError
+from ag3d.core.files import cache_folder
 from ag3d.preprocessing import fetch as fetching
 from ag3d.preprocessing import models
 from ag3d.preprocessing.fetch import Wheel, fetch

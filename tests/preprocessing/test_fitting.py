@@ -13,17 +13,18 @@ import pytest
 import torch
 
 from ag3d.config.data import Fitting
-from ag3d.files import read_record, read_table, write_table
+from ag3d.core.files import read_record, read_table, write_table
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from ag3d.model.rendering.rasterizer import rasterize
-from ag3d.preprocessing import fitting, fitting_calibration, fitting_contact, fitting_prior
-from ag3d.preprocessing.fitting_energy import Observed, Problem, project
-from ag3d.preprocessing.fitting_frame import frame, pelvis_height
-from ag3d.preprocessing.fitting_landmarks import reduce_body
-from ag3d.preprocessing.fitting_optimise import Fit, descend, fit
-from ag3d.preprocessing.fitting_points import LEFT_HIP, RIGHT_HIP, PointBody
-from ag3d.shards import ShardReader, write_shard
+from ag3d.preprocessing.fitting import landmark_calibration, pose_prior, self_intersection
+from ag3d.preprocessing.fitting import stage as fitting
+from ag3d.preprocessing.fitting.crop_frame import frame, pelvis_height
+from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
+from ag3d.preprocessing.fitting.objective import Observed, Problem, project
+from ag3d.preprocessing.fitting.optimise import Fit, descend, fit
+from ag3d.preprocessing.fitting.reduced_body import LEFT_HIP, RIGHT_HIP, PointBody
 
 WIDTH, HEIGHT = 480, 600
 
@@ -41,13 +42,13 @@ def points(body: Body) -> PointBody:
 def people(number: int, seed: int = 0) -> Fit:
     """Upright people in ordinary poses, facing every way, at 200 to 240 pixels a metre."""
     random = torch.Generator().manual_seed(seed)
-    pose = fitting_prior.USUAL + 0.25 * torch.randn(number, 69, generator=random) / (1 + fitting_prior.STRENGTH)
+    pose = pose_prior.USUAL + 0.25 * torch.randn(number, 69, generator=random) / (1 + pose_prior.STRENGTH)
     yaw = torch.arange(number) * 2 * math.pi / number
     upright = axis_angle_to_matrix(torch.tensor([math.pi, 0, 0]))
     turned = upright @ axis_angle_to_matrix(torch.stack([0 * yaw, yaw, 0 * yaw], 1))
     return Fit(
         betas=0.5 * torch.randn(number, 10, generator=random),
-        body_pose=fitting_prior.clamp(pose),
+        body_pose=pose_prior.clamp(pose),
         global_orient=matrix_to_axis_angle(turned),
         scale=200 + 40 * torch.rand(number, generator=random),
         origin=torch.tensor([WIDTH / 2, 260.0]) + 20 * torch.randn(number, 2, generator=random),
@@ -91,7 +92,7 @@ def test_noisy_landmarks_give_joints_within_their_noise_and_the_limits(points: P
         pose_points(points, truth)[1], truth.scale, truth.origin
     )
     assert (error.norm(dim=2).mean(1) / truth.scale < 0.04).all()
-    assert fitting_prior.limits(found.body_pose).max() < 0.1
+    assert pose_prior.limits(found.body_pose).max() < 0.1
 
 
 def test_people_are_fitted_independently_of_who_shares_their_batch(points: PointBody) -> None:
@@ -110,11 +111,11 @@ def test_the_point_body_agrees_with_the_whole_body(body: Body, points: PointBody
     nearest = torch.cdist(placed[:, points.surface], whole.vertices).amin(2)
     assert nearest.max() < 2e-3  # the distance itself is computed with squares
     apart = (placed[:, 0] - whole.landmarks[:, 0]).norm(dim=1)  # BlazePose's nose lies off the body's
-    torch.testing.assert_close(apart, fitting_calibration.OFFSETS[0].norm().expand(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(apart, landmark_calibration.OFFSETS[0].norm().expand(3), atol=1e-4, rtol=0)
 
 
 def test_prior_is_symmetric_and_knows_which_way_knees_and_elbows_bend() -> None:
-    low, high = fitting_prior.LOW.view(23, 3), fitting_prior.HIGH.view(23, 3)
+    low, high = pose_prior.LOW.view(23, 3), pose_prior.HIGH.view(23, 3)
     assert (low <= high).all()
     for left, right in ((0, 1), (3, 4), (15, 16), (17, 18)):
         assert low[left, 0] == low[right, 0]
@@ -122,8 +123,8 @@ def test_prior_is_symmetric_and_knows_which_way_knees_and_elbows_bend() -> None:
         assert low[left, 2] == -high[right, 2]
     bent, wrong = torch.zeros(1, 69), torch.zeros(1, 69)
     bent[0, 3 * 3], wrong[0, 3 * 3] = 1.0, -1.0  # left knee, about x
-    assert fitting_prior.limits(bent) == 0
-    assert fitting_prior.limits(wrong) > 0.5
+    assert pose_prior.limits(bent) == 0
+    assert pose_prior.limits(wrong) > 0.5
 
 
 def test_frame_centres_an_upright_body_and_keeps_its_pixels(body: Body) -> None:
@@ -224,8 +225,8 @@ def test_a_shard_without_people_gives_an_empty_table(
 def test_the_calibration_is_the_same_for_both_sides() -> None:
     mirror = torch.tensor([-1.0, 1.0, 1.0])
     for left, right in ((2, 5), (7, 8), (11, 12), (23, 24), (31, 32)):
-        torch.testing.assert_close(fitting_calibration.OFFSETS[left] * mirror, fitting_calibration.OFFSETS[right])
-        assert fitting_calibration.SIGMAS[left] == fitting_calibration.SIGMAS[right] < 0.03
+        torch.testing.assert_close(landmark_calibration.OFFSETS[left] * mirror, landmark_calibration.OFFSETS[right])
+        assert landmark_calibration.SIGMAS[left] == landmark_calibration.SIGMAS[right] < 0.03
 
 
 def test_bones_count_as_their_least_known_end(points: PointBody) -> None:
@@ -274,7 +275,7 @@ def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body
 
 def crossed_arms() -> Fit:
     """Somebody whose forearms lie in each other before the belly."""
-    pose = fitting_prior.USUAL.clone().view(23, 3)
+    pose = pose_prior.USUAL.clone().view(23, 3)
     pose[15], pose[16] = torch.tensor([0.0, -0.9, -1.1]), torch.tensor([0.02, 0.9, 1.1])
     pose[17], pose[18] = torch.tensor([0.0, -1.6, 0.0]), torch.tensor([0.0, 1.6, 0.0])
     return replace(people(1), body_pose=pose.view(1, 69), betas=torch.zeros(1, 10))
@@ -283,7 +284,7 @@ def crossed_arms() -> Fit:
 def deepest(points: PointBody, fitted: Fit) -> torch.Tensor:
     """How deep parts of the body lie in each other (metres), [B]."""
     placed, _ = pose_points(points, fitted)
-    return fitting_contact.overlap(placed[:, points.centres], points.reach).amax((1, 2))
+    return self_intersection.overlap(placed[:, points.centres], points.reach).amax((1, 2))
 
 
 def test_arms_that_pass_through_each_other_are_pushed_apart(open_body: Body) -> None:
@@ -308,11 +309,11 @@ def test_arms_that_pass_through_each_other_are_pushed_apart(open_body: Body) -> 
 def test_people_at_ease_are_not_touched_by_what_keeps_parts_apart(open_body: Body) -> None:
     points = reduce_body(open_body, samples=50)
     rest = replace(people(1), body_pose=torch.zeros(1, 69), betas=torch.zeros(1, 10))
-    walking = fitting_prior.USUAL.clone().view(23, 3)
+    walking = pose_prior.USUAL.clone().view(23, 3)
     walking[0], walking[1] = torch.tensor([-0.5, 0.0, 0.0]), torch.tensor([0.3, 0.0, 0.0])
-    akimbo = fitting_prior.USUAL.clone().view(23, 3)
+    akimbo = pose_prior.USUAL.clone().view(23, 3)
     akimbo[15], akimbo[17] = torch.tensor([0.0, 0.2, -0.9]), torch.tensor([0.0, -1.2, 0.0])
-    usual = fitting_prior.USUAL.view(23, 3)
+    usual = pose_prior.USUAL.view(23, 3)
     for pose in (usual, walking, akimbo):
         truth = replace(rest, body_pose=pose.reshape(1, 69).clone().requires_grad_(True))
         depth = deepest(points, truth)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from ag3d.config.data import FitImport, Fitting
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting import fit_shard
-from ag3d.preprocessing.fitting_import import Imports, fit_of, own_name
-from ag3d.shards import ShardReader, write_shard
+from ag3d.preprocessing.fitting.importers import Imports, fit_of, own_name
+from ag3d.preprocessing.fitting.stage import fit_shard
 
 SIZE = (400, 600)
 BOX = np.array([210.0, 330.0, 500.0, 500.0])  # centre, width, height

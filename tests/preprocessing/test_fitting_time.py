@@ -6,9 +6,9 @@ import pandas as pd
 import torch
 
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting_optimise import Fit
-from ag3d.preprocessing.fitting_time import mean_rotation, smooth, videos
-from ag3d.preprocessing.listing import frame_id
+from ag3d.preprocessing.fitting.optimise import Fit
+from ag3d.preprocessing.fitting.temporal_smoothing import mean_rotation, smooth, videos
+from ag3d.preprocessing.photos.photo_index import frame_id
 
 FRAMES = 21
 

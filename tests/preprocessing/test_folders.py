@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.preprocessing.images import Photo, PhotoError
-from ag3d.preprocessing.matting import matte
-from ag3d.preprocessing.matting_folder import MatteFolder
-from ag3d.preprocessing.normals_folder import NormalFolder
-from ag3d.preprocessing.regions import Region
-from ag3d.shards import save_png
+from ag3d.core.errors import UserError
+from ag3d.core.shards import save_png
+from ag3d.preprocessing.matting.folder_backend import MatteFolder
+from ag3d.preprocessing.matting.stage import matte
+from ag3d.preprocessing.normals.folder_backend import NormalFolder
+from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.photos.read_image import Photo, PhotoError
 
 
 def test_mattes_by_place_or_name_in_any_form(tmp_path: Path) -> None:

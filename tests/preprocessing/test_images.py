@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from ag3d.preprocessing.images import PhotoError, read_photo
+from ag3d.preprocessing.photos.read_image import PhotoError, read_photo
 
 
 @pytest.fixture

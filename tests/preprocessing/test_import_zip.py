@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.files import read_table
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_table
+from ag3d.core.shards import ShardReader, encode_png, write_shard
 from ag3d.model.body.label import canonical_label
-from ag3d.preprocessing import import_zip, rejected
-from ag3d.shards import ShardReader, encode_png, write_shard
+from ag3d.preprocessing.dataset import import_zip, rejected
 
 SIDE = 32
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.files import read_json, write_table
-from ag3d.preprocessing import index
-from ag3d.shards import write_shard
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json, write_table
+from ag3d.core.shards import write_shard
+from ag3d.preprocessing.dataset import index
 
 
 def shard(path: Path, people: dict[str, int], record: dict | None = None) -> Path:

@@ -9,16 +9,19 @@ from figure import Figure, draw
 from PIL import Image
 
 from ag3d.config.data import Matting, People, Photos
-from ag3d.files import write_table
+from ag3d.core.files import write_table
+from ag3d.core.shards import ShardReader
 from ag3d.model.body.body import Body
-from ag3d.preprocessing import mattes, matting, people, photos
-from ag3d.preprocessing.blazepose import BlazePose
-from ag3d.preprocessing.faces import FaceDetector
-from ag3d.preprocessing.guided_filter import guided_filter
-from ag3d.preprocessing.images import Photo
-from ag3d.preprocessing.manifest import Manifest, recorded_folder
-from ag3d.preprocessing.regions import Region
-from ag3d.shards import ShardReader
+from ag3d.preprocessing.matting import refine
+from ag3d.preprocessing.matting import stage as matting
+from ag3d.preprocessing.matting.guided_filter import guided_filter
+from ag3d.preprocessing.people import stage as people
+from ag3d.preprocessing.people.blazepose import BlazePose
+from ag3d.preprocessing.people.face_detector import FaceDetector
+from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.photos import stage as photos
+from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
+from ag3d.preprocessing.photos.read_image import Photo
 
 
 def overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
@@ -73,7 +76,7 @@ def test_only_parts_of_the_person_stay() -> None:
     alpha[55:65, 30:40] = 0  # a gap at the waist
     alpha[5:15, 20:30] = 255  # a hand beyond the gap of a sleeve
     alpha[70:90, 80:95] = 255  # somebody else
-    kept = mattes.keep_person(alpha, np.array([[40.0, 30.0], [25.0, 10.0], [-3.0, 500.0]]))
+    kept = refine.keep_person(alpha, np.array([[40.0, 30.0], [25.0, 10.0], [-3.0, 500.0]]))
     assert kept[40, 40] == 255
     assert (kept[55:65, 30:40] == 0).all()
     assert (kept[5:15, 20:30] == 255).all()

@@ -11,11 +11,11 @@ from onnx import helper
 from onnx_files import brightness, colours, save
 
 from ag3d.config.data import Matting, OnnxMatting
-from ag3d.errors import UserError
-from ag3d.preprocessing import matting
-from ag3d.preprocessing.images import Photo, PhotoError
-from ag3d.preprocessing.matting_onnx import OnnxMatte
-from ag3d.preprocessing.regions import Region
+from ag3d.core.errors import UserError
+from ag3d.preprocessing.matting import stage as matting
+from ag3d.preprocessing.matting.onnx_backend import OnnxMatte
+from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.photos.read_image import Photo, PhotoError
 
 HEIGHT, WIDTH = 300, 420
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from ag3d.config.data import PaddleMatting
-from ag3d.errors import UserError
-from ag3d.preprocessing import paddle_worker
-from ag3d.preprocessing.matting_paddle import PaddleMatte, paddle_files
-from ag3d.preprocessing.regions import Region
+from ag3d.core.errors import UserError
+from ag3d.preprocessing.matting import paddle_worker
+from ag3d.preprocessing.matting.paddle import PaddleMatte, paddle_files
+from ag3d.preprocessing.people.rotated_box import Region
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-paddleseg/bin/python"
 STAND_IN = """

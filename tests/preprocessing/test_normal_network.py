@@ -12,16 +12,18 @@ import pytest
 import torch
 
 from ag3d.config.data import Normals
-from ag3d.errors import UserError
-from ag3d.files import write_table
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_table
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
-from ag3d.preprocessing import normal_data, normal_examples, normal_files, normal_network, normal_training, normals
-from ag3d.preprocessing.normal_network import NetworkEstimate, NormalNetwork
+from ag3d.preprocessing.helpers_training import normal_data, normal_examples, normal_training
+from ag3d.preprocessing.normals import stage as normals
+from ag3d.preprocessing.normals import unet, weight_files
+from ag3d.preprocessing.normals.unet import NetworkEstimate, NormalNetwork
 from ag3d.preprocessing.synthetic.dataset import ideal
 from ag3d.preprocessing.synthetic.photograph import make_photograph
 from ag3d.preprocessing.synthetic.render import models
-from ag3d.shards import ShardReader, write_shard
 
 SIDE = 64
 
@@ -171,7 +173,7 @@ def test_wrong_options_are_told(folder: Path, tmp_path: Path, monkeypatch) -> No
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    normal_network.save(NormalNetwork(), {"side": 96}, tmp_path / "net.safetensors")
+    unet.save(NormalNetwork(), {"side": 96}, tmp_path / "net.safetensors")
     return tmp_path / "net.safetensors"
 
 
@@ -200,16 +202,16 @@ def test_the_stage_uses_the_network(weights: Path, tmp_path: Path, tiny_body: Bo
 
 
 def test_missing_and_foreign_weights_are_told(weights: Path, tmp_path: Path) -> None:
-    assert normal_files.network_file(Normals(method="body")) is None
-    assert normal_files.network_file(Normals()) == normal_files.OWN
+    assert weight_files.network_file(Normals(method="body")) is None
+    assert weight_files.network_file(Normals()) == weight_files.OWN
     with pytest.raises(UserError, match=r"no.safetensors does not exist; name the weights .* 'normals.network'"):
-        normal_files.network_file(Normals(method="network", network="no.safetensors"))
+        weight_files.network_file(Normals(method="network", network="no.safetensors"))
     weights.with_suffix(".json").write_text('{"format": "other"}')
     with pytest.raises(UserError, match="is no card of a normal network"):
-        normal_network.load(weights)
+        unet.load(weights)
     weights.with_suffix(".json").unlink()
     with pytest.raises(UserError, match=r"net.json does not exist"):
-        normal_files.network_file(Normals(method="network", network=str(weights)))
+        weight_files.network_file(Normals(method="network", network=str(weights)))
 
 
 def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_body: Body) -> None:
@@ -250,11 +252,11 @@ def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_b
         normal_data.pack(tmp_path / "elsewhere", tiny_body, output)
 
 
-@pytest.mark.skipif(not normal_files.OWN.exists(), reason="the project's weights are not there")
+@pytest.mark.skipif(not weight_files.OWN.exists(), reason="the project's weights are not there")
 def test_the_projects_weights_beat_the_body(open_body: Body, open_body_path: Path) -> None:
     """On people that no training has seen, with bodies that fit perfectly."""
-    assert normal_files.OWN.stat().st_size < 8_000_000
-    estimate, misses = NetworkEstimate(normal_files.OWN), []
+    assert weight_files.OWN.stat().st_size < 8_000_000
+    estimate, misses = NetworkEstimate(weight_files.OWN), []
     for number in range(3):
         photograph = make_photograph(
             *models(str(open_body_path), str(open_body_path.with_name("garments.npz"))), 31, number

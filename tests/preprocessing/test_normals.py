@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
-from ag3d.preprocessing import normals, normals_fill
-from ag3d.shards import ShardReader, write_shard
+from ag3d.preprocessing.normals import inpainting
+from ag3d.preprocessing.normals import stage as normals
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_cloth_between_body_and_outline_turns_smoothly_from_one_to_the_other() -
     person = np.abs(side)[None].repeat(64, 0) < 26  # … in a wide coat
     x = np.clip(side / 12, -0.99, 0.99)[None].repeat(64, 0)
     known = np.where(covered[..., None], np.dstack([x, 0 * x, np.sqrt(1 - x**2)]), 0)
-    whole = normals_fill.extend(known, covered, person)
+    whole = inpainting.extend(known, covered, person)
     row = whole[32]
     assert np.abs(np.linalg.norm(whole[person], axis=-1) - 1).max() < 1e-5
     assert (whole[~person] == 0).all()
@@ -77,7 +78,7 @@ def test_spreading_a_constant_gives_the_constant() -> None:
     weights = np.zeros((37, 50), np.float32)
     weights[10:12, 5:9] = 1
     values = np.full((37, 50, 3), 0.7, np.float32) * weights[..., None]
-    np.testing.assert_allclose(normals_fill.push_pull(values, weights), 0.7, atol=1e-5)
+    np.testing.assert_allclose(inpainting.push_pull(values, weights), 0.7, atol=1e-5)
 
 
 def test_a_body_outside_its_matte_is_rejected_with_a_reason(body: Body, tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 from onnx_files import brightness, colours
 
 from ag3d.config.data import Normals, OnnxNormals
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
-from ag3d.preprocessing import normals
-from ag3d.preprocessing.normals_onnx import OnnxEstimate, read_axes
-from ag3d.shards import ShardReader, write_shard
+from ag3d.preprocessing.normals import stage as normals
+from ag3d.preprocessing.normals.onnx_backend import OnnxEstimate, read_axes
 
 
 @pytest.fixture(scope="module")

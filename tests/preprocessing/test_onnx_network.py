@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from onnx_files import brightness, colours, save
 
 from ag3d.config.data import OnnxInput
-from ag3d.errors import UserError
-from ag3d.preprocessing.onnx_network import OnnxNetwork
+from ag3d.core.errors import UserError
+from ag3d.preprocessing.onnx_model import OnnxNetwork
 
 SAME = np.eye(3).tolist()
 

@@ -10,13 +10,15 @@ from figure import Figure, backdrop, draw
 from PIL import Image
 
 from ag3d.config.data import People, Photos
-from ag3d.files import read_record, read_table, write_table
+from ag3d.core.files import read_record, read_table, write_table
 from ag3d.model.body.body import Body
-from ag3d.preprocessing import people, photos, skeleton
-from ag3d.preprocessing.blazepose import BlazePose
-from ag3d.preprocessing.faces import FaceDetector
-from ag3d.preprocessing.manifest import Manifest, recorded_folder
-from ag3d.preprocessing.search import find_people, same, within
+from ag3d.preprocessing.people import landmarks
+from ag3d.preprocessing.people import stage as people
+from ag3d.preprocessing.people.blazepose import BlazePose
+from ag3d.preprocessing.people.face_detector import FaceDetector
+from ag3d.preprocessing.people.person_search import find_people, same, within
+from ag3d.preprocessing.photos import stage as photos
+from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
 
 
 def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **options) -> pd.DataFrame:
@@ -75,7 +77,7 @@ def test_small_people_are_found(blazepose: BlazePose, open_body: Body, tall: flo
     figure = draw(open_body, 1200, 1200, tall=tall, centre=(0.3, 0.6))
     found = find_people(blazepose, figure.rgb, 0.5).people
     assert len(found) == 1
-    middle = skeleton.box(found[0], figure.rgb.shape).reshape(2, 2).mean(axis=0)
+    middle = landmarks.box(found[0], figure.rgb.shape).reshape(2, 2).mean(axis=0)
     np.testing.assert_allclose(middle, [360, 720], atol=0.15 * tall * 1200)
 
 

@@ -12,10 +12,11 @@ from bad_photos import write_bad_photos
 from figure import backdrop
 
 from ag3d.config.data import Photos
-from ag3d.errors import UserError
-from ag3d.files import read_table
-from ag3d.preprocessing import listing, photos
-from ag3d.preprocessing.manifest import COLUMNS, Manifest
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_table
+from ag3d.preprocessing.photos import photo_index
+from ag3d.preprocessing.photos import stage as photos
+from ag3d.preprocessing.photos.manifest import COLUMNS, Manifest
 
 HUGE = 4000
 SETTINGS = Photos(shards=1, max_pixels=1_000_000)
@@ -60,7 +61,7 @@ def test_shards_share_out_the_folder(bad) -> None:
     tables = [photos.manifest(folder, shard, settings) for shard in range(3)]
     assert sorted(pd.concat(tables)["path"]) == sorted(expected)
     for shard, table in enumerate(tables):
-        assert {listing.shard_of(name, 3) for name in table["photo_id"]} <= {shard}
+        assert {photo_index.shard_of(name, 3) for name in table["photo_id"]} <= {shard}
         assert dict(table.dtypes.astype(str)) == dict(photos.manifest(folder, 0, settings).dtypes.astype(str))
 
 
@@ -90,7 +91,7 @@ def test_links_in_a_circle_end(tmp_path: Path, bad) -> None:
     shutil.copy(bad[0] / "plain.jpg", tmp_path / "a.jpg")
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "up").symlink_to(tmp_path)
-    assert [entry.path for entry in listing.list_photos(tmp_path)] == ["a.jpg"]
+    assert [entry.path for entry in photo_index.list_photos(tmp_path)] == ["a.jpg"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, output: Path, *options: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.model.inference.people import read_poses
-from ag3d.preprocessing import poses
-from ag3d.shards import write_shard
+from ag3d.core.errors import UserError
+from ag3d.core.shards import write_shard
+from ag3d.model.avatars.identities import read_poses
+from ag3d.preprocessing.dataset import pose_distribution
 
 
 def shard(path: Path, names: dict[str, float]) -> Path:
@@ -22,7 +22,7 @@ def shard(path: Path, names: dict[str, float]) -> Path:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr("sys.argv", ["poses", *map(str, arguments)])
-    poses.main()
+    pose_distribution.main()
 
 
 def test_all_labels_are_stacked_as_float32_by_shard_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ag3d.preprocessing.regions import Region
+from ag3d.preprocessing.people.rotated_box import Region
 
 
 def test_to_and_from_photo_are_inverse() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.files import read_table, write_table
-from ag3d.preprocessing import rejected
-from ag3d.shards import write_shard
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_table, write_table
+from ag3d.core.shards import write_shard
+from ag3d.preprocessing.dataset import rejected
 
 STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals")
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from ag3d.config.data import Photos
-from ag3d.errors import UserError
-from ag3d.preprocessing.listing import fingerprints
+from ag3d.core.errors import UserError
 from ag3d.preprocessing.photos import manifest
-from ag3d.preprocessing.scan import kept_fingerprints, table_of
+from ag3d.preprocessing.photos.listing_cache import kept_fingerprints, table_of
+from ag3d.preprocessing.photos.photo_index import fingerprints
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import JOINTS, Body
-from ag3d.preprocessing.listing import photo_id
+from ag3d.preprocessing.photos.photo_index import photo_id
 from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.camera import encode
 from ag3d.preprocessing.synthetic.meshes import Meshes
 from ag3d.preprocessing.synthetic.photograph import Photograph, make_photograph
 from ag3d.preprocessing.synthetic.render import render_all
-from ag3d.shards import ShardReader, write_shard
 
 COUNT = 6
 

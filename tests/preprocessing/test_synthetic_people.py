@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import JOINTS, Body
 from ag3d.preprocessing.synthetic.clip import clip
 from ag3d.preprocessing.synthetic.meshes import Meshes
-from ag3d.preprocessing.synthetic.people import sample_outfit
-from ag3d.preprocessing.synthetic.poses import plant_feet, sample_pose
+from ag3d.preprocessing.synthetic.outfits import sample_outfit
+from ag3d.preprocessing.synthetic.pose_sampler import plant_feet, sample_pose
 
 
 def _outfits(count: int) -> list:

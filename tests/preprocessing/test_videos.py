@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from ag3d.config.data import Photos
-from ag3d.files import write_table
-from ag3d.preprocessing import listing, photos, videos
-from ag3d.preprocessing.images import PhotoError
-from ag3d.preprocessing.manifest import Manifest, recorded_folder
+from ag3d.core.files import write_table
+from ag3d.preprocessing.photos import photo_index, video
+from ag3d.preprocessing.photos import stage as photos
+from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
+from ag3d.preprocessing.photos.read_image import PhotoError
 
 FRAMES, WIDTH, HEIGHT = 24, 160, 192
 
@@ -50,7 +51,7 @@ def test_frames_are_taken_by_the_rule_and_bear_their_video_s_name(
     table = table_of(tmp_path, **settings)
     assert list(table["frame"]) == list(range(0, FRAMES, expected))
     assert set(table["path"]) == {"walks/anna.mp4"}
-    name = listing.photo_id("walks/anna.mp4")
+    name = photo_index.photo_id("walks/anna.mp4")
     assert table["photo_id"][1] == f"{name}-f{expected:06d}"
     assert name.startswith("anna-")
     assert set(table["status"]) == {"ok"}
@@ -118,18 +119,18 @@ def test_a_video_that_went_away_rejects_its_frames(tmp_path: Path) -> None:
     file.unlink()
     assert all(isinstance(photo, PhotoError) for _, photo in manifest.photos())
     with pytest.raises(PhotoError, match="the file is missing"):
-        videos.step(file, 0, 2)
+        video.step(file, 0, 2)
 
 
 def test_a_video_belongs_to_one_shard_and_changing_it_runs_that_again(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         write_video(tmp_path / name)
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + name.encode() * len(name) * ord(name[0]))
-    before = listing.fingerprints(tmp_path, 4)
+    before = photo_index.fingerprints(tmp_path, 4)
     tables = [photos.manifest(tmp_path, shard, Photos(shards=4, every=12)) for shard in range(4)]
     assert sorted(pd.concat(tables)["path"].unique()) == ["a.mp4", "b.mp4", "c.mp4"]
     assert all(len(group) == 2 for table in tables for _, group in table.groupby("path"))
     write_video(tmp_path / "b.mp4", fps=10)
-    after = listing.fingerprints(tmp_path, 4)
+    after = photo_index.fingerprints(tmp_path, 4)
     changed = {shard for shard in range(4) if before[shard] != after[shard]}
-    assert changed == {listing.shard_of(listing.photo_id("b.mp4"), 4)}
+    assert changed == {photo_index.shard_of(photo_index.photo_id("b.mp4"), 4)}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ag3d.preprocessing.listing import photo_id, shard_of
 from ag3d.preprocessing.models import MODELS
+from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals")  # one job a shard

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ag3d.files import read_table
+from ag3d.core.files import read_table
 
 ROOT = Path(__file__).parents[2]
 NAMES = [

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ag3d.evaluation.table_formats import fragment
+from ag3d.evaluation.tables.formats import fragment
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config/smoke.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ag3d.files import write_json
+from ag3d.core.files import write_json
 
 ROOT = Path(__file__).parents[2]
 SHARDS = 1000

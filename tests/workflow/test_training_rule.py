@@ -35,12 +35,12 @@ def test_as_many_gpus_as_are_offered(tmp_path, gpus, offered, started):
     found = commands(tmp_path, "--resources", f"gpu={offered}", gpus=gpus)
     assert found
     for command in found:
-        assert f"ag3d.launch --nodes 1 --gpus {started} --threads " in command
+        assert f"ag3d.core.launch --nodes 1 --gpus {started} --threads " in command
 
 
 def test_several_computers_are_counted_as_tasks_of_srun(tmp_path):
     for command in commands(tmp_path, gpus=8, nodes=4):
-        assert "ag3d.launch --nodes 4 --gpus 8 --threads " in command
+        assert "ag3d.core.launch --nodes 4 --gpus 8 --threads " in command
 
 
 def test_a_milestone_knows_the_stages_before_it(tmp_path):

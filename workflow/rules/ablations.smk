@@ -130,7 +130,7 @@ rule ablation_table:
     message:
         "Making the table of ablations"
     shell:
-        "python -m ag3d.evaluation.ablations {params.measured} --output $(dirname {output[0]}) > {log} 2>&1"
+        "python -m ag3d.evaluation.tables.ablations {params.measured} --output $(dirname {output[0]}) > {log} 2>&1"
 
 
 rule ablations:

@@ -80,5 +80,5 @@ rule avatars:
     message:
         "Making avatars"
     shell:
-        "python -m ag3d.model.inference.avatars --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
+        "python -m ag3d.model.avatars --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
         " --poses {input.poses} --output $(dirname {output[0]}) --settings {params.settings:q} > {log} 2>&1"

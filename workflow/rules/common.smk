@@ -6,8 +6,8 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from ag3d.config import load, to_mapping
-from ag3d.errors import UserError
-from ag3d.provenance import digest
+from ag3d.core.errors import UserError
+from ag3d.core.provenance import digest
 
 # Rules call `python -m ag3d...`: the interpreter that runs Snakemake, unless an environment is activated in the job.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]

@@ -1,4 +1,4 @@
-from ag3d.files import existing
+from ag3d.core.files import existing
 
 
 # Compares all shards: when photographs are added, every shard is looked at again, and packed again where others are kept.
@@ -22,7 +22,7 @@ rule alike:
     message:
         "Looking for people who are shown twice"
     shell:
-        "python -m ag3d.preprocessing.alike --aligned {input.aligned} --normals {input.normals} --max-alike {params.most}"
+        "python -m ag3d.preprocessing.dataset.dedup --aligned {input.aligned} --normals {input.normals} --max-alike {params.most}"
         " --output {output} > {log} 2>&1"
 
 
@@ -50,7 +50,7 @@ if ZIPS:
         message:
             "Taking the data set over: shard {wildcards.shard}"
         shell:
-            "python -m ag3d.preprocessing.import_zip --input {input:q} --shard {wildcards.shard} --shards {params.shards}"
+            "python -m ag3d.preprocessing.dataset.import_zip --input {input:q} --shard {wildcards.shard} --shards {params.shards}"
             " --resolution {params.resolution} --output {output.data} --rejected {output.rejected} > {log} 2>&1"
 
     rule rejected:
@@ -70,7 +70,7 @@ if ZIPS:
         message:
             "Listing what was left out"
         shell:
-            "python -m ag3d.preprocessing.rejected --tables {input} --output {output} > {log} 2>&1"
+            "python -m ag3d.preprocessing.dataset.rejected --tables {input} --output {output} > {log} 2>&1"
 
 else:
 
@@ -127,7 +127,7 @@ else:
         message:
             "Listing what was left out"
         shell:
-            "python -m ag3d.preprocessing.rejected --folder $(dirname {output}) --shards {params.shards} --output {output} > {log} 2>&1"
+            "python -m ag3d.preprocessing.dataset.rejected --folder $(dirname {output}) --shards {params.shards} --output {output} > {log} 2>&1"
 
 
 rule index:
@@ -150,7 +150,7 @@ rule index:
     message:
         "Counting the data set"
     shell:
-        "python -m ag3d.preprocessing.index --rejected {input.rejected} --version {params.version}"
+        "python -m ag3d.preprocessing.dataset.index --rejected {input.rejected} --version {params.version}"
         " --output {output} {input.data} > {log} 2>&1"
 
 
@@ -172,4 +172,4 @@ rule poses:
     message:
         "Collecting the pose distribution"
     shell:
-        "python -m ag3d.preprocessing.poses --output {output.poses} --record {output.record} {input} > {log} 2>&1"
+        "python -m ag3d.preprocessing.dataset.pose_distribution --output {output.poses} --record {output.record} {input} > {log} 2>&1"

@@ -1,4 +1,4 @@
-from ag3d.evaluation.inception_file import check_file
+from ag3d.evaluation.metrics.inception_file import check_file
 
 try:
     INCEPTION = (
@@ -51,7 +51,7 @@ rule metrics:
     message:
         "Measuring the network at {wildcards.kimg} kimg"
     shell:
-        "python -m ag3d.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
+        "python -m ag3d.core.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
         " --poses {input.poses} --data {input.data} --models $(dirname {input.models[0]})"
         " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
 

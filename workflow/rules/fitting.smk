@@ -1,4 +1,4 @@
-from ag3d.files import existing
+from ag3d.core.files import existing
 
 IMPORTED = settings.fitting.method == "import"
 

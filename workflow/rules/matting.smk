@@ -1,6 +1,6 @@
-from ag3d.files import existing
-from ag3d.preprocessing.matting_paddle import paddle_files
-from ag3d.preprocessing.onnx_network import onnx_file
+from ag3d.core.files import existing
+from ag3d.preprocessing.matting.paddle import paddle_files
+from ag3d.preprocessing.onnx_model import onnx_file
 
 
 def matting_files():

@@ -1,5 +1,5 @@
-from ag3d.files import existing
-from ag3d.preprocessing.normal_files import network_file
+from ag3d.core.files import existing
+from ag3d.preprocessing.normals.weight_files import network_file
 
 NORMAL_NETWORK = [
     local(str(path)) for path in [network_file(settings.normals)] if path is not None

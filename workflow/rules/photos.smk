@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from ag3d.preprocessing.listing import fingerprints
-from ag3d.preprocessing.scan import kept_fingerprints
+from ag3d.preprocessing.photos.photo_index import fingerprints
+from ag3d.preprocessing.photos.listing_cache import kept_fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
 ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
@@ -78,7 +78,7 @@ rule delivery:
     message:
         "Checking the photographs that were delivered"
     shell:
-        "python -m ag3d.preprocessing.delivery --input {input:q} --output {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.preprocessing.photos.source_check --input {input:q} --output {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule photos:

@@ -1,5 +1,7 @@
 # Values that others published on the data set of that name stand below.
-PUBLISHED = local(os.path.join(workflow.basedir, "evaluation", "published.yaml"))
+PUBLISHED = local(
+    os.path.join(workflow.basedir, "evaluation", "tables", "published.yaml")
+)
 
 
 rule tables:

@@ -95,10 +95,10 @@ rule training:
     message:
         "Training up to {wildcards.kimg} kimg"
     shell:
-        "python -m ag3d.launch --nodes {resources.nodes} --gpus "
+        "python -m ag3d.core.launch --nodes {resources.nodes} --gpus "
         + GPUS
         + " --threads {threads}"
-        " ag3d.model.training.run --data {input.data} --index {input.index} --data-name {params.data_name} --body {input.body}"
+        " ag3d.model.training --data {input.data} --index {input.index} --data-name {params.data_name} --body {input.body}"
         " --network-settings {params.network:q} --settings {params.training:q} --machine '"
         + MACHINE
         + "'"

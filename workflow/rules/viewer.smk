@@ -22,4 +22,4 @@ rule viewer:
     message:
         "Writing the page of the avatars in 3D"
     shell:
-        "python -m ag3d.evaluation.viewer --run {R} --output {output} > {log} 2>&1"
+        "python -m ag3d.viewer --run {R} --output {output} > {log} 2>&1"

@@ -13,11 +13,11 @@ import torch
 import trimesh
 from gltf_file import GltfFile
 
-from ag3d.errors import UserError
-from ag3d.files import read_json
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json
+from ag3d.model.avatars.identities import People
+from ag3d.model.avatars.latents import write_latents
 from ag3d.model.export import __main__ as export
-from ag3d.model.inference.latents import write_latents
-from ag3d.model.inference.people import People
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -14,9 +14,9 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
-from ag3d.errors import UserError
-from ag3d.model.export import files
-from ag3d.model.export.picture import picture
+from ag3d.core.errors import UserError
+from ag3d.model.export import mesh_io
+from ag3d.model.export.mesh_preview import picture
 
 
 @pytest.fixture
@@ -31,24 +31,24 @@ def painted() -> trimesh.Trimesh:
 def test_files_come_back(tmp_path: Path, painted: trimesh.Trimesh, suffix: str) -> None:
     path = tmp_path / f"mesh{suffix}"
     original = painted.visual.vertex_colors.copy()
-    files.write_mesh(painted, path)
+    mesh_io.write_mesh(painted, path)
     again = trimesh.load_scene(path, process=False, maintain_order=True, skip_materials=True).to_mesh()
     np.testing.assert_allclose(again.vertices, painted.vertices, atol=1e-6)
     np.testing.assert_array_equal(again.faces, painted.faces)
     if suffix == ".glb":
         light = GltfFile(path).attributes()["COLOR_0"]
-        np.testing.assert_allclose(light * 65535, files.srgb_to_linear(original), atol=1e-6)
+        np.testing.assert_allclose(light * 65535, mesh_io.srgb_to_linear(original), atol=1e-6)
     else:
         np.testing.assert_array_equal(again.visual.vertex_colors, original)
     np.testing.assert_array_equal(painted.visual.vertex_colors, original)  # the mesh itself stays
     first = path.read_bytes()
-    files.write_mesh(painted, path)
+    mesh_io.write_mesh(painted, path)
     assert path.read_bytes() == first
 
 
 def test_glb_says_what_viewers_need(tmp_path: Path, painted: trimesh.Trimesh) -> None:
     """glTF 2.0: linear colours, unit normals, and a material that is no metal."""
-    files.write_mesh(painted, tmp_path / "mesh.glb")
+    mesh_io.write_mesh(painted, tmp_path / "mesh.glb")
     file = GltfFile(tmp_path / "mesh.glb")
     assert set(file.attributes()) == {"POSITION", "NORMAL", "COLOR_0"}
     (material,) = file.tree["materials"]
@@ -62,7 +62,7 @@ def test_glb_says_what_viewers_need(tmp_path: Path, painted: trimesh.Trimesh) ->
 def test_light_of_colours() -> None:
     """Values of IEC 61966-2-1."""
     levels = np.array([[0, 10, 128, 255], [255, 188, 64, 7]], np.uint8)
-    light = files.srgb_to_linear(levels) / 65535
+    light = mesh_io.srgb_to_linear(levels) / 65535
     np.testing.assert_allclose(light[0], [0, 0.0030353, 0.2158605, 1], atol=1e-5)
     np.testing.assert_allclose(light[1], [1, 0.5028865, 0.0512695, 7 / 255], atol=1e-5)
 
@@ -101,7 +101,7 @@ def square() -> trimesh.Trimesh:
 
 
 def test_a_texture_inside_glb(tmp_path: Path, square: trimesh.Trimesh) -> None:
-    files.write_mesh(square, tmp_path / "square.glb")
+    mesh_io.write_mesh(square, tmp_path / "square.glb")
     file = GltfFile(tmp_path / "square.glb")
     found = file.attributes()
     assert set(found) == {"POSITION", "NORMAL", "TEXCOORD_0"}
@@ -114,7 +114,7 @@ def test_a_texture_inside_glb(tmp_path: Path, square: trimesh.Trimesh) -> None:
 
 
 def test_a_texture_beside_obj(tmp_path: Path, square: trimesh.Trimesh) -> None:
-    files.write_mesh(square, tmp_path / "my square.obj")
+    mesh_io.write_mesh(square, tmp_path / "my square.obj")
     assert {path.name for path in tmp_path.iterdir()} == {"my square.obj", "my square.mtl", "my square.png"}
     again = trimesh.load_mesh(tmp_path / "my square.obj", process=False)
     colors = again.visual.to_color().vertex_colors
@@ -122,19 +122,19 @@ def test_a_texture_beside_obj(tmp_path: Path, square: trimesh.Trimesh) -> None:
         (vertex,) = np.flatnonzero((again.vertices == place).all(1))
         assert tuple(colors[vertex][:3]) == color
     before = (tmp_path / "my square.obj").read_bytes()
-    files.write_mesh(square, tmp_path / "my square.obj")
+    mesh_io.write_mesh(square, tmp_path / "my square.obj")
     assert (tmp_path / "my square.obj").read_bytes() == before
 
 
 def test_a_texture_becomes_vertex_colours_in_ply(tmp_path: Path, square: trimesh.Trimesh) -> None:
-    files.write_mesh(square, tmp_path / "square.ply")
+    mesh_io.write_mesh(square, tmp_path / "square.ply")
     again = trimesh.load_mesh(tmp_path / "square.ply", process=False)
     np.testing.assert_array_equal(again.visual.vertex_colors[:, :3], [[0, 0, 255], [255, 255, 0], [0, 255, 0], [255, 0, 0]])  # fmt: skip
 
 
 def test_other_names_are_refused(tmp_path: Path, square: trimesh.Trimesh) -> None:
     with pytest.raises(UserError, match=r"a.stl: the name must end in .glb, .obj or .ply"):
-        files.write_mesh(square, tmp_path / "a.stl")
+        mesh_io.write_mesh(square, tmp_path / "a.stl")
     with pytest.raises(UserError, match=r"a.obj: the name must end in .glb$"):
-        files.check_suffix(tmp_path / "a.obj", (".glb",))
+        mesh_io.check_suffix(tmp_path / "a.obj", (".glb",))
     assert not list(tmp_path.iterdir())

@@ -11,13 +11,13 @@ import trimesh
 from torch.testing import assert_close
 
 from ag3d.config import Network
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.identities import People
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
-from ag3d.model.deformer import canonical
 from ag3d.model.export import mesh as export
+from ag3d.model.field import canonical_body
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import People
 
 CENTER, RADIUS = torch.tensor([0.1, 0.25, 0.02]), 0.16
 COLOR = (0.2, 0.4, 0.8)
@@ -25,7 +25,7 @@ COLOR = (0.2, 0.4, 0.8)
 
 def field(body: Body, settings: Network, values) -> Generator:
     """A generator whose field is `values` (a function of points [...,3]) and whose colour is COLOR everywhere."""
-    box = canonical.build(body, torch.zeros(32, 128, 128)).box
+    box = canonical_body.build(body, torch.zeros(32, 128, 128)).box
     network = Generator(settings, body, values(box.points(128))).eval().requires_grad_(False)
     last = network.decoder.layers[1]
     last.weight.zero_()

@@ -16,7 +16,10 @@ from gltf_file import GltfFile
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.identities import People
+from ag3d.model.avatars.motion import Motion, motion_labels
+from ag3d.model.avatars.procedural_motion import built_in
 from ag3d.model.body.body import JOINTS, PARENTS
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.export import clips, rig
@@ -24,9 +27,6 @@ from ag3d.model.export.clips import clip_of, read_clips
 from ag3d.model.export.mesh import canonical_mesh
 from ag3d.model.export.texture import textured
 from ag3d.model.generator import Generator
-from ag3d.model.inference.motion import Motion, motion_labels
-from ag3d.model.inference.people import People
-from ag3d.model.inference.walking import built_in
 
 ROOT = Path(__file__).resolve().parents[3]
 FPS = 20

@@ -9,13 +9,13 @@ import pytest
 import torch
 import trimesh
 
+from ag3d.model.avatars.identities import People, canonical, turned
 from ag3d.model.body import label as labels
-from ag3d.model.export import shown, texture
-from ag3d.model.export.files import texture_of
+from ag3d.model.export import texture, texture_baking
 from ag3d.model.export.mesh import canonical_mesh, posed_mesh
-from ag3d.model.export.picture import seen_by
+from ag3d.model.export.mesh_io import texture_of
+from ag3d.model.export.mesh_preview import seen_by
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import People, canonical, turned
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 
 SIDE = 256
@@ -55,7 +55,7 @@ def seen(people: People, mesh: trimesh.Trimesh, label: torch.Tensor, side: int) 
 
 @pytest.mark.parametrize("angle", [0.0, 0.35, 3.5])
 def test_the_surface_looks_as_the_images(people: People, plain: trimesh.Trimesh, angle: float) -> None:
-    who = shown.Shown(people.ws[:1], people.betas[0])
+    who = texture_baking.Shown(people.ws[:1], people.betas[0])
     painted = texture.textured(people.generator, people.planes(), plain, SIDE, who)
     own = texture.textured(people.generator, people.planes(), plain, SIDE)
     label = turned(canonical(people), angle, people.generator)
@@ -72,8 +72,8 @@ def test_the_surface_looks_as_the_images(people: People, plain: trimesh.Trimesh,
 
 
 def test_what_no_image_sees_keeps_its_colour(people: People, plain: trimesh.Trimesh, monkeypatch) -> None:
-    monkeypatch.setattr(shown, "VIEWS", [(0, 0)])  # from the front only
-    who = shown.Shown(people.ws[:1], people.betas[0])
+    monkeypatch.setattr(texture_baking, "VIEWS", [(0, 0)])  # from the front only
+    who = texture_baking.Shown(people.ws[:1], people.betas[0])
     painted = texture.textured(people.generator, people.planes(), plain, SIDE, who)
     own = texture.textured(people.generator, people.planes(), plain, SIDE)
     back = turned(canonical(people), np.pi, people.generator)
@@ -85,6 +85,6 @@ def test_what_no_image_sees_keeps_its_colour(people: People, plain: trimesh.Trim
 
 
 def test_it_repeats_itself(people: People, plain: trimesh.Trimesh) -> None:
-    who = shown.Shown(people.ws[:1], people.betas[0])
+    who = texture_baking.Shown(people.ws[:1], people.betas[0])
     first, again = (texture_of(texture.textured(people.generator, people.planes(), plain, 64, who)) for _ in range(2))
     assert np.array_equal(first, again)

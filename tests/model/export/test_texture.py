@@ -10,12 +10,12 @@ import torch
 import trimesh
 from dressing import dress
 
+from ag3d.model.avatars.identities import People, canonical
 from ag3d.model.body import label as labels
 from ag3d.model.export import texture
-from ag3d.model.export.files import texture_of
 from ag3d.model.export.mesh import canonical_mesh, colors_at, posed_mesh
+from ag3d.model.export.mesh_io import texture_of
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import People, canonical
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, to_screen
 
 SIDE = 256

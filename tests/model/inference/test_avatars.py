@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.files import read_json
+from ag3d.core.files import read_json
+from ag3d.model.avatars import stage as avatars
+from ag3d.model.avatars.identities import People
+from ag3d.model.avatars.motion import read_motion
 from ag3d.model.generator import Generator
-from ag3d.model.inference import avatars
-from ag3d.model.inference.motion import read_motion
-from ag3d.model.inference.people import People
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = "{number: 3, seed: 4, frames: 4, side: 16, fps: 5, batch: 2}"

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from ag3d.errors import UserError
-from ag3d.files import write_table
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_table
+from ag3d.model.avatars.fits_to_motion import is_fits, read_fits
+from ag3d.model.avatars.motion import motion_labels
+from ag3d.model.avatars.named_motion import named_motion
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.model.inference.fits import is_fits, read_fits
-from ag3d.model.inference.motion import motion_labels
-from ag3d.model.inference.named import named_motion
-from ag3d.preprocessing.listing import frame_id, photo_id
+from ag3d.preprocessing.photos.photo_index import frame_id, photo_id
 
 HALF = 200.0  # pixels for a metre
 

@@ -14,15 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.avatars import generate
+from ag3d.model.avatars.identities import People, canonical, with_build
+from ag3d.model.avatars.motion import motion_labels
+from ag3d.model.avatars.pictures import enlarge, to_uint8
+from ag3d.model.avatars.procedural_motion import built_in, walking
+from ag3d.model.avatars.render_sheets import Look, arrange
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.generator import Generator
-from ag3d.model.inference import generate
-from ag3d.model.inference.motion import motion_labels
-from ag3d.model.inference.people import People, canonical, with_build
-from ag3d.model.inference.pictures import enlarge, to_uint8
-from ag3d.model.inference.shots import Look, arrange
-from ag3d.model.inference.walking import built_in, walking
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.shards import encode_png, save_png, write_shard
+from ag3d.model.avatars import generate, invert
+from ag3d.model.avatars.identities import People
+from ag3d.model.avatars.latents import read_latents
+from ag3d.model.avatars.pictures import to_uint8
 from ag3d.model.generator import Generator
-from ag3d.model.inference import generate, invert
-from ag3d.model.inference.latents import read_latents
-from ag3d.model.inference.people import People
-from ag3d.model.inference.pictures import to_uint8
-from ag3d.shards import encode_png, save_png, write_shard
 
 SEED = 3
 STEPS = 30

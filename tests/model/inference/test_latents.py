@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.errors import UserError
-from ag3d.model.inference.latents import read_latents, write_latents
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.latents import read_latents, write_latents
 
 
 def test_they_come_back(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ag3d.errors import UserError
-from ag3d.model.inference.memory import in_parts, is_short
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.batching import in_parts, is_short
 
 
 def test_everything_once_and_in_order() -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.motion import Motion, motion_labels, read_motion
 from ag3d.model.body.body import JOINTS, Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, compose
-from ag3d.model.inference.motion import Motion, motion_labels, read_motion
 
 UPRIGHT = torch.tensor([math.pi / 2, 0.0, 0.0])
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.avatars.identities import People, blended, canonical, read_poses, turned
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.generator import Generator
-from ag3d.model.inference.people import People, blended, canonical, read_poses, turned
 
 
 def render(people: People, label: torch.Tensor | None = None, planes: bool = False) -> dict[str, torch.Tensor]:

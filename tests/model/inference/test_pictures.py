@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ag3d.model.inference.pictures import (
+from ag3d.model.avatars.pictures import (
     KINDS,
     depth_picture,
     enlarge,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from ag3d.model.avatars.motion import Motion, motion_from, read_motion
+from ag3d.model.avatars.procedural_motion import BUILT_IN, built_in, walking
 from ag3d.model.body.body import JOINTS, Body, BodyOutput
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.model.inference.motion import Motion, motion_from, read_motion
-from ag3d.model.inference.walking import BUILT_IN, built_in, walking
 
 FPS, CYCLE = 40, 44  # 1.1 seconds of two steps
 MIRROR = torch.tensor([1.0, -1.0, -1.0])

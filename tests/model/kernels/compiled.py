@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.model.kernels import compiler
+from ag3d.model.ops import compiler
 
 _LOOP = """
 extern "C" void each_{name}(long how_many{arguments}) {{
@@ -62,13 +62,13 @@ def _value(argument: Any) -> Any:
 
 def on_the_processor(patch: pytest.MonkeyPatch) -> None:
     """Let the networks take the kernels' way, with this module's launch."""
-    from ag3d.model.deformer import deformer
-    from ag3d.model.kernels import field, images, march, search
-    from ag3d.model.rendering import field as plain_field
-    from ag3d.model.rendering import marcher, rays, renderer
+    from ag3d.model.deformation import deformer
+    from ag3d.model.field import posed_field as plain_field
+    from ag3d.model.ops import correspondence_search, fused_field, image_ops, ray_march
+    from ag3d.model.rendering import ray_marcher, rays, renderer
 
     compiler_or_skip()
-    for module in (search, field, images, march):
+    for module in (correspondence_search, fused_field, image_ops, ray_march):
         patch.setattr(module, "launch", launch)
-    for module in (deformer, plain_field, images, marcher, rays, renderer):
+    for module in (deformer, plain_field, image_ops, ray_marcher, rays, renderer):
         patch.setattr(module, "fast", lambda tensor: tensor.dtype == torch.float32)

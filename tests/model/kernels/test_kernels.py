@@ -12,15 +12,16 @@ from torch.testing import assert_close
 
 from ag3d.config import Network
 from ag3d.model.body import label as labels
-from ag3d.model.deformer import deformer as deformer_module
+from ag3d.model.deformation import deformer as deformer_module
+from ag3d.model.field import posed_field as plain_field
+from ag3d.model.field import triplane
 from ag3d.model.generator import Generator
-from ag3d.model.kernels import compiler, field, images
-from ag3d.model.networks.activation import activate_
+from ag3d.model.networks.bias_act import activate_
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.networks.filters import downsample, filter2d, upsample
-from ag3d.model.networks.layers import Convolution
-from ag3d.model.rendering import field as plain_field
-from ag3d.model.rendering import marcher, planes, rays, renderer
+from ag3d.model.networks.stylegan2_layers import Convolution
+from ag3d.model.networks.upfirdn2d import downsample, filter2d, upsample
+from ag3d.model.ops import compiler, fused_field, image_ops
+from ag3d.model.rendering import ray_marcher, rays, renderer
 from tests.model.kernels.compiled import on_the_processor
 
 SMALL = Network(
@@ -40,7 +41,7 @@ def device(request, monkeypatch) -> torch.device:
 
 
 def plainly(patch: pytest.MonkeyPatch) -> None:
-    for module in (deformer_module, plain_field, images, marcher, rays, renderer):
+    for module in (deformer_module, plain_field, image_ops, ray_marcher, rays, renderer):
         patch.setattr(module, "fast", lambda tensor: False)
 
 
@@ -60,7 +61,7 @@ def test_the_search_finds_what_the_plain_one_finds(device, tiny_body, monkeypatc
     vertices = generator.body.from_label(label).vertices
     chosen = torch.randint(vertices.shape[1], (2, 3000), device=device)
     points = vertices.gather(1, chosen[..., None].expand(-1, -1, 3)) + 0.04 * torch.randn(2, 3000, 3, device=device)
-    tri = planes.table(torch.randn(2, 3, 32, 32, 32, device=device))
+    tri = triplane.table(torch.randn(2, 3, 32, 32, 32, device=device))
 
     def search():
         posed = generator.deformer.pose(label)
@@ -96,8 +97,8 @@ def test_the_body_around_canonical_points(device, tiny_body, monkeypatch):
 
 @pytest.mark.parametrize(("color", "gradient"), [(True, True), (False, False), (True, False), (False, True)])
 def test_the_field_and_its_gradients(device, monkeypatch, color, gradient):
-    monkeypatch.setattr(field, "_CHUNK", 150)
-    monkeypatch.setattr(field, "_PARTS", 16)
+    monkeypatch.setattr(fused_field, "_CHUNK", 150)
+    monkeypatch.setattr(fused_field, "_PARTS", 16)
     torch.manual_seed(0)
     tri = torch.randn(2, 3, 8, 16, 16, device=device, requires_grad=True)
     decoder = Decoder(8, 16, 8).to(device)
@@ -106,7 +107,7 @@ def test_the_field_and_its_gradients(device, monkeypatch, color, gradient):
     tensors = [tri, *decoder.parameters()]
 
     def run():
-        found = plain_field.residual(planes.table(tri), points, image, decoder, color, gradient)
+        found = plain_field.residual(triplane.table(tri), points, image, decoder, color, gradient)
         g = torch.Generator().manual_seed(1)
         weights = [torch.randn(value.shape, generator=g).to(device) for value in found]
         loss = sum((w * v).sum() for w, v in zip(weights, found))
@@ -183,7 +184,7 @@ def test_the_way_back_through_sums_along_rays(device, monkeypatch, channels):
 
     def gradients():
         inputs = values.clone().requires_grad_(), share.clone().requires_grad_()
-        return torch.autograd.grad(marcher.composite(inputs[0], ray, inputs[1], 9), inputs, outer)
+        return torch.autograd.grad(ray_marcher.composite(inputs[0], ray, inputs[1], 9), inputs, outer)
 
     ours = gradients()
     plainly(monkeypatch)

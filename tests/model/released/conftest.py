@@ -11,8 +11,8 @@ from tiny_body import tiny_body_arrays
 
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
+from ag3d.model.legacy.import_checkpoint import import_checkpoint
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.released.import_checkpoint import import_checkpoint
 
 Networks = tuple[Generator, Generator, Discriminators]
 

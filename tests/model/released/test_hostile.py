@@ -20,12 +20,12 @@ import pytest
 import torch
 from released_file import SOURCE, Calls, reference_modules, write_released
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.body.smpl_pickle import read_arrays
-from ag3d.model.released import import_checkpoint as command
-from ag3d.model.released.reading import read_released
-from ag3d.model.released.storages import read_storage
+from ag3d.model.legacy import import_checkpoint as command
+from ag3d.model.legacy.reader import read_released
+from ag3d.model.legacy.torch_storage import read_storage
 
 DANGEROUS = {
     *{"os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "exec", "compile", "pickle.find_class"},
@@ -105,7 +105,7 @@ NAMES = [
     *[("torch.nn.utils", "parametrize"), ("torch.nn", "os.system"), ("torch.float32.__class__", "mro")],
     *[("numpy", "load"), ("numpy.testing._private.utils", "runstring"), ("numpy.f2py.crackfortran", "myeval")],
     *[("training.triplane", "OSGDecoder.__init__.__globals__"), ("trainingx", "system"), ("dnnlib.util", "a b")],
-    *[("ag3d.files", "write_text"), ("shutil", "rmtree"), ("ctypes", "CDLL"), ("code", "interact")],
+    *[("ag3d.core.files", "write_text"), ("shutil", "rmtree"), ("ctypes", "CDLL"), ("code", "interact")],
 ]
 
 

@@ -18,14 +18,14 @@ from safetensors.torch import load_file
 from ag3d import config
 from ag3d.cli import VERBS
 from ag3d.config import Network, to_mapping
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
+from ag3d.model.legacy import import_checkpoint as command
+from ag3d.model.legacy.infer_sizes import expected, sizes
+from ag3d.model.legacy.reader import read_released
+from ag3d.model.legacy.torch_storage import read_storage
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.released import import_checkpoint as command
-from ag3d.model.released.reading import read_released
-from ag3d.model.released.sizes import expected, sizes
-from ag3d.model.released.storages import read_storage
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:

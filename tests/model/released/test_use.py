@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ag3d.evaluation import metrics
-from ag3d.evaluation.features import EMBEDDINGS
-from ag3d.files import read_json
-from ag3d.model.inference import generate
-from ag3d.model.training import run
-from ag3d.shards import encode_png
+from ag3d.core.files import read_json
+from ag3d.core.shards import encode_png
+from ag3d.evaluation.metrics import stage as metrics
+from ag3d.evaluation.metrics.embedded_features import EMBEDDINGS
+from ag3d.model.avatars import generate
+from ag3d.model.training import stage as run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was trained with the body")
 
@@ -70,7 +70,7 @@ class Colours:
 
 
 def test_evaluate(monkeypatch, tmp_path, imported, tiny_body_path, poses_path, data):
-    monkeypatch.setattr("ag3d.evaluation.streams.EmbeddedFeatures", Colours)
+    monkeypatch.setattr("ag3d.evaluation.metrics.feature_extraction.EmbeddedFeatures", Colours)
     arguments = ["--checkpoint", imported, "--body", tiny_body_path, "--poses", poses_path, "--data", data]
     arguments += ["--models", tmp_path, "--cache", tmp_path, "--samples", 8, "--bootstrap", 2, "--device", "cpu"]
     arguments += ["--metrics", "[frechet]"]

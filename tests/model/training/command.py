@@ -47,7 +47,7 @@ class Command:
         places = ["--state", str(self.folder / "train"), "--output", str(self.milestone(steps))]
         inputs = ["--data", *map(str, self.data), "--body", str(self.body), "--machine", json.dumps(machine)]
         kimg = str(steps * training["batch"] / 1000)
-        return [*self.launcher, "ag3d.model.training.run", *inputs, *settings, *places, "--kimg", kimg, *more]
+        return [*self.launcher, "ag3d.model.training", *inputs, *settings, *places, "--kimg", kimg, *more]
 
     def run(self, steps: int, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.line(steps, *more), capture_output=True, text=True, env=environment())

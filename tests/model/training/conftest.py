@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from command import TINY, Command
 
 from ag3d.config import Network, Training
+from ag3d.core.shards import encode_png
 from ag3d.model.body import label as body_label
 from ag3d.model.training.trainer import Trainer
-from ag3d.shards import encode_png
 
 
 def paint(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray]:

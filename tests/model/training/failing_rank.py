@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ag3d import console
-from ag3d.model.training import run
+from ag3d.core import console
+from ag3d.model.training import stage as run
 from ag3d.model.training.trainer import Trainer
 
 if os.environ["FAIL"] == os.environ["RANK"]:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import torch
 
 from ag3d.config import Machine, Training
+from ag3d.model.training.distributed import Processes
 from ag3d.model.training.loop import Loop
-from ag3d.model.training.processes import Processes
+from ag3d.model.training.metrics_log import Averages
 from ag3d.model.training.run_folder import RunFolder
-from ag3d.model.training.statistics import Averages
 
 
 class FakeTrainer:

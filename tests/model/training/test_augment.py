@@ -7,10 +7,10 @@ import torch
 
 from ag3d.config import Network, Training
 from ag3d.model.body import label as body_label
-from ag3d.model.networks.filters import resize
+from ag3d.model.networks.upfirdn2d import resize
 from ag3d.model.training import losses
 from ag3d.model.training.augment import INTERVAL, MAX_P, Changes, Controller, draw
-from ag3d.model.training.processes import Processes
+from ag3d.model.training.distributed import Processes
 
 
 def change(flip=False, turn=0.0, scale=1.0, shift=(0.0, 0.0), color=None, light=0.0) -> Changes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from command import environment
 
-from ag3d.files import read_json
+from ag3d.core.files import read_json
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks/data_loading.py"
 

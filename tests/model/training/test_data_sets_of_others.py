@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.shards import encode_png
 from ag3d.model.body import label as body_label
 from ag3d.model.training.dataset import ZipDataset
-from ag3d.preprocessing import poses
-from ag3d.shards import encode_png
+from ag3d.preprocessing.dataset import pose_distribution
 
 SIDE = 24
 LABELS = body_label.canonical_label(3, torch.randn(3, 10, generator=torch.Generator().manual_seed(0))).numpy()
@@ -114,7 +114,7 @@ def test_what_is_no_person_is_passed_over(tmp_path):
 def test_labels_make_a_pose_distribution(tmp_path, monkeypatch):
     path = pack(tmp_path / "data.zip", DEEPFASHION, form="pairs")
     monkeypatch.setattr("sys.argv", ["poses", str(path), "--output", str(tmp_path / "poses.npy")])
-    poses.main()
+    pose_distribution.main()
     found = np.load(tmp_path / "poses.npy")
     np.testing.assert_array_equal(found, LABELS[[DEEPFASHION.index(name) for name in sorted(DEEPFASHION)]])
 
@@ -139,7 +139,7 @@ def test_labels_that_cannot_be_used(tmp_path, monkeypatch, content, match):
         ZipDataset([path], SIDE)
     monkeypatch.setattr("sys.argv", ["poses", str(path), "--output", str(tmp_path / "poses.npy")])
     with pytest.raises(UserError, match=f"data.zip.*{match}"):
-        poses.main()
+        pose_distribution.main()
 
 
 def test_a_folder_is_told_how_to_become_a_zip(tmp_path):

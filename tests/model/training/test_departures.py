@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ag3d.config.network import Departures
-from ag3d.model.networks.layers import normalize_second_moment
+from ag3d.model.networks.stylegan2_layers import normalize_second_moment
 from ag3d.model.training import body_prior, diversity, losses, schedule
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from loop_of_nothing import REQUEST, loop_in
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.training import snapshot
-from ag3d.model.training.health import Health, symptoms
+from ag3d.model.training.collapse_detector import Health, symptoms
 from ag3d.model.training.previews import statistics
 from ag3d.model.training.snapshot import Snapshot
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ag3d.model.training.inputs import blur, normalized
+from ag3d.model.training.discriminator_inputs import blur, normalized
 
 
 def test_bytes_become_minus_one_to_one():

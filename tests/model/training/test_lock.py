@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from ag3d.errors import UserError
-from ag3d.model.training import signals
+from ag3d.core.errors import UserError
+from ag3d.model.training import preemption
 from ag3d.model.training.lock import locked
-from ag3d.model.training.signals import listening
+from ag3d.model.training.preemption import listening
 
 HOLD = "import sys, time; from pathlib import Path; from ag3d.model.training.lock import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
@@ -40,7 +40,7 @@ def test_signals_are_noted(monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.status == 143
         os.kill(os.getpid(), signal.SIGINT)  # an echo of the first
-        monkeypatch.setattr(signals, "ECHO", 0.0)
+        monkeypatch.setattr(preemption, "ECHO", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before

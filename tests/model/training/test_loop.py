@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ag3d.config import Machine
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.model.training.distributed import Processes
 from ag3d.model.training.loop import Loop
-from ag3d.model.training.processes import Processes
 
 
 def test_a_gpu_that_is_too_small_is_told_with_the_key_to_change():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.networks.filters import resize
+from ag3d.model.networks.upfirdn2d import resize
 from ag3d.model.training import body_prior, losses
 
 

@@ -8,11 +8,11 @@ import logging
 import pytest
 import torch
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.checkpoint import read_weights
 from ag3d.model.training import milestone
-from ag3d.model.training.carry import carry, whole_modules
 from ag3d.model.training.snapshot import Snapshot
+from ag3d.model.training.weight_transfer import carry, whole_modules
 
 
 def test_what_fits_by_name_and_shape_is_carried(caplog):

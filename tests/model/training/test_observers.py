@@ -9,9 +9,9 @@ import pytest
 from loop_of_nothing import REQUEST, loop_in
 
 from ag3d.config import Machine
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
+from ag3d.core.shards import save_png
 from ag3d.model.training.observers import check, observers
-from ag3d.shards import save_png
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])

@@ -6,8 +6,8 @@ import pytest
 
 from ag3d.config import Network, Training, load
 from ag3d.config.stages import Stage
-from ag3d.errors import UserError
-from ag3d.model.training.plan import parts
+from ag3d.core.errors import UserError
+from ag3d.model.training.stages import parts
 
 STAGES = [Stage(10.0, image_resolution=128, normal_weight=0.5), Stage(20.0, face_head=False, gamma=1.0)]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ag3d.model.training import draws
-from ag3d.model.training.processes import Processes
+from ag3d.model.training import rng
+from ag3d.model.training.distributed import Processes
 
 
 @pytest.mark.parametrize("batch", [8, 7, 1])
@@ -53,14 +53,14 @@ def test_gradients_become_finite():
 
 
 def test_draws_depend_on_seed_step_and_purpose_alone():
-    z = draws.latents(0, 5, "Gmain", 4, 8)
+    z = rng.latents(0, 5, "Gmain", 4, 8)
     torch.manual_seed(99)
-    assert torch.equal(z, draws.latents(0, 5, "Gmain", 4, 8))
-    others = [draws.latents(*args, 4, 8) for args in ((1, 5, "Gmain"), (0, 6, "Gmain"), (0, 5, "Dmain"))]
+    assert torch.equal(z, rng.latents(0, 5, "Gmain", 4, 8))
+    others = [rng.latents(*args, 4, 8) for args in ((1, 5, "Gmain"), (0, 6, "Gmain"), (0, 5, "Dmain"))]
     assert not any(torch.equal(z, other) for other in others)
-    rows = draws.rows(0, 5, "Gmain", 1000, 3)
+    rows = rng.rows(0, 5, "Gmain", 1000, 3)
     assert set(rows.tolist()) == {0, 1, 2}
-    draws.seed_everything(0, 1, "Gmain", 4)
+    rng.seed_everything(0, 1, "Gmain", 4)
     first = torch.rand(2)
-    draws.seed_everything(0, 1, "Gmain", 4)
+    rng.seed_everything(0, 1, "Gmain", 4)
     assert torch.equal(first, torch.rand(2))

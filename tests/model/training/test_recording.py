@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ag3d.model.body.body import Body
-from ag3d.model.recording import Recorded
+from ag3d.model.cuda_graphs import Recorded
 from ag3d.model.training.trainer import Trainer
 
 

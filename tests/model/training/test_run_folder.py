@@ -6,8 +6,8 @@ import logging
 
 from ag3d.config import Network, Training
 from ag3d.config.stages import Stage
-from ag3d.model.training.plan import parts
 from ag3d.model.training.run_folder import RunFolder
+from ag3d.model.training.stages import parts
 
 
 def plan(data="photos-1", kimg=100.0, **changes):

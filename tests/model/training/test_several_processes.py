@@ -71,7 +71,7 @@ def test_two_gpus_train_the_same_weights_as_one(training_command):
 def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank):
     launcher = (*LAUNCHER[:-1], str(Path(__file__).with_name("failing_rank.py")))
     command = training_command(f"failing {rank}", training={"batch": 4}, launcher=launcher)
-    line = [part for part in command.line(1000) if part != "ag3d.model.training.run"]
+    line = [part for part in command.line(1000) if part != "ag3d.model.training"]
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**environment(), "FAIL": str(rank)}
     )

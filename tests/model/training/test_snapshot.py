@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from ag3d.errors import UserError
+from ag3d.core.errors import UserError
 from ag3d.model.training import snapshot
 from ag3d.model.training.snapshot import Snapshot, Store, newest
 

@@ -10,7 +10,7 @@ import torch
 from command import environment, wait_for
 from safetensors.torch import load_file
 
-from ag3d.files import read_json
+from ag3d.core.files import read_json
 from ag3d.model.training import snapshot
 
 pytestmark = pytest.mark.slow

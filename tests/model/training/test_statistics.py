@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ag3d.model.training.processes import Processes
-from ag3d.model.training.statistics import Averages, MetricsFile, bad_values
+from ag3d.model.training.distributed import Processes
+from ag3d.model.training.metrics_log import Averages, MetricsFile, bad_values
 
 
 def test_means_over_all_elements_and_exact_state():

@@ -1,0 +1,75 @@
+"""What a person sees while a command runs: log lines, progress, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ag3d.core.errors import UserError
+
+T = TypeVar("T")
+log = logging.getLogger("ag3d")
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterable[T]:
+    """A progress bar on a terminal; in a log file, a line every ten seconds."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        items,
+        desc=what,
+        total=total,
+        unit=unit,
+        mininterval=0.2 if interactive else 10,
+        ascii=not interactive,
+        dynamic_ncols=interactive,
+    )
+
+
+def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """The argument parser of a command; `module` names it when run as `python -m`, described by the module's docstring."""
+    return argparse.ArgumentParser(
+        prog=sys.argv[0] if sys.argv[0].startswith("ag3d ") else f"python -m {module}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command: plain log lines, and user errors as one line and exit status 2."""
+    logging.basicConfig(
+        level=os.environ.get("AG3D_LOG", "INFO"),
+        format="%(asctime)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            print(
+                f"error: no space left on the disk ({error.filename or ''}): free some space and run the same command again",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            print(
+                f"error: {error.filename or 'a file'}: {error.strerror}: allow it, or choose another folder, and run the same command again",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        raise
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)

@@ -1,0 +1,184 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ag3d.core.errors import UserError
+
+T = TypeVar("T")
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: AG3D_CACHE, or ~/.cache/ag3d."""
+    return Path(os.environ.get("AG3D_CACHE") or Path.home() / ".cache" / "ag3d")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+
+
+def _beside(target: Path, name: str, suffix: str = "") -> Path:
+    """A new name beside `target`. What killed processes of this machine left under such names is removed."""
+    machine = re.sub(r"[^A-Za-z0-9]", "-", platform.node()) or "host"
+    for left in target.parent.glob(f".{glob.escape(name)}.*.part{glob.escape(suffix)}"):
+        owner = left.name.removeprefix(f".{name}.").split(".")[0].rpartition("-")
+        if owner[0] == machine and owner[2].isdigit() and not psutil.pid_exists(int(owner[2])):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return target.with_name(f".{name}.{machine}-{os.getpid()}.{uuid.uuid4().hex[:8]}.part{suffix}")
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it to `path` on success, remove it on failure.
+
+    The temporary name keeps the suffix, so that writers that choose a format by it work. A full disk is a UserError.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(target, target.stem, target.suffix)
+    try:
+        yield beside
+        with open(beside, "rb") as handle:
+            os.fsync(handle.fileno())
+            os.fchmod(handle.fileno(), 0o666 & ~_UMASK)
+        os.replace(beside, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no space left while writing {target}: free some space on that disk and run the same command again; nothing was lost"
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside `path` to write to; rename it to `path` on success, remove it on failure.
+
+    `path` must not exist. A full disk is a UserError.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(target, target.name)
+    try:
+        beside.mkdir()
+        yield beside
+        os.rename(beside, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"no space left while writing {target}: free some space and run again") from error
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    with atomic(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write strict JSON (no NaN), sorted, indented."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def write_table(path: str | os.PathLike[str], table: pd.DataFrame, record: dict[str, Any]) -> None:
+    """Write a Parquet table with `record` (see ag3d.core.provenance) under the metadata key `ag3d`."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), b"ag3d": json.dumps(record, sort_keys=True).encode()}
+    )
+    with atomic(path) as beside:
+        pq.write_table(arrow, beside, write_page_checksum=True)
+
+
+def read_table(path: str | os.PathLike[str], columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table. `columns` must be there: text, number, flag or list by name; others may be, too."""
+    table = _parquet(path, lambda: pq.read_table(path, page_checksum_verification=True))
+    for name, kind in (columns or {}).items():
+        if name not in table.column_names:
+            raise UserError(f"{path} has no column '{name}'; delete it and run again")
+        if table.num_rows and not _KINDS[kind](found := table.schema.field(name).type):
+            raise UserError(f"{path}: column '{name}' holds {found}, not {kind}; delete it and run again")
+    return _parquet(path, table.to_pandas)
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The record that `write_table` stored."""
+    metadata = _parquet(path, lambda: pq.read_schema(path)).metadata or {}
+    try:
+        found = json.loads(metadata.get(b"ag3d", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} carries no readable record: {error}; delete it and run again") from error
+    return found if isinstance(found, dict) else {}
+
+
+# The footer has no checksum, and carries types as text that pandas looks up: a flipped byte there fails in many ways.
+_UNREADABLE = (
+    pa.ArrowException, OSError, MemoryError, ValueError, TypeError, LookupError, AttributeError, SyntaxError, RecursionError,
+)  # fmt: skip
+
+
+def _parquet(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except _UNREADABLE as error:
+        raise UserError(f"{path} is not a readable Parquet file: {error}; delete it and run again") from error
+
+
+# What a column may be where a kind is expected: a column of nothing but missing values has no type of its own.
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
+    "number": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_null(t),
+    "flag": lambda t: pa.types.is_boolean(t) or pa.types.is_null(t),
+    "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_null(t),
+}
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def existing(path: str, key: str) -> str:
+    """`path`, which the configuration's `key` names. Raises UserError where nothing is there."""
+    if not path or not os.path.exists(path):
+        raise UserError(f"configuration: '{key}' is '{path}', which does not exist")
+    return path

@@ -1,0 +1,115 @@
+"""The viewer's page: one HTML file with avatars, pictures and three.js inside, which works offline and from a disk."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_json
+from ag3d.core.shards import decode_image, encode_png
+from ag3d.evaluation.report.media import data_uri
+from ag3d.model.avatars.pictures import KINDS
+
+HERE = Path(__file__).parent
+GLB_MAGIC = b"glTF"
+
+
+@dataclass
+class Person:
+    """Somebody in the gallery; what is empty is not shown."""
+
+    name: str  # also of the downloads
+    title: str
+    image: str = ""  # data URI
+    normal: str = ""  # data URI
+    glb: str = ""  # base64
+
+
+@dataclass
+class Page:
+    title: str
+    subtitle: str
+    people: list[Person]
+
+
+def page_of_run(run: Path) -> Page:
+    """The avatars of results/<run>. Raises UserError where they are missing."""
+    if not (run / "avatars" / "avatars.json").exists() and not (run / "export" / "export.json").exists():
+        raise UserError(f"{run} holds no avatars; finish the run first: snakemake --cores all generate")
+    seeds: list[int] = []
+    for record in (run / "avatars" / "avatars.json", run / "export" / "export.json"):
+        if record.exists():
+            seeds += [seed for seed in read_json(record)["seeds"] if seed not in seeds]
+    people = [_person_of_run(run, seed) for seed in seeds]
+    return Page(f"Avatars of run {run.resolve().name}", "Generated people. None of them exists.", people)
+
+
+def page_of_files(paths: list[Path]) -> Page:
+    """Avatars in .glb files. Raises UserError on other files."""
+    people = [Person(path.stem, path.name, glb=read_glb(path)) for path in paths]
+    twice = {person.name for person in people if [other.name for other in people].count(person.name) > 1}
+    if twice:
+        raise UserError(f"two files are named {min(twice)}.glb; rename one of them")
+    return Page(paths[0].name if len(paths) == 1 else f"{len(paths)} avatars", "", people)
+
+
+def read_glb(path: Path) -> str:
+    """A .glb file as base64 text. Raises UserError where it is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if data[:4] != GLB_MAGIC or int.from_bytes(data[8:12], "little") != len(data):
+        raise UserError(f"{path} is not a whole .glb file (binary glTF)")
+    return base64.b64encode(data).decode()
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    people = [
+        {
+            "name": person.name,
+            "title": person.title,
+            "image": person.image,
+            "normal": person.normal,
+            "rigged": bool(person.glb),
+        }
+        for person in page.people
+    ]
+    return environment.get_template("template.html").render(
+        page=page,
+        data=json.dumps(people, ensure_ascii=False).replace("<", "\\u003c"),
+        style=(HERE / "viewer.css").read_text(encoding="utf-8"),
+        script=(HERE / "viewer.js").read_text(encoding="utf-8"),
+        three=(HERE / "three" / "three.js").read_text(encoding="utf-8"),
+    )
+
+
+def _person_of_run(run: Path, seed: int) -> Person:
+    person = Person(f"{seed:06d}", f"Seed {seed}")
+    glb = run / "export" / f"{seed:06d}.glb"
+    if glb.exists():
+        person.glb = read_glb(glb)
+    strip = run / "avatars" / "people" / f"{seed:06d}.png"
+    if strip.exists():
+        kinds = _pictures(strip)
+        person.image, person.normal = kinds["image"], kinds["normal"]
+    return person
+
+
+def _pictures(strip: Path) -> dict[str, str]:
+    """The pictures of one person, side by side in a file, as data URIs."""
+    pixels = decode_image(strip.read_bytes(), str(strip))
+    if pixels.ndim != 3 or pixels.shape[1] != len(KINDS) * pixels.shape[0]:
+        raise UserError(f"{strip} is not a row of {len(KINDS)} pictures; delete it and run again")
+    parts = np.split(pixels, len(KINDS), axis=1)
+    return {kind: data_uri(encode_png(np.ascontiguousarray(part)), "image/png") for kind, part in zip(KINDS, parts)}

@@ -1,0 +1,93 @@
+"""Look at avatars in 3D in a browser: those of a run, or any .glb files.
+
+    ag3d view results/demo            the run's page (viewer.html in its folder)
+    ag3d view me.glb you.glb          a page of these files (written beside the first)
+
+The page needs no server and no network: it can be opened, copied and sent as it is. On a machine without a browser,
+--serve PORT offers it to the browsers of this machine, and through `ssh -L PORT:localhost:PORT` to yours.
+"""
+
+from __future__ import annotations
+
+import webbrowser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from ag3d.core import console
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_text
+from ag3d.viewer.page import page_of_files, page_of_run, render
+
+
+def page_for(targets: list[Path]) -> Path:
+    """The page that shows a run's folder or .glb files; made where it is missing or older than them. Raises UserError."""
+    first = targets[0]
+    if first.is_dir():
+        if len(targets) > 1:
+            raise UserError("give one folder of a run, or .glb files")
+        page = first / "viewer.html"
+        if not page.exists() or page.stat().st_mtime < max(_made(first), default=0.0):
+            write_text(page, render(page_of_run(first)))
+        return page
+    for path in targets:
+        if not path.exists():
+            raise UserError(f"{path} does not exist; give the folder of a run (results/<run>) or .glb files")
+        if path.suffix != ".glb":
+            raise UserError(f"{path}: give the folder of a run (results/<run>) or .glb files")
+    page = first.with_suffix(".html")
+    write_text(page, render(page_of_files(targets)))
+    return page
+
+
+def _made(run: Path) -> list[float]:
+    """When the run's avatars were made."""
+    records = (run / "avatars" / "avatars.json", run / "export" / "export.json")
+    return [record.stat().st_mtime for record in records if record.exists()]
+
+
+def server(page: Path, port: int) -> ThreadingHTTPServer:
+    """A server of that page alone, for this machine alone. Raises UserError where the port is taken."""
+    content = page.read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.split("?")[0] not in ("/", f"/{page.name}"):
+                return self.send_error(404)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OverflowError as error:
+        raise UserError(f"--serve {port}: a port is a number from 0 to 65535") from error
+    except OSError as error:
+        raise UserError(f"--serve {port}: {error.strerror}; choose another port") from error
+
+
+def main() -> None:
+    parser = console.parser("ag3d.viewer.view", __doc__)
+    parser.add_argument("target", type=Path, nargs="+", help="folder of a run (results/<run>), or .glb files")
+    parser.add_argument("--serve", type=int, metavar="PORT", help="serve the page at localhost:PORT until Ctrl-C")
+    parser.add_argument("--no-browser", action="store_true", help="only say where the page is")
+    arguments = parser.parse_args()
+    page = page_for(arguments.target)
+    if arguments.serve is None:
+        opened = not arguments.no_browser and webbrowser.open(page.resolve().as_uri())
+        print(page if opened else f"open {page} in a browser")
+        return
+    with server(page, arguments.serve) as running:
+        address = f"http://localhost:{running.server_address[1]}/"
+        print(f"{address} shows {page}; Ctrl-C ends", flush=True)
+        if not arguments.no_browser:
+            webbrowser.open(address)
+        running.serve_forever()
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,118 @@
+"""Reading the results of all stages and shards of a data set, whatever of them is there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ag3d.core.files import read_table
+from ag3d.core.shards import ShardReader, shard_files
+from ag3d.preprocessing.photos.manifest import Manifest
+from ag3d.preprocessing.photos.read_image import PhotoError
+
+IDENTITY = {"photos": "photo_id", "people": "person_id", "fits": "person_id"}
+
+
+@dataclass
+class Thumbnail:
+    """A photograph, upright and small."""
+
+    image: np.ndarray  # uint8 RGB
+    scale: float  # its pixels per pixel of the photograph as the stages read it
+
+
+@dataclass(eq=False)
+class DataFolder:
+    """results/<dataset>. `number`: how many shards it has; without, all that are there."""
+
+    root: Path
+    number: int | None = None
+
+    def _files(self, stage: str, suffix: str) -> list[Path]:
+        return shard_files(self.root / stage, suffix, self.number)
+
+    @functools.cache  # noqa: B019  one short-lived object per report
+    def table(self, stage: str) -> pd.DataFrame:
+        """All shards of a stage's table, indexed by identity; empty where there is none."""
+        parts = [read_table(path) for path in self._files(stage, ".parquet")]
+        parts = [part for part in parts if len(part)]
+        if not parts:
+            return pd.DataFrame(columns=["path", "status", "reason", "value"])
+        return pd.concat(parts, ignore_index=True).set_index(IDENTITY[stage], drop=False).sort_index()
+
+    @functools.cache  # noqa: B019
+    def shards(self, stage: str) -> list[ShardReader]:
+        return [ShardReader(path) for path in self._files(stage, ".zip")]
+
+    @functools.cache  # noqa: B019
+    def status(self, stage: str) -> dict[str, dict[str, Any]]:
+        """Status, reason and value of each person at a stage whose results are zips."""
+        found: dict[str, dict[str, Any]] = {}
+        for shard in self.shards(stage):
+            if "status.json" in shard:
+                found |= shard.json("status.json")
+        return found
+
+    @functools.cache  # noqa: B019
+    def labels(self) -> dict[str, np.ndarray]:
+        """Person to label [111], of the aligned crops."""
+        found: dict[str, np.ndarray] = {}
+        for shard in self.shards("aligned"):
+            found |= {name: np.asarray(label, np.float32) for name, label in shard.json("labels.json").items()}
+        return found
+
+    def image(self, stage: str, name: str) -> np.ndarray | None:
+        """Entry `name` of the stage's zips; None where there is none."""
+        for shard in self.shards(stage):
+            if name in shard:
+                return shard.image(name)
+        return None
+
+    @functools.cache  # noqa: B019
+    def people(self) -> list[str]:
+        """Everybody in the data set."""
+        names = (name for shard in self.shards("dataset") for name in shard.names)
+        return sorted(name[4:-4] for name in names if name.startswith("img_") and name.endswith(".png"))
+
+    @functools.cache  # noqa: B019
+    def rejected(self) -> pd.DataFrame:
+        """photo_id, path, stage, reason, value of everybody left out."""
+        path = self.root / "rejected.parquet"
+        return (
+            read_table(path)
+            if path.exists()
+            else pd.DataFrame(columns=["photo_id", "path", "stage", "reason", "value"])
+        )
+
+    @functools.cache  # noqa: B019
+    def manifests(self) -> dict[str, Manifest]:
+        """Photograph to the manifest that reads it."""
+        found = [Manifest(path) for path in self._files("photos", ".parquet")]
+        return {name: manifest for manifest in found for name in manifest.table["photo_id"]}
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019
+    def photograph(self, photo: str, side: int) -> Thumbnail | None:
+        """The photograph, reduced to about side × side pixels; None where it cannot be read."""
+        manifest = self.manifests().get(photo)
+        if manifest is None:
+            return None
+        try:
+            image = manifest.photo(photo, side * side).rgb
+        except PhotoError:
+            return None
+        width = self.table("photos").loc[photo, "width"]
+        return Thumbnail(image, image.shape[1] / width if width > 0 else 1.0)
+
+
+def spread(items: Iterable[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly spaced."""
+    items = list(items)
+    if len(items) <= count:
+        return items
+    return [items[k] for k in np.linspace(0, len(items) - 1, count).round().astype(int)]

@@ -1,0 +1,232 @@
+"""Make images and videos of generated people from a checkpoint.
+
+    samples        posed people: image, raw rendering, normals, depth
+    canonical      the same people with their arms out
+    grid           every person (from top to bottom) in everybody's pose (from left to right)
+    novel-view     each person from moving cameras, all around or in a sweep; or turning before the camera
+    interpolation  from person to person and from pose to pose, or one of the two
+    animation      people moved by a motion file (AMASS: SMPL, SMPL-H, SMPL-X), the fits of a video, a built-in walk or wave
+    invert         the person of an aligned photograph, as style codes for all of the above
+
+The suffix of --output says what is written: .png, .npz (the numbers), and for moving things also .mp4 or .gif. The same
+command gives the same bytes on the same machine. `ag3d generate WHAT --help` tells the options of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ag3d.config import Avatars
+from ag3d.config.settings import add_options, from_options
+from ag3d.core import console
+from ag3d.core.console import progress
+from ag3d.core.device import choose_device, repeatable
+from ag3d.core.errors import UserError
+from ag3d.model.avatars import invert
+from ag3d.model.avatars.identities import People, Saved, blended, canonical, read_poses, turned, with_build
+from ag3d.model.avatars.latents import read_latents, write_latents
+from ag3d.model.avatars.motion import Motion, motion_labels
+from ag3d.model.avatars.named_motion import NAMES, named_motion
+from ag3d.model.avatars.pictures import KINDS
+from ag3d.model.avatars.render_sheets import FILMS, SHOWN, STILLS, Look, Shot, film, shoot, write_film, write_still
+from ag3d.model.body.body import Body
+from ag3d.model.checkpoint import load_generator
+from ag3d.model.generator import Generator
+
+_LINES = dict(re.findall(r"^    (\S+) +(.*)$", __doc__, re.M))
+_STILL, _MOVING = ("samples", "canonical", "grid"), ("novel-view", "interpolation", "animation")
+
+
+def sample_pictures(people: People, label: torch.Tensor, side: int) -> dict[str, np.ndarray]:
+    """Every kind of picture of everybody: uint8 [n,side,side,3] each."""
+    look = Look(KINDS, side)
+    return shoot(people, label, torch.arange(len(people)), look).pictures(look)
+
+
+def everybody_in_every_pose(people: People, look: Look) -> Shot:
+    """n × n people: the first in the poses of all, then the second, …"""
+    count = len(people)
+    person = torch.arange(count).repeat_interleave(count)
+    label = with_build(people.label.repeat(count, 1), people.label[person])
+    return shoot(people, label, person, look, people.planes())
+
+
+def views(people: People, angles: np.ndarray, by: str = "camera") -> list[torch.Tensor]:
+    """Labels [n,111] of everybody from around, for each of `angles` (radians)."""
+    return [turned(people.label, float(angle), people.generator, by) for angle in angles]
+
+
+def steps_round(frames: int, degrees: float) -> np.ndarray:
+    """Angles (radians) that repeat without a gap: all around, or a sweep to both sides, `degrees` wide."""
+    share = 2 * np.pi * np.arange(frames) / frames
+    return share if degrees >= 360 else np.radians(degrees) / 2 * np.sin(share)
+
+
+def novel_view(people: People, which: torch.Tensor, angles: np.ndarray, look: Look, by: str = "camera") -> Iterator[Shot]:  # fmt: skip
+    """The people `which` from around."""
+    return film(people, which, [label[which] for label in views(people, angles, by)], look, "novel views")
+
+
+def animation(people: People, which: torch.Tensor, motion: Motion, look: Look, follow: bool = True) -> Iterator[Shot]:
+    """The people `which` doing a motion."""
+    tracks = [motion_labels(motion, people.betas[person].cpu(), follow) for person in which]
+    return film(people, which, list(torch.stack(tracks, dim=1).to(people.label.device)), look, "animation")
+
+
+def interpolation(
+    people: People, frames: int, look: Look, between: str = "both", closed: bool = True
+) -> Iterator[Shot]:
+    """From each person to the next, and back to the first where it is `closed`.
+
+    between: `identity` (style and build, in the first one's pose), `pose` (the first person in everybody's poses) or `both`.
+    """
+    count = len(people)
+    ways = count if closed else count - 1
+    for step in progress(range(frames), "interpolation", frames, "frame"):
+        place = step / frames * ways if closed else step / max(1, frames - 1) * ways
+        first = min(int(place), count - 1)
+        second, share = (first + 1) % count, place - first
+        label = blended(people.label[first : first + 1], people.label[second : second + 1], share)
+        ws = torch.lerp(people.ws[first], people.ws[second], share)[None]
+        if between == "identity":
+            label = with_build(people.label[:1], label)
+        elif between == "pose":
+            label, ws = with_build(label, people.label[:1]), people.ws[:1]
+        yield shoot(people, label, torch.tensor([first]), look, ws=ws)
+
+
+def seeds_of(text: str) -> list[int]:
+    """'3,7,10-12' to [3, 7, 10, 11, 12]. Raises UserError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not found or (found[2] and int(found[2]) < int(found[1])):
+            raise UserError(f"--seeds {text}: expected numbers and ranges such as 3,7,10-12")
+        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+    if len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
+        raise UserError(f"--seeds {text}: every person once, please, and numbers below 2^63")
+    return seeds
+
+
+def find_people(generator: Generator, arguments: argparse.Namespace, seeds: list[int], settings: Avatars) -> People:
+    """The people that the options --seeds, --seed, --number, --ws and --poses name. Raises UserError."""
+    poses = read_poses(arguments.poses) if arguments.poses else None
+    if arguments.ws:
+        latents = read_latents(arguments.ws, generator.num_ws, generator.settings.w_dim)
+        return Saved(generator, latents.chosen(seeds, str(arguments.ws)) if seeds else latents, poses, settings.batch)
+    if poses is None:
+        raise UserError("--poses is missing: the pose distribution (.npy) that poses and builds are drawn from")
+    return People(generator, poses, settings.number, settings.seed, settings.truncation, settings.batch, seeds)
+
+
+def check_output(what: str, output: Path) -> None:
+    """Raises UserError where the suffix does not fit what is to be made."""
+    allowed = STILLS if what in _STILL else FILMS
+    if output.suffix not in allowed:
+        raise UserError(f"--output {output}: the name of a file of '{what}' ends in {' or '.join(allowed)}")
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
+    """'image,normal' to its parts. Raises UserError."""
+    kinds = tuple(part.strip() for part in text.split(","))
+    unknown = [kind for kind in kinds if kind not in SHOWN]
+    if unknown or len(set(kinds)) < len(kinds):
+        raise UserError(f"--show {text}: give one or more of {', '.join(SHOWN)}, each once")
+    return kinds
+
+
+def make(arguments: argparse.Namespace) -> None:
+    settings = from_options(Avatars, arguments)
+    what, output = arguments.what, arguments.output
+    check_output(what, output)
+    if arguments.columns < 1 or not 16 <= arguments.voxels <= 1024:
+        raise UserError("--columns must be at least 1, and --voxels between 16 and 1024")
+    look = Look(kinds_of(arguments.show), settings.side, arguments.voxels, arguments.columns)
+    seeds = seeds_of(arguments.seeds) if arguments.seeds else []
+    motion = named_motion(arguments.motion).resampled(settings.fps) if what == "animation" else None
+    device = choose_device(arguments.device, "--device")
+    repeatable(device)
+    generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)
+    people = find_people(generator, arguments, seeds, settings)
+    everyone = torch.arange(len(people))
+    if what == "grid":
+        look.columns = len(people)
+        write_still(output, everybody_in_every_pose(people, look), look, people.seeds)
+    elif what in _STILL:
+        label = people.label if what == "samples" else canonical(people)
+        write_still(output, shoot(people, label, everyone, look), look, people.seeds)
+    elif what == "novel-view":
+        angles = steps_round(settings.frames, arguments.degrees)
+        shots = novel_view(people, everyone, angles, look, arguments.by)
+        write_film(output, shots, look, settings.fps, people.seeds)
+    elif what == "interpolation":
+        shots = interpolation(people, settings.frames, look, arguments.between, not arguments.once)
+        write_film(output, shots, look, settings.fps, people.seeds)
+    else:
+        assert motion is not None
+        shots = animation(people, everyone, motion, look, not arguments.stay)
+        write_film(output, shots, look, settings.fps, people.seeds)
+    console.log.info("wrote %s", output)
+    if arguments.save_ws:
+        write_latents(arguments.save_ws, people.ws, people.label, people.seeds)
+        console.log.info("wrote %s", arguments.save_ws)
+
+
+def main() -> None:
+    parser = console.parser("ag3d.model.avatars.generate", __doc__)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to make")
+    made = {what: kinds.add_parser(what, help=_LINES[what], description=_LINES[what]) for what in (*_STILL, *_MOVING)}
+    for what, one in made.items():
+        _common(one, what)
+    made["novel-view"].add_argument(
+        "--degrees", type=float, default=360, help="how wide a sweep is; 360: all around (default: %(default)s)"
+    )
+    made["novel-view"].add_argument(
+        "--by", choices=("camera", "body"), default="camera", help="what moves (default: %(default)s)"
+    )
+    made["interpolation"].add_argument(
+        "--between", choices=("identity", "pose", "both"), default="both", help="what changes (default: %(default)s)"
+    )
+    made["interpolation"].add_argument("--once", action="store_true", help="end at the last, not at the first again")
+    made["animation"].add_argument("--motion", default="walk", help=f"{NAMES} (default: %(default)s)")
+    made["animation"].add_argument("--stay", action="store_true", help="the camera stays where it is")
+    invert.add_options(kinds.add_parser("invert", help=_LINES["invert"], description=invert.__doc__))
+    arguments = parser.parse_args()
+    (invert.main if arguments.what == "invert" else make)(arguments)
+
+
+def _common(parser: argparse.ArgumentParser, what: str) -> None:
+    """The options of all but `invert`."""
+    suffixes = ", ".join(STILLS if what in _STILL else FILMS)
+    shown = {"samples": KINDS, "canonical": KINDS, "grid": ("image",)}.get(what, ("image", "normal"))
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
+    parser.add_argument(
+        "--body", type=Path, default=Path("results/body/body.npz"), help="body file (default: %(default)s)"
+    )
+    parser.add_argument("--poses", type=Path, help="pose distribution (.npy); may be left out where --ws has poses")
+    parser.add_argument("--output", type=Path, required=True, help=f"file to write: {suffixes}")
+    parser.add_argument("--seeds", default="", help="these people instead of --seed and --number: 3,7,10-12")
+    parser.add_argument("--ws", type=Path, help="people of a file of style codes (.npz, .npy) instead of random ones")
+    parser.add_argument("--save-ws", type=Path, help="also write the people's style codes (.npz), for --ws")
+    parser.add_argument(
+        "--show",
+        default=",".join(shown),
+        metavar="KINDS",
+        help=f"what is shown, from top to bottom: {', '.join(SHOWN)} (default: %(default)s)",
+    )
+    parser.add_argument("--columns", type=int, default=8, help="people side by side (default: %(default)s)")
+    parser.add_argument(
+        "--voxels", type=int, default=128, help="mesh: voxels along the body's longest side (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
+    add_options(parser, Avatars)
+
+
+if __name__ == "__main__":
+    console.run(main)

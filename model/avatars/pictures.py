@@ -1,0 +1,108 @@
+"""From network output to pictures and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import torch
+from PIL import Image
+
+from ag3d.core.files import atomic
+
+KINDS = ("image", "raw", "normal", "depth")
+
+
+def to_uint8(images: torch.Tensor) -> np.ndarray:
+    """[B,C,H,W] in [-1,1] to uint8 [B,H,W,C]."""
+    return (images.permute(0, 2, 3, 1) * 127.5 + 128).clamp(0, 255).byte().cpu().numpy()
+
+
+def depth_picture(depth: torch.Tensor, opacity: torch.Tensor) -> np.ndarray:
+    """Near is dark, the background white: depth, opacity [B,1,H,W] to uint8 [B,H,W,3]."""
+    pictures = []
+    for image, cover in zip(depth[:, 0], opacity[:, 0]):
+        seen = cover > 0.5
+        low, high = (image[seen].min(), image[seen].max()) if bool(seen.any()) else (image.min(), image.max())
+        shade = 40 + 170 * (image - low) / (high - low).clamp_min(1e-6)
+        pictures.append(torch.where(seen, shade, 255.0).clamp(0, 255))
+    return torch.stack(pictures).byte().cpu().numpy()[..., None].repeat(3, axis=-1)
+
+
+def pictures_of(out: dict[str, torch.Tensor], side: int) -> dict[str, np.ndarray]:
+    """All kinds of pictures of a batch, uint8 [B,side,side,3] each."""
+    kinds = {
+        "image": to_uint8(out["image"]),
+        "raw": to_uint8(out["image_raw"]),
+        "normal": to_uint8(out["image_normal"]),
+        "depth": depth_picture(out["image_depth"], out["opacity"]),
+    }
+    return {name: np.stack([enlarge(picture, side) for picture in batch]) for name, batch in kinds.items()}
+
+
+def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
+    """A square picture at another size."""
+    if picture.shape[0] == side:
+        return picture
+    return cv2.resize(
+        picture, (side, side), interpolation=cv2.INTER_CUBIC if side > picture.shape[0] else cv2.INTER_AREA
+    )
+
+
+def grid(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Pictures of one size in rows."""
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
+
+
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """H.264 in MP4 that browsers play: frames uint8 [H,W,3] of one size, written as they come."""
+    waiting = iter(frames)
+    first = next(waiting)
+    height, width = (side + side % 2 for side in first.shape[:2])
+    with atomic(path) as beside:
+        writer = imageio_ffmpeg.write_frames(
+            str(beside),
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            pix_fmt_out="yuv420p",
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+            # One thread and no encoder banner: the same frames give the same bytes.
+            output_params=[
+                "-crf",
+                "18",
+                "-preset",
+                "medium",
+                "-threads",
+                "1",
+                "-movflags",
+                "+faststart",
+                "-fflags",
+                "+bitexact",
+                "-flags:v",
+                "+bitexact",
+            ],
+        )
+        with closing(writer):
+            writer.send(None)
+            for frame in chain([first], waiting):
+                padded = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), mode="edge")
+                writer.send(np.ascontiguousarray(padded))
+
+
+def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """An animated GIF that repeats for ever: frames uint8 [H,W,3] of one size, 256 colours each."""
+    reduced = [
+        Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    ends = [round(100 * (index + 1) / fps) for index in range(len(reduced))]  # GIFs count hundredths of seconds
+    lasts = [10 * (end - start) for start, end in zip([0, *ends], ends, strict=False)]
+    with atomic(path) as beside:
+        reduced[0].save(beside, "GIF", save_all=True, append_images=reduced[1:], duration=lasts, loop=0, disposal=1)

@@ -1,0 +1,130 @@
+"""Mesh files that other programs open: .glb, .obj, .ply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from trimesh.exchange.obj import export_obj
+from trimesh.exchange.ply import export_ply
+from trimesh.visual import ColorVisuals, TextureVisuals
+
+from ag3d.core.errors import UserError
+from ag3d.core.files import atomic
+from ag3d.core.shards import encode_png
+from ag3d.model.export.gltf import INDICES, VERTICES, Glb
+from ag3d.model.export.mesh import smooth_normals
+
+SUFFIXES = (".glb", ".obj", ".ply")
+
+
+def check_suffix(path: Path, allowed: tuple[str, ...] = SUFFIXES) -> None:
+    """Raises UserError where no such file can be written under that name."""
+    if path.suffix not in allowed:
+        *first, last = allowed
+        raise UserError(f"{path}: the name must end in {', '.join(first)}{' or ' if first else ''}{last}")
+
+
+def write_mesh(mesh: trimesh.Trimesh, path: Path) -> None:
+    """Write .glb, .obj or .ply atomically. Raises UserError on another suffix.
+
+    A texture lies inside a .glb, and beside an .obj (<name>.mtl, <name>.png); a .ply can carry vertex colours only.
+    Vertex colours are sRGB in .obj and .ply, and linear in .glb, as glTF 2.0 (3.7.2.1) has them.
+    """
+    check_suffix(path)
+    if path.suffix == ".glb":
+        data = glb_of(mesh)
+    elif path.suffix == ".ply":
+        data = export_ply(_with_smooth_normals(with_vertex_colors(mesh)), vertex_normal=True)
+    else:
+        data = _obj(mesh, path)
+    with atomic(path) as beside:
+        beside.write_bytes(data)
+
+
+def glb_of(mesh: trimesh.Trimesh, name: str = "person") -> bytes:
+    """A mesh that does not move, as glTF."""
+    glb = Glb()
+    node = glb.add("nodes", {"mesh": add_mesh(glb, mesh, name), "name": name})
+    glb.tree["scene"] = glb.add("scenes", {"nodes": [node]})
+    return glb.tobytes()
+
+
+def add_mesh(glb: Glb, mesh: trimesh.Trimesh, name: str, extra: dict[str, int] | None = None) -> int:
+    """Add a mesh with normals and texture or colours to a file; `extra` attributes are accessors. Its index."""
+    attributes = {
+        "POSITION": glb.array(np.asarray(mesh.vertices, np.float32), VERTICES, bounds=True),
+        "NORMAL": glb.array(smooth_normals(mesh).astype(np.float32), VERTICES),
+        **(extra or {}),
+    }
+    if isinstance(mesh.visual, TextureVisuals):
+        upwards = np.asarray(mesh.visual.uv, np.float32)  # trimesh counts v from below, glTF from above
+        attributes["TEXCOORD_0"] = glb.array(
+            np.stack([upwards[:, 0], 1 - upwards[:, 1]], axis=1).astype(np.float32), VERTICES
+        )
+        material = glb.material(glb.texture(encode_png(texture_of(mesh)), "image/png"))
+    else:
+        material = glb.material()
+        light = srgb_to_linear(vertex_colors(mesh))
+        attributes["COLOR_0"] = glb.array(light, VERTICES, normalized=True)
+    kind = np.uint16 if len(mesh.vertices) < 2**16 - 1 else np.uint32
+    indices = glb.array(np.asarray(mesh.faces).astype(kind).reshape(-1), INDICES)
+    primitive: dict[str, Any] = {"attributes": attributes, "indices": indices, "material": material}
+    return glb.add("meshes", {"name": name, "primitives": [primitive]})
+
+
+def texture_of(mesh: trimesh.Trimesh) -> np.ndarray:
+    """The texture of a textured mesh: uint8 [H,W,3]."""
+    assert isinstance(mesh.visual, TextureVisuals)
+    image = mesh.visual.material.image
+    assert isinstance(image, Image.Image)
+    return np.asarray(image.convert("RGB"))
+
+
+def vertex_colors(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Colours at the vertices, uint8 [V,4]: its own, or those of its texture."""
+    visual = with_vertex_colors(mesh).visual
+    assert isinstance(visual, ColorVisuals)
+    return np.asarray(visual.vertex_colors)
+
+
+def with_vertex_colors(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The mesh with colours at its vertices, looked up in its texture where it has one."""
+    if not isinstance(mesh.visual, TextureVisuals):
+        return mesh
+    texture = texture_of(mesh)
+    height, width = texture.shape[:2]
+    column = np.clip(np.floor(mesh.visual.uv[:, 0] * width), 0, width - 1).astype(int)
+    row = np.clip(np.floor((1 - mesh.visual.uv[:, 1]) * height), 0, height - 1).astype(int)
+    colored = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    colored.visual = ColorVisuals(colored, vertex_colors=texture[row, column])
+    return colored
+
+
+def srgb_to_linear(colors: np.ndarray) -> np.ndarray:
+    """uint8 [n,4] of sRGB (IEC 61966-2-1) and alpha to uint16 [n,4] of linear light and alpha; dark colours stay apart."""
+    encoded = colors[:, :3] / 255
+    light = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    return np.rint(np.concatenate([light, colors[:, 3:] / 255], axis=1) * 65535).astype(np.uint16)
+
+
+def _obj(mesh: trimesh.Trimesh, path: Path) -> bytes:
+    """The text; a texture's files are written beside `path`."""
+    whole = _with_smooth_normals(mesh)
+    if isinstance(whole.visual, TextureVisuals):
+        whole.visual.material.name = path.stem
+    text, files = export_obj(
+        whole, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl", header="ag3d, metres, y up"
+    )
+    for beside_name, content in files.items():
+        with atomic(path.with_name(beside_name)) as beside:
+            beside.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return text.encode()
+
+
+def _with_smooth_normals(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    visual = mesh.visual.copy() if mesh.visual is not None else None
+    return trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=smooth_normals(mesh), visual=visual, process=False)

@@ -1,0 +1,111 @@
+"""Colours of a surface as the network's images show it from around.
+
+The images have passed the super-resolution, which knows finer things than the field. Each place takes the mean of the
+images that see it straight on; what none sees well (under the arms, where outlines blur) keeps the field's colour.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ag3d.model.avatars.batching import in_parts
+from ag3d.model.body import label as labels
+from ag3d.model.body.rotation import compose
+from ag3d.model.export.mesh import carried
+from ag3d.model.export.mesh_preview import seen_by
+from ag3d.model.generator import Generator
+from ag3d.model.rendering.rasterizer import Raster, interpolate, rasterize, vertex_normals
+
+# From where, in degrees: round the body, and up.
+VIEWS = [(45 * k, 0) for k in range(8)] + [(90 * k + 45, up) for up in (40, -40) for k in range(4)]
+_STRAIGHT = 0.3  # cosines of the angle to the surface from which on an image counts
+_SAME = 0.01  # metres: what is nearer than this to the first surface is seen
+_SOLID = 0.9  # opacity, of a pixel and its neighbours, from which on it lies within the outline
+_DOUBT = 0.05  # weight of the field's own colour
+
+
+@dataclass
+class Shown:
+    """Whose images are to be taken."""
+
+    ws: torch.Tensor  # [1,num_ws,w_dim]
+    betas: torch.Tensor  # [10]
+
+
+@torch.no_grad()
+def painted(
+    shown: Shown,
+    generator: Generator,
+    planes: torch.Tensor,  # [1,3,C,P,P]
+    corners: torch.Tensor,  # [V,3], the canonical mesh
+    faces: torch.Tensor,  # [F,3]
+    raster: Raster,  # of the texture
+    own: np.ndarray,  # uint8 [n,3], the field's colours at the texture's covered pixels
+) -> np.ndarray:
+    """Colours of the texture's covered pixels: uint8 [n,3]."""
+    every = torch.cat([_turned(labels.canonical_label(1, shown.betas.cpu()[None]), *view) for view in VIEWS])
+    every = every.to(planes.device)
+    hit = raster.face_index >= 0
+    total = torch.full((int(hit.sum()), 1), _DOUBT, device=planes.device)
+    summed = torch.from_numpy(own).to(planes.device).float() / 127.5 - 1
+    summed = summed * total
+    size = 4 if planes.is_cuda else 1
+
+    def render(part: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        label = every[part]
+        count = len(label)
+        out = generator.synthesis(
+            shown.ws.expand(count, -1, -1), label, planes=planes.expand(count, -1, -1, -1, -1).contiguous()
+        )
+        return label, out["image"].float(), out["opacity"].float()
+
+    for label, image, opacity in in_parts(len(every), size, render):
+        inside = -F.max_pool2d(-opacity, 3, stride=1, padding=1)
+        for index in range(len(label)):
+            one = label[index : index + 1]
+            world = carried(generator, corners, one)
+            weight, places = _seen(world, faces, raster, hit, one, 2 * image.shape[-1])
+            solid = (_look_up(inside[index], places) - _SOLID) / (1 - _SOLID)
+            weight = weight * solid.clamp(0, 1)
+            summed += weight * _look_up(image[index], places)
+            total += weight
+    return ((summed / total + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+
+
+def _seen(
+    world: torch.Tensor, faces: torch.Tensor, raster: Raster, hit: torch.Tensor, label: torch.Tensor, side: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How well a camera sees the texture's covered pixels [n,1], and where [n,2], -1 to 1 over its image."""
+    local, screen = seen_by(world, label, side)
+    first = rasterize(screen, faces, side, side)
+    normals = F.normalize(interpolate(raster, faces, vertex_normals(local, faces))[hit], dim=1)
+    at = interpolate(raster, faces, screen)[hit]
+    places = at[:, :2] / side * 2 - 1
+    nearest = first.depth.masked_fill(first.face_index < 0, math.inf)
+    column, row = (at[:, k].floor().long().clamp(0, side - 1) for k in (0, 1))
+    visible = at[:, 2] < nearest[row, column] + _SAME
+    inside = (places.abs() <= 1).all(1) & visible
+    towards = -normals[:, 2:]
+    weight = ((towards - _STRAIGHT) / (1 - _STRAIGHT)).clamp(0, 1) ** 3
+    return weight * inside[:, None], places
+
+
+def _look_up(image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Values [n,C] of an image [C,H,W]."""
+    grid = places[None, None].clamp(-1, 1)
+    found = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
+
+
+def _turned(label: torch.Tensor, round_: float, up: float) -> torch.Tensor:
+    """The body turned before a camera that stands still, which any network can do."""
+    parts = labels.split(label)
+    about = math.radians(round_)
+    tilt = math.radians(up)
+    turn = compose(torch.tensor([[tilt, 0.0, 0.0]]), torch.tensor([[0.0, about, 0.0]]))
+    return labels.Label(**{**vars(parts), "global_orient": compose(turn, parts.global_orient)}).pack()

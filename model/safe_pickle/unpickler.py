@@ -1,0 +1,230 @@
+"""Reading a pickle without executing anything in it.
+
+A pickle is a program that calls functions by name. Here every name that a file may use stands for an inert class that
+only keeps what it is given; any other name is refused before it is looked up. numpy's own classes are not used either,
+since they trust the sizes that a file states. Values are computed afterwards, for what is asked for, within a budget.
+"""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from ag3d.core.errors import UserError
+from ag3d.model.safe_pickle import scanner
+
+Names = Callable[[str, str], Any]  # module and name to an inert class; None: refused
+DEEPEST = 16  # expressions inside expressions; real files have three
+DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+    RecursionError,
+    OverflowError,
+)
+
+
+class Refused(pickle.UnpicklingError):
+    """The pickle names something that such a file does not need."""
+
+
+class Values:
+    """Computes the values of inert objects, each once, making at most `budget` bytes of arrays."""
+
+    def __init__(self, budget: int) -> None:
+        self._left, self._depth = budget, 0
+        self._known: dict[int, tuple[Inert, Any]] = {}  # the object too: while it lives, its id is its own
+
+    def __call__(self, thing: Any) -> Any:
+        """The value of an inert object; anything else is its own."""
+        if not isinstance(thing, Inert):
+            return thing
+        if id(thing) not in self._known:
+            if self._depth == DEEPEST:
+                raise ValueError("an expression is nested too deeply")
+            self._depth += 1
+            try:
+                self._known[id(thing)] = thing, thing.value(self)
+            finally:
+                self._depth -= 1
+        return self._known[id(thing)][1]
+
+    def array(self, thing: Any) -> np.ndarray:
+        """Raises ValueError where the value is no array: lists may hold one another over and over."""
+        value = self(thing)
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{type(value).__name__} instead of an array")
+        return value
+
+    def spend(self, size: int) -> None:
+        """To be asked before an array of `size` bytes is made."""
+        self._left -= size
+        if self._left < 0:
+            raise ValueError("its parts are larger than the file can hold")
+
+
+class Inert:
+    """Keeps arguments and state; a class of its own for each name that has a value."""
+
+    arguments: tuple = ()
+    state: Any = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def value(self, values: Values) -> Any:
+        raise ValueError(f"no value is known for {type(self).__name__.lstrip('_')}")
+
+
+class Mapping(dict):
+    """Any kind of mapping. What its constructor was given stays out of it: copies could be made without end."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Collection(Inert):
+    """A set, whatever is in it."""
+
+    def add(self, item: Any) -> None:
+        pass
+
+
+class _Dtype(Inert):
+    """numpy.dtype(name, align, copy), then state (version, byte order, …)."""
+
+    def value(self, values: Values) -> np.dtype:
+        name = self.arguments[0]
+        name = name.decode("ascii") if isinstance(name, bytes) else name
+        if not isinstance(name, str) or not re.fullmatch(r"[<>=|]?[biuf][0-9]{1,2}", name):
+            raise ValueError(f"an array of type {name!r:.40}")
+        dtype = np.dtype(name)
+        return dtype.newbyteorder(self.state[1]) if self.state and self.state[1] in ("<", ">") else dtype
+
+
+def _array(values: Values, raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
+    raw = values(raw)
+    data = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
+    values.spend(len(data))
+    return np.frombuffer(data, values(dtype)).reshape(tuple(int(n) for n in shape), order=order).copy()
+
+
+class _Array(Inert):
+    """An ndarray: state (version, shape, dtype, is Fortran-ordered, bytes)."""
+
+    def value(self, values: Values) -> np.ndarray:
+        _, shape, dtype, fortran, raw = self.state
+        return _array(values, raw, dtype, shape, "F" if fortran else "C")
+
+
+class _Buffer(Inert):
+    """An ndarray of protocol 5: _frombuffer(bytes, dtype, shape, order)."""
+
+    def value(self, values: Values) -> np.ndarray:
+        raw, dtype, shape, order = self.arguments
+        return _array(values, raw, dtype, shape, order)
+
+
+class _Scalar(Inert):
+    def value(self, values: Values) -> Any:
+        dtype, raw = self.arguments
+        return _array(values, raw, dtype, (1,), "C")[0]
+
+
+class _Encoded(Inert):
+    """_codecs.encode(text, encoding): how protocols before 3 write bytes."""
+
+    def value(self, values: Values) -> bytes:
+        text, encoding = (*self.arguments, "latin1")[:2]
+        if encoding not in ("latin1", "latin-1", "ascii", "utf-8"):
+            raise ValueError(f"the encoding {encoding!r:.40}")
+        values.spend(len(text))
+        return text.encode(encoding)
+
+
+def _reconstructor(cls: type, base: type, state: object) -> Any:
+    if not (isinstance(cls, type) and issubclass(cls, (Inert, Mapping)) and base is object):
+        raise Refused("an object of an unknown class")
+    return cls()
+
+
+EXACT: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): _Encoded,
+    ("collections", "OrderedDict"): Mapping,
+    **{(module, "set"): _Collection for module in ("builtins", "__builtin__")},
+    **{(module, "object"): object for module in ("builtins", "__builtin__")},
+    **{(module, "_reconstructor"): _reconstructor for module in ("copyreg", "copy_reg")},
+}
+# Modules inside numpy have moved over the years; the names have not.
+NUMPY: dict[str, type[Inert]] = {
+    "ndarray": _Array,
+    "_reconstruct": _Array,
+    "dtype": _Dtype,
+    "scalar": _Scalar,
+    "_frombuffer": _Buffer,
+}
+
+
+def common_names(module: str, name: str) -> Any:
+    """What any data file may name: mappings, sets, bytes and numpy's arrays."""
+    return EXACT.get((module, name)) or (NUMPY.get(name) if module.split(".", maxsplit=1)[0] == "numpy" else None)
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, stream: BinaryIO, names: Names) -> None:
+        super().__init__(stream, encoding="latin1")
+        self._names = names
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = self._names(module, name)
+        if found is None:
+            raise Refused(f"{module}.{name}")
+        return found
+
+
+@contextmanager
+def refusing(path: Path, what: str, hint: str) -> Iterator[None]:
+    """Turns what reading a strange file may raise into a UserError; `what` such a file should be."""
+    try:
+        yield
+    except Refused as error:
+        raise UserError(
+            f"{path} was refused: it names {_printable(error)}, which {what} does not need. "
+            f"Nothing in it was executed. {hint}"
+        ) from error
+    except DAMAGED as error:
+        raise UserError(
+            f"{path} is not {what}, or not all of it ({type(error).__name__}: {_printable(error)})"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read(path: Path, names: Names) -> Any:
+    """What the pickle describes, as plain containers and inert objects. Use it inside `refusing`."""
+    with open(path, "rb") as handle:
+        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            scanner.check(content)
+        return _Reader(handle, names).load()
+
+
+def _printable(error: Exception) -> str:
+    """A file's text must neither flood the terminal nor control it."""
+    return "".join(c if c.isprintable() else "?" for c in str(error)[:300])

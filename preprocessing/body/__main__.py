@@ -1,0 +1,5 @@
+from ag3d.core import console
+from ag3d.preprocessing.body.stage import main
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,66 @@
+"""Count the data set and name its content by a hash, so that training knows which data it sees.
+
+Writes JSON: number (people in all), shards (people in each), resolution, version, content (SHA-256 over the names, sizes
+and CRC-32 of all entries, the same on every machine), rejected (photographs by stage).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ag3d.core import console
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_table, write_json
+from ag3d.core.shards import ShardReader, content_hash
+
+log = logging.getLogger(__name__)
+
+
+def index(paths: Sequence[Path], rejected: pd.DataFrame, version: int) -> dict[str, Any]:
+    """The content of the index. Raises UserError if no photograph reached the data set."""
+    shards = [ShardReader(path) for path in sorted(paths)]
+    counts = {shard.path.stem: sum(name.startswith("img_") for name in shard.names) for shard in shards}
+    number = sum(counts.values())
+    if not number:
+        raise UserError(_empty(rejected))
+    first = next(shard for shard in shards if counts[shard.path.stem])
+    resolution = first.image(next(name for name in first.names if name.startswith("img_"))).shape[0]
+    return {
+        "number": number,
+        "shards": counts,
+        "resolution": int(resolution),
+        "version": version,
+        "content": content_hash(shards),
+        "rejected": {stage: int(n) for stage, n in rejected["stage"].value_counts().items()},
+    }
+
+
+def _empty(rejected: pd.DataFrame) -> str:
+    counts = rejected.groupby(["stage", "reason"]).size().sort_values(ascending=False)
+    top = "; ".join(f"{n} at {stage}: {reason}" for (stage, reason), n in counts.head(3).items())
+    return (
+        f"the data set is empty: all {len(rejected)} photographs were left out ({top or 'there were none'}). "
+        "rejected.parquet beside the data set lists each; full figures, one person a photograph, work best, and the "
+        "limits are under 'people' and 'fitting' in the configuration"
+    )
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.dataset.index", __doc__)
+    parser.add_argument("data", type=Path, nargs="+", help="shards of the data set (.zip)")
+    parser.add_argument("--rejected", type=Path, required=True, help="table of what was left out (.parquet)")
+    parser.add_argument("--version", type=int, default=1, help="version of the data set (default: %(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="index to write (.json)")
+    args = parser.parse_args()
+    content = index(args.data, read_table(args.rejected), args.version)
+    write_json(args.output, content)
+    log.info("%d people in %d shards, content %s", content["number"], len(content["shards"]), content["content"][:12])
+
+
+if __name__ == "__main__":
+    console.run(main)

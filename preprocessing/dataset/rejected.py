@@ -1,0 +1,110 @@
+"""List every photograph that did not reach the data set: at which stage, why, and the measured value.
+
+Writes photo_id, path, stage, reason, value, and fails if a photograph is neither in the data set nor in this list.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ag3d.core import console, provenance
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_table, write_table
+from ag3d.core.shards import ShardReader, shard_files
+
+log = logging.getLogger(__name__)
+COLUMNS = ["photo_id", "path", "stage", "reason", "value"]
+TABLES, ZIPS = ("photos", "people", "fits"), ("mattes", "aligned", "normals")
+STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals", "alike", "dataset")
+
+
+def verdicts(folder: Path, stage: str, shard: str) -> dict[str, dict[str, Any]]:
+    """status, reason and value that `stage` gave each photograph or person of the shard."""
+    if stage == "alike":
+        path = folder / "alike.parquet"
+        rows = read_table(path).to_dict("records") if path.exists() else []
+        why = "almost the same picture as that of {of} (bits of the fingerprint that differ)"
+        return {r["person_id"]: {"status": "rejected", "reason": why.format(**r), "value": r["value"]} for r in rows}
+    if stage in TABLES:
+        table = read_table(folder / stage / f"{shard}.parquet")
+        key = "photo_id" if stage == "photos" else "person_id"
+        return {row[key]: row for row in table[[key, "status", "reason", "value"]].to_dict("records")}
+    return ShardReader(folder / stage / f"{shard}.zip").json("status.json")
+
+
+def packed(folder: Path, shard: str) -> set[str]:
+    """Identifiers of the people in a shard of the data set."""
+    names = ShardReader(folder / "dataset" / f"{shard}.zip").names
+    return {name[len("img_") : -len(".png")] for name in names if name.startswith("img_")}
+
+
+def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]:
+    """The table for one shard, and the numbers of photographs and of people in the data set.
+
+    Raises RuntimeError naming photographs that a stage lost without a word.
+    """
+    manifest = read_table(folder / "photos" / f"{shard}.parquet")
+    stages = {stage: verdicts(folder, stage, shard) for stage in STAGES[:-1]}
+    reached = packed(folder, shard)
+    rows, lost = [], []
+    for photo in manifest.to_dict("records"):
+        name = photo["photo_id"]
+        if name in reached:
+            continue
+        found = next((s for s in stages if stages[s].get(name, {}).get("status", "ok") != "ok"), None)
+        if found is None:
+            lost.append(name)
+            continue
+        entry = stages[found][name]
+        rows.append([name, photo["path"], found, entry["reason"], entry["value"]])
+    unknown = reached - set(manifest["photo_id"])
+    if lost or unknown:
+        raise RuntimeError(
+            f"shard {shard}: {len(lost)} photographs disappeared without a reason ({', '.join(lost[:5])}) and "
+            f"{len(unknown)} people of the data set are in no manifest ({', '.join(sorted(unknown)[:5])})"
+        )
+    assert len(manifest) == len(reached) + len(rows), (len(manifest), len(reached), len(rows))
+    return pd.DataFrame(rows, columns=COLUMNS), len(manifest), len(reached)
+
+
+def gather(folder: Path, number: int | None = None) -> tuple[pd.DataFrame, int, int]:
+    """The table over the `number` shards of a data set's folder (without: all), the photographs and the people in it.
+
+    Raises UserError where the folder holds no shard.
+    """
+    shards = [path.stem for path in shard_files(folder / "photos", ".parquet", number)]
+    if not shards:
+        raise UserError(f"{folder}/photos holds no manifest; run the stage photos first")
+    parts = [rejected_of_shard(folder, shard) for shard in shards]
+    table = pd.concat([part[0] for part in parts], ignore_index=True).sort_values("path", ignore_index=True)
+    table["value"] = table["value"].astype("float64")
+    return table, sum(part[1] for part in parts), sum(part[2] for part in parts)
+
+
+def main() -> None:
+    parser = console.parser("ag3d.preprocessing.dataset.rejected", __doc__)
+    parser.add_argument("--folder", type=Path, help="folder of the data set, results/<dataset>")
+    parser.add_argument("--tables", type=Path, nargs="+", help="instead: tables of what was left out, to be joined")
+    parser.add_argument("--shards", type=int, help="how many shards the data set has (default: all that are there)")
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    args = parser.parse_args()
+    if args.tables:
+        table = pd.concat([read_table(path) for path in args.tables], ignore_index=True)
+        write_table(args.output, table.sort_values("path", ignore_index=True), provenance.record("rejected", {}))
+        log.info("%d people left out", len(table))
+        return
+    if not args.folder:
+        raise UserError("give --folder or --tables")
+    table, photos, people = gather(args.folder, args.shards)
+    write_table(args.output, table, provenance.record("rejected", {}))
+    log.info("%d photographs: %d in the data set, %d left out", photos, people, len(table))
+    for (stage, reason), group in table.groupby(["stage", "reason"]):
+        log.info("  %4d at %s: %s", len(group), stage, reason)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,61 @@
+"""Mattes from a network of the user's own."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ag3d.config.data import OnnxMatting
+from ag3d.core.errors import UserError
+from ag3d.preprocessing.matting import refine
+from ag3d.preprocessing.onnx_model import OnnxNetwork
+from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.photos.read_image import PhotoError
+
+
+class OnnxMatte:
+    """`alpha(rgb, region)`: uint8 [H,W], the person's share of each pixel of a photograph."""
+
+    def __init__(self, settings: OnnxMatting, threads: int = 1) -> None:
+        """Raises UserError about the file and its settings."""
+        self.settings = settings
+        self.network = OnnxNetwork(settings, "matting.onnx", threads=threads)
+
+    def __call__(self, rgb: np.ndarray, region: Region) -> np.ndarray:
+        """Raises PhotoError where the network gives values that are not finite."""
+        height, width, side = self.network.height, self.network.width, max(self.network.height, self.network.width)
+        # An input that is not square sees the person's square and, beyond it, more of the photograph along its longer side.
+        reach = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle))) * side / min(height, width)
+        square = Region(region.x, region.y, float(reach))
+        top, left = (side - height) // 2, (side - width) // 2
+        picture = square.crop(rgb, side)[top : top + height, left : left + width]
+        try:
+            out = self.network(picture)
+        except ValueError as error:
+            raise PhotoError(str(error)) from error
+        share = cv2.resize(self.share(out), (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = np.zeros((side, side), np.float32)
+        mask[top : top + height, left : left + width] = share
+        if self.settings.refine:
+            return refine.refine(rgb, mask, square)
+        return np.rint(255 * square.paste(mask, rgb.shape[:2]).clip(0, 1)).astype(np.uint8)
+
+    def share(self, out: np.ndarray) -> np.ndarray:
+        """The person's share [h,w], 0 to 1, of the network's output [h,w,C]."""
+        channel = self.settings.channel
+        if channel >= out.shape[2]:
+            raise UserError(
+                f"'matting.onnx.channel' is {channel}, but the network's output has {out.shape[2]} channels"
+            )
+        if self.settings.activation == "softmax":
+            out = np.exp(out - out.max(axis=2, keepdims=True))
+            out = out / out.sum(axis=2, keepdims=True)
+        values = out[..., channel]
+        if self.settings.activation == "sigmoid":
+            values = 1 / (1 + np.exp(-values.clip(-80, 80)))
+        elif values.max() > 1.5:
+            raise UserError(
+                f"{self.network.file}: the output reaches {values.max():.3g}, so it is no share from 0 to 1; "
+                "set 'matting.onnx.activation' to sigmoid or softmax"
+            )
+        return np.ascontiguousarray(values.clip(0, 1), np.float32)

@@ -1,0 +1,83 @@
+"""A shard's manifest of photographs, and the reading of the photographs in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_record, read_table
+from ag3d.preprocessing.photos.read_image import Photo, PhotoError, read_photo
+from ag3d.preprocessing.photos.video import Frames
+
+COLUMNS = {
+    "photo_id": "str",
+    "path": "str",
+    "width": "int32",
+    "height": "int32",
+    "scale": "float64",
+    "sha256": "str",
+    "frame": "int32",
+    "status": "str",
+    "reason": "str",
+    "value": "float64",
+}
+
+
+class Manifest:
+    """The table that the stage `photos` wrote. Every later stage reads photographs through it, all at the same size."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises UserError where the manifest, or the folder of its photographs, is missing."""
+        self.path = Path(path)
+        self.table = read_table(path, {"photo_id": "text", "path": "text", "frame": "number", "status": "text"})
+        record = read_record(path)
+        if "folder" not in record or "settings" not in record:
+            raise UserError(f"{path} is not a manifest of photographs; make it with ag3d.preprocessing.photos")
+        self.folder = self.path.absolute().parent / record["folder"]
+        self.max_pixels = int(record["settings"]["max_pixels"])
+        self._places: dict[str, tuple[str, int]] = {
+            row["photo_id"]: (row["path"], row["frame"]) for row in self.table.to_dict("records")
+        }
+        self._video: Frames | None = None  # the one that was read last
+        if len(self.table) and not self.folder.is_dir():
+            raise UserError(
+                f"the folder of photographs {self.folder} is gone; put it back, or run the stage photos again"
+            )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The photographs that can be used."""
+        return self.table[self.table["status"] == "ok"].to_dict("records")
+
+    def photo(self, photo_id: str, max_pixels: int | None = None) -> Photo:
+        """The photograph, upright, at the size (width, height) of the manifest, or of at most `max_pixels` pixels.
+
+        Raises PhotoError if it is gone. Frames of a video are quick in the manifest's order.
+        """
+        path, frame = self._places[photo_id]
+        most = min(self.max_pixels, max_pixels or self.max_pixels)
+        if frame < 0:
+            return read_photo(self.folder / path, most)
+        if self._video is None or self._video.path != self.folder / path:
+            of_video = (self.table["path"] == path) & (self.table["frame"] >= 0)
+            self._video = Frames(self.folder / path, self.table.loc[of_video, "frame"].tolist())
+        return Photo.of_frame(self._video.read(frame), most)
+
+    def photos(self) -> Iterator[tuple[dict[str, Any], Photo | PhotoError]]:
+        """Each usable row with its photograph, or with the error that reading it gives now."""
+        for row in self.rows():
+            try:
+                yield row, self.photo(row["photo_id"])
+            except PhotoError as error:
+                yield row, error
+
+
+def recorded_folder(folder: str | os.PathLike[str], manifest: str | os.PathLike[str]) -> str:
+    """How a manifest names its photographs' folder: relative where both lie in the data set's folder, so that the data
+    set can be moved, else absolute."""
+    place, home = Path(folder).expanduser().resolve(), Path(manifest).absolute().parent.resolve()
+    if place.is_relative_to(home.parent):
+        return os.path.relpath(place, home)
+    return str(place)
