@@ -58,7 +58,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m pytest
 
 faults: .venv/.ready-dev .venv/.ready-clusters
-	AG3D_LONG_TESTS=1 $(BIN)/python -m pytest tests/clusters tests/core/test_images.py
+	AG3D_LONG_TESTS=1 $(BIN)/python -m pytest tests/clusters tests/environments/test_container_images.py
 
 # Known vulnerabilities of the pinned versions; asks the advisory service of the package index.
 audit: .venv/.ready

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import ROOT
+from support.tiny_body import tiny_body_arrays
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from tiny_body import tiny_body_arrays  # noqa: E402
-
-from ag3d.model.body.body import Body  # noqa: E402
+from ag3d.core.errors import UserError
+from ag3d.model.body.body import Body
+from ag3d.preprocessing.fetch import cache_folder
+from ag3d.preprocessing.models import MODELS, extract
 
 SAMPLES = 96  # shapes that the tests' open body is made from: fewer than the real one's, for speed
 
@@ -68,3 +68,15 @@ def open_body_path() -> Path:
 @pytest.fixture(scope="session")
 def open_body(open_body_path: Path) -> Body:
     return Body.load(open_body_path)
+
+
+@pytest.fixture(scope="session")
+def blazepose_folder() -> Path:
+    """The landmark models, fetched once per machine. Skips where they can't be."""
+    folder = cache_folder() / "tests" / "blazepose"
+    if not all((folder / name).exists() for name in MODELS):
+        try:
+            extract(folder)
+        except UserError as error:
+            pytest.skip(f"the landmark models are not at hand: {error}")
+    return folder

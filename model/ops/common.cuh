@@ -1,5 +1,5 @@
 // Shared by the kernels. Every kernel treats one item a thread and runs the same way, item after item, as plain C++
-// (tests/model/kernels compile it so): HOST is defined there.
+// (tests/model/ops compiles it so): HOST is defined there.
 #ifdef HOST
 #include <algorithm>
 #include <cmath>

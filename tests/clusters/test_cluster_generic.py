@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import small_run
+from support import small_run
 
 pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="make clusters installs it")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-import small_run
+from support import small_run
 
 # What is killed. Readers of the training are threads and die with it; the workers that are processes render photographs.
 KINDS = ["a data worker", "a stage", "Snakemake", "training", "everything"]

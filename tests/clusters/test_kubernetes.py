@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_run
 import yaml
-from s3_server import BUCKET, PREFIX, fetch, s3, send
+from support import small_run
+from support.s3_server import BUCKET, PREFIX, fetch, s3, send
 
 pytest.importorskip("snakemake_executor_plugin_kubernetes", reason="make clusters installs it")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_run
-from s3_server import BUCKET, PREFIX, fetch, s3, send
+from support import small_run
+from support.s3_server import BUCKET, PREFIX, fetch, s3, send
 
 STORAGE = ["--default-storage-provider", "s3", "--default-storage-prefix", f"s3://{BUCKET}/{PREFIX}"]
 

@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import slurm_by_hand
-import small_run
 import yaml
-from slurm_by_hand import Slurm, wait_for
+from support import slurm_by_hand, small_run
+from support.slurm_by_hand import Slurm, wait_for
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="make clusters installs it")
 if why := slurm_by_hand.missing():

@@ -6,14 +6,11 @@ import json
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from ag3d.core.errors import UserError
 from ag3d.core.launch import command, rendezvous
-
-ROOT = Path(__file__).parents[2]
 
 
 def slurm(*line: str, restarts: int = 0) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dressing import dress
+from support.dressing import dress
 
 from ag3d.config import Network
 from ag3d.core.files import write_json

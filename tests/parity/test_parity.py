@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import ROOT
 
 from ag3d.config import Network
 from ag3d.model import face_crop
@@ -23,7 +24,7 @@ from ag3d.model.legacy.tensor_names import ours
 from ag3d.model.networks.discriminator import Discriminators
 from ag3d.model.training import losses
 
-DEFAULT = Path(__file__).parents[3] / "shared" / "parity"
+DEFAULT = ROOT.parent / "shared" / "parity"
 FOLDER = Path(os.environ.get("AG3D_PARITY_DIR", DEFAULT))
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_photos import write_bad_photos
-from figure import Figure, backdrop
 from skimage.data import astronaut
+from support.bad_photos import write_bad_photos
+from support.figure import Figure, backdrop
 
 from ag3d.config.data import Matting, People, Photos
 from ag3d.core.files import write_table

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import ROOT
 
 from ag3d.preprocessing.models import MODELS
 from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
 
-ROOT = Path(__file__).parents[2]
 STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals")  # one job a shard
 WHOLE = {("alike", ""), ("poses", ""), ("rejected", ""), ("index", "")}  # what is made of all shards
 SHARDS = 5

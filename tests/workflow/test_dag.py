@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import ROOT
 
 from ag3d import config
-
-ROOT = Path(__file__).parents[2]
 
 
 def dry_run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from support import ROOT
 
 from ag3d.core.files import read_table
 
-ROOT = Path(__file__).parents[2]
 NAMES = [
     "$(touch pwned).png", "`touch pwned`.png", "; touch pwned; .png", "a' \"b.png", "-rf.png", "{x}{input}.png", "a\nb.png",
     "| touch pwned.png", "> pwned.png", "*?.png", "&& touch pwned &&.png", "~.png", "%s %d.png", "!!python.png",

@@ -8,15 +8,14 @@ import re
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 
 from ag3d.evaluation.tables.formats import fragment
 
-ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config/smoke.yaml"
 PAGE = ROOT / "results/smoke/report.html"
 

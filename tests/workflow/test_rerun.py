@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import ROOT
 
-ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config/smoke.yaml"
 DATA_AFTER_FITS = {"fitting", "alignment", "normals", "alike", "dataset", "poses", "rejected", "index", "truth"}
 AFTER_TRAINING = {"training", "training_settings", "metrics", "tables", "avatars", "export", "viewer"}

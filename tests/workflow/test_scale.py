@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import yaml
+from support import ROOT
 
 from ag3d.core.files import write_json
 
-ROOT = Path(__file__).parents[2]
 SHARDS = 1000
 # Snakemake, telling at its end the most memory that it had; a process's own usage begins with that of the one it came from.
 TELLING = """

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import ROOT
 
 from ag3d.config import load
 from ag3d.config.stages import resolve
-
-ROOT = Path(__file__).parents[2]
 
 
 def commands(directory: Path, *arguments: str, training: dict | None = None, **machine) -> list[str]:

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from gltf_file import GltfFile
+from support import ROOT
+from support.gltf_file import GltfFile
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
 from ag3d.model.avatars.identities import People
 from ag3d.model.avatars.latents import write_latents
 from ag3d.model.export import __main__ as export
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from gltf_file import GltfFile
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
+from support import ROOT
+from support.gltf_file import GltfFile
 
 from ag3d.core.errors import UserError
 from ag3d.model.avatars.identities import People
@@ -28,7 +29,6 @@ from ag3d.model.export.mesh import canonical_mesh
 from ag3d.model.export.texture import textured
 from ag3d.model.generator import Generator
 
-ROOT = Path(__file__).resolve().parents[3]
 FPS = 20
 
 

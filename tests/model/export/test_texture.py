@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from dressing import dress
+from support.dressing import dress
 
 from ag3d.model.avatars.identities import People, canonical
 from ag3d.model.body import label as labels

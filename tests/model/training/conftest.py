@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from command import TINY, Command
+from support.training_command import TINY, Command
 
 from ag3d.config import Network, Training
 from ag3d.core.shards import encode_png

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-from command import environment
+from support import ROOT
+from support.training_command import environment
 
 from ag3d.core.files import read_json
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks/data_loading.py"
+SCRIPT = ROOT / "benchmarks/data_loading.py"
 
 
 def test_it_measures_speed_and_memory(tmp_path):

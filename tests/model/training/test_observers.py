@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from loop_of_nothing import REQUEST, loop_in
+from support.fake_loop import REQUEST, loop_in
 
 from ag3d.config import Machine
 from ag3d.core.errors import UserError

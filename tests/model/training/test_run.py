@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Command, environment, wait_for
+from support.training_command import Command, environment, wait_for
 
 from ag3d.model.training import snapshot
 

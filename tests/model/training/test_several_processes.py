@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from command import environment, wait_for
+from support import ROOT
+from support.training_command import environment, wait_for
 
 from ag3d.model.training import snapshot
 
@@ -69,7 +69,7 @@ def test_two_gpus_train_the_same_weights_as_one(training_command):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank):
-    launcher = (*LAUNCHER[:-1], str(Path(__file__).with_name("failing_rank.py")))
+    launcher = (*LAUNCHER[:-1], str(ROOT / "tests/support/failing_rank.py"))
     command = training_command(f"failing {rank}", training={"batch": 4}, launcher=launcher)
     line = [part for part in command.line(1000) if part != "ag3d.model.training"]
     process = subprocess.Popen(

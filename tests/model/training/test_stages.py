@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 import torch
-from command import environment, wait_for
 from safetensors.torch import load_file
+from support.training_command import environment, wait_for
 
 from ag3d.core.files import read_json
 from ag3d.model.training import snapshot

@@ -1,0 +1,57 @@
+"""The benchmark of the metric pass measures every part of it, and the shares add up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import pytest
+import torch
+from support import ROOT, stand_in_inception
+
+from ag3d.config import Evaluation, Network
+from ag3d.evaluation.metrics.protocols import chosen
+from ag3d.model.generator import Generator
+
+FOLDER = ROOT / "benchmarks"
+SIZES = {
+    **{"image_resolution": 32, "plane_resolution": 16, "z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8},
+    **{"sr_channels": 8, "decoder_hidden": 8, "samples": 4, "samples_fine": 4, "face_fraction": 4},
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    for name in ("metrics", "network", "inception"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import metrics
+
+    return metrics
+
+
+@pytest.mark.parametrize("name", ["fid5k_full", "clean_fid5k_full"])
+def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monkeypatch, name):
+    weights = str(stand_in_inception.save(stand_in_inception.StandIn(), tmp_path))
+    args = argparse.Namespace(samples=4, size=40, batch=2, poses=None, data=[], models=tmp_path, inception=weights)
+    generator = Generator(Network(**SIZES), tiny_body).eval().requires_grad_(False)
+    settings = Evaluation(metrics=[name], samples=4, batch=2, inception=weights, bootstrap=2)
+    (protocol,) = chosen(settings)
+    monkeypatch.setattr(protocol.source.__class__, "ray_samples", 4)  # and not the reference's 48
+    row = benchmark.Pass(args, generator, tmp_path).row(protocol, settings)
+    assert (row["data_people"], row["dimensions"]) == (4, 2048)
+    whole = benchmark.shares(row)
+    assert min(whole.values()) > 0
+    assert whole["generation"] == pytest.approx(10 * row["generate_s"])
+    assert whole["resizing"] + whole["features"] == pytest.approx(10 * sum(row["networks_s"].values()))
+    assert {"matrix root", "bootstrap", "kernel", "precision and recall"} <= whole.keys()
+
+
+def test_the_network_that_stands_in_has_inceptions_shape(benchmark):
+    import inception
+
+    layers = inception.layers().eval()
+    assert sum(part.numel() for part in layers.parameters()) == 21_785_568  # 23.8 M with the classifier
+    with torch.inference_mode():
+        assert layers[:7](torch.zeros(1, 3, 299, 299)).shape == (1, 192, 35, 35)
+        assert layers[7:](torch.zeros(1, 192, 35, 35)).shape == (1, 2048)
