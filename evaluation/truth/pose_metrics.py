@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-# Joints of the body and BlazePose's landmarks that mean the same place, and which of them are each other's mirror.
-JOINTS = (16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8)
-LANDMARKS = (11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
-FACE_LANDMARKS = (0, 5, 2, 8, 7)  # nose, right eye, left eye, right ear, left ear
+from ag3d.core.landmarks import FACE_LANDMARKS, JOINT_PAIRS
+
+LANDMARKS, JOINTS = (tuple(int(point) for point in points) for points in zip(*JOINT_PAIRS, strict=True))
+# Which of them are each other's mirror.
 MIRRORED = (1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10)
 
 

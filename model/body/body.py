@@ -13,36 +13,12 @@ import numpy as np
 import torch
 
 from ag3d.core.errors import UserError
+from ag3d.core.landmarks import Joint
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import axis_angle_to_matrix, times
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
-JOINTS = [
-    "pelvis",
-    "left_hip",
-    "right_hip",
-    "spine1",
-    "left_knee",
-    "right_knee",
-    "spine2",
-    "left_ankle",
-    "right_ankle",
-    "spine3",
-    "left_foot",
-    "right_foot",
-    "neck",
-    "left_collar",
-    "right_collar",
-    "head",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hand",
-    "right_hand",
-]
+JOINTS = [joint.name.lower() for joint in Joint]
 # nose, right eye, left eye, right ear, left ear on SMPL's own mesh of 6,890 vertices
 SMPL_LANDMARKS = (332, 6260, 2800, 4071, 583)
 

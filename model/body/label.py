@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ag3d.core.landmarks import MIRRORED_JOINTS
+
 LENGTH = 111
 CAMERA_DISTANCE = 100.0
 FOCAL = 50.0
@@ -63,15 +65,15 @@ def canonical_label(batch: int = 1, betas: torch.Tensor | None = None) -> torch.
     return pack(transl, orient, torch.zeros(batch, 69), torch.zeros(batch, 10) if betas is None else betas)
 
 
-# Left and right joints of body_pose's 23, exchanged by a reflection.
-_MIRRORED_JOINTS = [j - 1 for j in (2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22)]
+# Joints of body_pose (the root is not among them), exchanged by a reflection.
+_MIRRORED_POSE = [joint - 1 for joint in MIRRORED_JOINTS[1:]]
 
 
 def mirror(label: torch.Tensor) -> torch.Tensor:
     """The labels [B,111] of the images flipped left to right (cameras that look along z only)."""
     parts = split(label)
     flip = label.new_tensor([1.0, -1.0, -1.0])
-    pose = parts.body_pose.view(-1, 23, 3)[:, _MIRRORED_JOINTS] * flip
+    pose = parts.body_pose.view(-1, 23, 3)[:, _MIRRORED_POSE] * flip
     transl = parts.transl * label.new_tensor([-1.0, 1.0, 1.0])
     return Label(
         parts.cam2world, parts.intrinsics, parts.scale, transl, parts.global_orient * flip, pose.flatten(1), parts.betas

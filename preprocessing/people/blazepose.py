@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from ag3d.core.errors import UserError
+from ag3d.core.landmarks import MIRRORED_LANDMARKS
 from ag3d.preprocessing.people.rotated_box import Region
 
 DETECTOR, LANDMARKS = "pose_detection.tflite", "pose_landmark_full.tflite"
 DETECTOR_SIDE, LANDMARK_SIDE = 224, 256
 ENLARGE = 1.25  # the region around a person, relative to the circle that the networks predict
 # The landmark, of 33 and 6 auxiliary ones, that each is in a mirror.
-MIRROR = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(11 + (k ^ 1) for k in range(22)), 33, 34, 35, 36, 37, 38]
+MIRROR = [*MIRRORED_LANDMARKS, 33, 34, 35, 36, 37, 38]
 _LAYERS = ((28, 2), (14, 2), (7, 6))  # the detector's feature maps: side, boxes a cell
 
 
