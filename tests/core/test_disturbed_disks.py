@@ -17,7 +17,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np
-from ag3d import console
+from ag3d.core import console
 from ag3d.core.files import atomic_folder, write_json
 from ag3d.core.shards import write_shard
 

@@ -15,7 +15,7 @@ from ag3d.preprocessing.models import MODELS
 from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
 
 STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals")  # one job a shard
-WHOLE = {("alike", ""), ("poses", ""), ("rejected", ""), ("index", "")}  # what is made of all shards
+WHOLE = {("dedup", ""), ("pose_distribution", ""), ("rejected", ""), ("index", "")}  # what is made of all shards
 SHARDS = 5
 
 

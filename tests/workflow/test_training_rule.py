@@ -26,7 +26,7 @@ def commands(directory: Path, *arguments: str, training: dict | None = None, **m
     line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(directory)]
     done = subprocess.run([*line, "-n", "-p", "train", *arguments], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
-    return re.findall(r"python -m .*ag3d\.model\.training\.run .*", done.stdout + done.stderr)
+    return re.findall(r"python -m .*ag3d\.model\.training .*", done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize(("gpus", "offered", "started"), [(0, 1, 0), (1, 1, 1), (2, 2, 2), (4, 4, 4), (4, 2, 2)])
