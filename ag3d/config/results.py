@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from dataclasses import dataclass
 
 from ag3d.config.settings import option
 from ag3d.core.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -55,9 +58,17 @@ class Export:
 # What `evaluation.metrics` may name; docs/metrics.md explains each.
 INCEPTION_METRICS = ("fid5k_full", "fid50k_full", "clean_fid5k_full", "clean_fid50k_full")
 METRICS = (
-    *("frechet", *INCEPTION_METRICS, "kid", "precision_recall", "sliced", "neighbours"),
-    *("pose", "surface", "turning", "flicker"),
+    *("frechet", *INCEPTION_METRICS, "kid", "precision_recall", "swd", "neighbours"),
+    *("pck", "mesh_consistency", "view_consistency", "temporal_consistency"),
 )
+# Names of version 0.1, in configurations and in files of measurements.
+RENAMED_METRICS = {
+    "sliced": "swd",
+    "pose": "pck",
+    "surface": "mesh_consistency",
+    "turning": "view_consistency",
+    "flicker": "temporal_consistency",
+}
 
 
 @dataclass
@@ -65,20 +76,26 @@ class Evaluation:
     """Metrics."""
 
     metrics: list[str] = option(
-        ["frechet", "kid", "precision_recall", "neighbours", "pose"],
+        ["frechet", "kid", "precision_recall", "neighbours", "pck"],
         "what is measured: frechet (embedded features), fid5k_full, fid50k_full, clean_fid5k_full, clean_fid50k_full, kid, "
-        "precision_recall, sliced, neighbours (nearest training images), pose, surface, turning, flicker",
+        "precision_recall, swd (patches), neighbours (nearest training images), pck (pose), mesh_consistency, "
+        "view_consistency, temporal_consistency",
     )
     inception: str = option("", "for the FIDs: the file inception-2015-12-05.pt (docs/metrics.md tells where it is)")
     samples: int = option(5000, "generated images that the distances on embedded features are computed on", low=8)
-    people: int = option(32, "generated people whose pose, surface, turning and flicker are measured", low=1)
-    voxels: int = option(128, "surface: voxels along the body's longest side when it is extracted", low=16, high=1024)
+    people: int = option(32, "generated people of whom pose, mesh and consistency are measured", low=1)
+    voxels: int = option(
+        128, "mesh_consistency: voxels along the body's longest side when the mesh is extracted", low=16, high=1024
+    )
     batch: int = option(8, "images rendered at once", low=1)
     seed: int = option(0, "seed of the generated images", low=0)
     bootstrap: int = option(50, "resamples from which the distances' spread and bias are estimated", low=2)
     device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda")
 
     def __post_init__(self) -> None:
+        for name in filter(RENAMED_METRICS.get, self.metrics):
+            log.warning("configuration: 'evaluation.metrics' names %r, which is now %r", name, RENAMED_METRICS[name])
+        self.metrics = [RENAMED_METRICS.get(name, name) for name in self.metrics]
         for name in self.metrics:
             if name not in METRICS:
                 near = difflib.get_close_matches(name, METRICS, n=1)

@@ -66,7 +66,7 @@ def _kinds(protocol: Protocol, pair: Pair, main: bool) -> dict[str, Entry]:
     """Kinds of distances to their values; of networks beside the main one only the Fréchet distance."""
     wanted = pair.settings.metrics
     if protocol.network == "patches":
-        return {"sliced": _sliced(pair)} if pair.fake.shape[1] else {}
+        return {"swd": _swd(pair)} if pair.fake.shape[1] else {}
     found = {}
     if protocol.network != "embedded":
         found["fid"] = _frechet(pair)
@@ -112,7 +112,7 @@ def _coverage(pair: Pair) -> dict[str, Entry]:
     return found | {"diversity": {"value": value, "deviation": spread, "better": "", "column": "diversity"}}
 
 
-def _sliced(pair: Pair) -> Entry:
+def _swd(pair: Pair) -> Entry:
     def estimate(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.mean(swd.levels(x, y, pair.settings.seed)))
 

@@ -29,21 +29,27 @@ from ag3d.preprocessing.people.blazepose import BlazePose
 
 log = logging.getLogger(__name__)
 FRAMES = 12  # of the walk, per second and in all
-MEASURES = ("pose", "surface", "turning", "flicker")
+# Measure: the word for it in the conditions that protocol ids are made of, so that it must stay as it is.
+MEASURES = {
+    "pck": "pose",
+    "mesh_consistency": "surface",
+    "view_consistency": "turning",
+    "temporal_consistency": "flicker",
+}
 
 # metric: measure, column of the tables, which way is better
 COLUMNS = {
-    "pose_pck": ("pose", "PCK", "higher"),
-    "pose_pixels": ("pose", "pixels", "lower"),
-    "pose_share": ("pose", "% of height", "lower"),
-    "surface_angle": ("surface", "normals °", "lower"),
-    "surface_overlap": ("surface", "silhouette IoU", "higher"),
-    "surface_body": ("surface", "to the body mm", ""),
-    "surface_body_p95": ("surface", "95 % mm", ""),
-    "turning_silhouette": ("turning", "opposite IoU", "higher"),
-    "turning_color": ("turning", "colour", "lower"),
-    "turning_identity": ("turning", "identity", "lower"),
-    "flicker": ("flicker", "flicker", "lower"),
+    "pck": ("pck", "PCK", "higher"),
+    "pck_pixels": ("pck", "pixels", "lower"),
+    "pck_share": ("pck", "% of height", "lower"),
+    "mesh_consistency_angle": ("mesh_consistency", "normals °", "lower"),
+    "mesh_consistency_overlap": ("mesh_consistency", "silhouette IoU", "higher"),
+    "mesh_consistency_body": ("mesh_consistency", "to the body mm", ""),
+    "mesh_consistency_body_p95": ("mesh_consistency", "95 % mm", ""),
+    "view_consistency_silhouette": ("view_consistency", "opposite IoU", "higher"),
+    "view_consistency_color": ("view_consistency", "colour", "lower"),
+    "view_consistency_identity": ("view_consistency", "identity", "lower"),
+    "temporal_consistency": ("temporal_consistency", "flicker", "lower"),
 }
 
 
@@ -84,16 +90,16 @@ def measures(
     crowd = Crowd.drawn(generator, poses, settings)
     floors: dict[str, float] = {}
     wanted = settings.metrics
-    if "pose" in wanted:
+    if "pck" in wanted:
         floors = _pose(crowd, data, models)
-    if "surface" in wanted:
-        crowd.each("surface", lambda ws, label: surface_errors(generator, ws, label, settings.voxels))
-    if "turning" in wanted:
-        crowd.each("turning", lambda ws, label: turning_errors(generator, ws, label))
+    if "mesh_consistency" in wanted:
+        crowd.each("mesh_consistency", lambda ws, label: surface_errors(generator, ws, label, settings.voxels))
+    if "view_consistency" in wanted:
+        crowd.each("view_consistency", lambda ws, label: turning_errors(generator, ws, label))
         if shares := identity_shares(generator, crowd.ws, crowd.label[:1], models):
-            crowd.values["turning_identity"] = shares
-    if "flicker" in wanted:
-        crowd.each("flicker", lambda ws, label: {"": flicker(generator, ws, walk(label))})
+            crowd.values["view_consistency_identity"] = shares
+    if "temporal_consistency" in wanted:
+        crowd.each("temporal_consistency", lambda ws, label: {"": flicker(generator, ws, walk(label))})
     return {name: _entry(name, values, crowd, floors) for name, values in crowd.values.items()}
 
 
@@ -127,7 +133,7 @@ def _pose(crowd: Crowd, data: list[Path], models: Path) -> dict[str, float]:
 
 def _pose_values(errors: PoseErrors) -> dict[str, list[float]]:
     share = [100 * value for value in errors.share]
-    found = {"pose_pck": errors.near, "pose_pixels": errors.pixels, "pose_share": share}
+    found = {"pck": errors.near, "pck_pixels": errors.pixels, "pck_share": share}
     return {name: values for name, values in found.items() if values}
 
 
@@ -150,4 +156,4 @@ def _entry(name: str, values: list[float], crowd: Crowd, floors: dict[str, float
 
 def asked(wanted: Iterable[str]) -> bool:
     """Whether any of the measures is wanted."""
-    return bool(set(wanted) & set(MEASURES))
+    return not MEASURES.keys().isdisjoint(wanted)

@@ -112,11 +112,16 @@ def conditions(
 def geometric_conditions(entry: dict[str, Any], work: Measurement, data: str) -> dict[str, Any]:
     """The same for measures of geometry and control."""
     generator, settings = work.generator, work.settings
-    surface = {"voxels": settings.voxels} if entry["measure"] == "surface" else {}
+    mesh = {"voxels": settings.voxels} if entry["measure"] == "mesh_consistency" else {}
     return {
-        **{"name": "geometry", "measure": entry["measure"], "people": settings.people, "seed": settings.seed},
+        **{
+            "name": "geometry",
+            "measure": geometry.MEASURES[entry["measure"]],
+            "people": settings.people,
+            "seed": settings.seed,
+        },
         **{"resolution": generator.settings.image_resolution, "normal_side": generator.neural_resolution},
-        **{"body": generator.body.sha256, "poses": data, **surface},
+        **{"body": generator.body.sha256, "poses": data, **mesh},
     }
 
 

@@ -39,9 +39,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A family of distances: `name` heads its tables."""
+    """A family of distances."""
 
-    name: str
+    name: str  # in its conditions, so in its id
     source: Source
     network: str  # embedded, patches, or a mode of ag3d.evaluation.metrics.inception
 
@@ -68,6 +68,6 @@ def chosen(settings: Evaluation) -> list[Protocol]:
     others = {"kid", "precision_recall", "neighbours"} & set(settings.metrics)
     if "frechet" in settings.metrics or (others and not found):
         found.insert(0, Protocol("frechet_embedded", own, "embedded"))
-    if "sliced" in settings.metrics:
+    if "swd" in settings.metrics:
         found.append(Protocol("sliced_patches", own, "patches"))
     return found

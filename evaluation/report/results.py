@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 
 from ag3d.core import provenance
-from ag3d.core.files import read_json
 from ag3d.evaluation.report.media import picture_file, video_file
 from ag3d.evaluation.report.page import Card, Figure, Grid, Page
 from ag3d.evaluation.report.timing import bars, duration, rule_times
 from ag3d.evaluation.report.training import curve_figures, preview_figures, read_curves
+from ag3d.evaluation.tables.comparison import read_measurements
 from ag3d.evaluation.tables.formats import fragment
 
 PICTURES = {
@@ -59,7 +59,8 @@ def add_measurements(page: Page, run: Path, milestones: list[str]) -> None:
     """Tables, and all values with their intervals."""
     tables = (run / "tables" / f"{name}.html" for name in ("comparison", "ablations"))
     page.tables = "".join(fragment(table.read_text(encoding="utf-8")) for table in tables if table.exists())
-    measured = [read_json(path) for name in milestones if (path := run / "metrics" / f"{name}.json").exists()]
+    files = (run / "metrics" / f"{name}.json" for name in milestones)
+    measured = read_measurements([path for path in files if path.exists()])
     rows = [
         [f"{entry['kimg']:g}", name, *_numbers(metric)]
         for entry in measured

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ag3d.config.results import RENAMED_METRICS
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
 from ag3d.evaluation.tables.descriptions import column_order, describe, spread, table_order
@@ -102,10 +103,22 @@ def read_measurements(paths: list[Path]) -> list[dict[str, Any]]:
             for key in KEYS:
                 if key not in content:
                     raise UserError(f"{path} is not a file of measurements: '{key}' is missing; measure the run again")
-            found.append(content)
+            found.append({**content, "metrics": _current_names(content["metrics"])})
         else:
             found.append({"run": path.parent.parent.name, "kimg": _number(path.stem), "metrics": {}})
     return found
+
+
+def _current_names(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Metrics of a file of any version under the names that they have today."""
+
+    def current(name: str) -> str:
+        for old, new in RENAMED_METRICS.items():
+            if name == old or name.startswith(f"{old}_"):
+                return new + name.removeprefix(old).removeprefix("_pck")
+        return name
+
+    return {current(name): {**metric, "table": current(metric["table"])} for name, metric in metrics.items()}
 
 
 def entries(measured: dict[str, Any], table: str) -> dict[str, dict[str, Any]]:

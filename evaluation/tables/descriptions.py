@@ -18,7 +18,7 @@ _KINDS = {
         "Share of generated pictures, {features}, three times nearer to one training image than to any other.",
         "± is the standard error of a share of so many pictures.",
     ),
-    "sliced": (
+    "swd": (
         "Sliced Wasserstein distance of 7×7 patches over the levels of a Laplacian pyramid, in thousandths; needs no network.",
         "± is the standard deviation, from subsets.",
     ),
@@ -65,7 +65,7 @@ def kind_of(name: str) -> str:
 
 def table_order(name: str) -> tuple[int, str]:
     """Sorts names of tables: FIDs first, geometry last."""
-    order = ("fid", "frechet", "kid", "precision_recall", "copied", "sliced", "geometry", "")
+    order = ("fid", "frechet", "kid", "precision_recall", "copied", "swd", "geometry", "")
     return order.index(kind_of(name)), name
 
 

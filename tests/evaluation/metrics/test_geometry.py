@@ -87,8 +87,8 @@ class Landmarks:
             return Found([], 0.0)
         joints, face, _ = pose_accuracy.expected(self.body, self.label[number], self.side)
         found = np.zeros((33, 2))
-        found[list(pose_accuracy.accuracy.LANDMARKS)] = joints[list(pose_accuracy.accuracy.JOINTS)]
-        found[list(pose_accuracy.accuracy.FACE_LANDMARKS)] = face
+        found[list(pose_accuracy.pose_metrics.LANDMARKS)] = joints[list(pose_accuracy.pose_metrics.JOINTS)]
+        found[list(pose_accuracy.pose_metrics.FACE_LANDMARKS)] = face
 
         class Person:
             landmarks_2d = (found + self.shift) * (len(rgb) / self.side)

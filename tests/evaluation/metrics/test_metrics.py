@@ -14,6 +14,7 @@ from support import ROOT
 from support.stand_in_inception import StandIn, save
 
 from ag3d.config import Evaluation, Network
+from ag3d.config.results import METRICS, RENAMED_METRICS
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
 from ag3d.evaluation.metrics import distances, fakes, feature_cache, measurement, real_images
@@ -111,10 +112,10 @@ def test_which_protocols():
     def names(*metrics: str) -> list[str]:
         return [p.name for p in chosen(Evaluation(metrics=list(metrics), inception="x.pt"))]
 
-    assert names("pose") == []
+    assert names("pck") == []
     assert names("kid") == ["frechet_embedded"]
     assert names("fid5k_full", "kid") == ["fid5k_full"]
-    assert names("sliced", "clean_fid50k_full", "frechet") == [
+    assert names("swd", "clean_fid50k_full", "frechet") == [
         "frechet_embedded",
         "clean_fid50k_full",
         "sliced_patches",
@@ -149,7 +150,7 @@ def test_command_measures_and_keeps_features_by_content(
     command = ["metrics", "--checkpoint", checkpoint, "--body", tiny_body_path, "--poses", data / "poses.npy"]
     command += ["--data", data / "dataset" / "00000.zip", "--models", blazepose_folder, "--cache", tmp_path / "cache"]
     command += ["--samples", 10, "--bootstrap", 5, "--batch", 4, "--people", 2, "--voxels", 24]
-    every = ["frechet", "kid", "precision_recall", "sliced", "neighbours", "pose", "surface", "turning", "flicker"]
+    every = list(METRICS[:1] + METRICS[5:])
     command += ["--metrics", json.dumps(every), "--picture", tmp_path / "nearest.png"]
     results = []
     for name in ("a.json", "b.json"):
@@ -167,14 +168,15 @@ def test_command_measures_and_keeps_features_by_content(
     assert set(first["metrics"]) >= {
         *(f"{kind}_{stream}" for kind in kinds for stream in streams),
         *(f"frechet_embedded_{stream}_detection" for stream in streams),
-        *("copied_embedded_image", "sliced_patches_image", "sliced_patches_normal", "pose_pck"),
-        *("surface_angle", "surface_overlap", "surface_body", "turning_silhouette", "turning_color"),
-        *("turning_identity", "flicker"),
+        *("copied_embedded_image", "swd_patches_image", "swd_patches_normal", "pck"),
+        *(f"mesh_consistency_{name}" for name in ("angle", "overlap", "body")),
+        *(f"view_consistency_{name}" for name in ("silhouette", "color", "identity")),
+        "temporal_consistency",
     }
     assert all(m["protocol_id"] in first["protocols"] for m in first["metrics"].values())
     assert all(np.isfinite(m["value"]) for m in first["metrics"].values())
-    assert 0 < first["metrics"]["surface_body"]["value"] < 60  # a new network is the body, nearly
-    assert first["metrics"]["turning_silhouette"]["value"] > 0.7
+    assert 0 < first["metrics"]["mesh_consistency_body"]["value"] < 60  # a new network is the body, nearly
+    assert first["metrics"]["view_consistency_silhouette"]["value"] > 0.7
     assert any("the distance is too large" in note for note in first["notes"])
     conditions = first["protocols"][first["metrics"]["frechet_embedded_image"]["protocol_id"]]
     assert (conditions["side"], conditions["samples"], conditions["noise"]) == (32, 10, "const")
@@ -278,8 +280,15 @@ def test_other_contents_have_other_caches(network, data, embedded, tmp_path):
 
 
 def test_unknown_metrics_are_named():
-    with pytest.raises(UserError, match=r"'evaluation\.metrics' names 'poses'; did you mean 'pose'"):
-        Evaluation(metrics=["poses"])
+    with pytest.raises(UserError, match=r"'evaluation\.metrics' names 'pcks'; did you mean 'pck'"):
+        Evaluation(metrics=["pcks"])
+
+
+def test_names_of_version_0_1_are_taken_with_a_warning(caplog):
+    assert Evaluation(metrics=["kid", "pose", "sliced"]).metrics == ["kid", "pck", "swd"]
+    assert "'pose', which is now 'pck'" in caplog.text
+    assert RENAMED_METRICS.keys().isdisjoint(METRICS)
+    assert set(RENAMED_METRICS.values()) <= set(METRICS)
 
 
 def test_blocks_of_another_version_are_not_gone_on_with(network, poses, data, embedded, tmp_path, monkeypatch):

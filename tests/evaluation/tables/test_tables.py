@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.measurements import measured, with_more
+from support.measurements import entry, measured, with_more
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
@@ -74,6 +74,22 @@ def test_missing_file_is_a_row_that_was_not_run(tmp_path):
         assert text.count("beta") >= 2  # in both tables
         assert "not run" in text
     assert "not run" in to_markdown(comparison(read_measurements([tmp_path / "beta" / "metrics" / "000003.json"])))
+
+
+def test_files_of_version_0_1_share_tables_with_todays(tmp_path):
+    """Protocols' ids are the same; names are not."""
+    names = {"sliced_patches_image": "swd_patches_image", "pose_pck": "pck", "pose_pixels": "pck_pixels"}
+    names |= {"surface_body_p95": "mesh_consistency_body_p95", "flicker": "temporal_consistency"}
+    for folder, old in (("old", True), ("new", False)):
+        metrics = {}
+        for name, today in names.items():
+            table = "geometry" if "patches" not in name else "sliced_patches" if old else "swd_patches"
+            metrics[name if old else today] = entry(table, today, 0.5, "p1")
+        content = {"run": folder, "kimg": 1.0, "metrics": metrics, "protocols": {"p1": {"samples": 200}}}
+        write_json(tmp_path / f"{folder}.json", content)
+    old, new = read_measurements([tmp_path / "old.json", tmp_path / "new.json"])
+    assert old["metrics"] == new["metrics"]
+    assert [(table.name, len(table.rows)) for table in comparison([old, new])] == [("swd_patches", 2), ("geometry", 2)]
 
 
 def test_a_run_measured_otherwise_was_not_run_under_the_others_protocol():
