@@ -17,7 +17,7 @@ from ag3d.core.console import log
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_record
 from ag3d.model.avatars.motion import TO_LABEL, Motion
-from ag3d.model.body.rotation import axis_angle_to_matrix, between, matrix_to_axis_angle
+from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle, slerp
 
 _COLUMNS = ("photo_id", "path", "centre_x", "centre_y", "half", "transl", "global_orient", "body_pose", "status")
 _FRAME = re.compile(r"-f(\d{6,})$")  # how the stage photos names frames
@@ -33,7 +33,7 @@ def is_fits(name: str | Path) -> bool:
 def read_fits(name: str | Path) -> Motion:
     """The motion of the person in a video: `<folder of fits>#<video>`; the video may be left out where there is one.
 
-    Frames that were not taken or not fitted are filled in between their neighbours. The person moves as in the picture:
+    Frames that were not taken or not fitted are filled in slerp their neighbours. The person moves as in the picture:
     sideways and up and down, as far as the camera stood still; nothing is known of the way towards it. Raises UserError.
     """
     place, _, video = str(name).partition("#")
@@ -94,7 +94,7 @@ def _filled(rows: pd.DataFrame, step: int, fps: float) -> Motion:
     gap = np.maximum(known[second] - known[first], 1)
     share = torch.from_numpy(((wanted - known[first]) / gap).astype(np.float32))[:, None]
     turns = turns.unflatten(1, (24, 3))
-    turns = between(turns[first], turns[second], share[..., None])
+    turns = slerp(turns[first], turns[second], share[..., None])
     moved = torch.lerp(moved[first], moved[second], share)
     orient = matrix_to_axis_angle(TO_LABEL.T @ axis_angle_to_matrix(turns[:, 0]))
     return Motion(orient, turns[:, 1:].flatten(1), moved @ TO_LABEL, fps)

@@ -13,7 +13,7 @@ from ag3d.core.files import read_json, sha256
 from ag3d.model.avatars.batching import in_parts
 from ag3d.model.avatars.latents import Latents, finite
 from ag3d.model.body import label as labels
-from ag3d.model.body.rotation import between, compose
+from ag3d.model.body.rotation import compose_axis_angles, slerp
 from ag3d.model.generator import Generator
 
 _POSE = slice(29, 101)  # of a label: the rotations, before the build
@@ -134,7 +134,7 @@ def turned(label: torch.Tensor, angle: float, generator: Generator, by: str = "c
     parts = labels.split(label)
     axis = label.new_tensor([[0.0, angle, 0.0]]).expand(len(label), 3)
     if by == "body" or not generator.settings.departures.body_bounds:
-        return labels.Label(**{**vars(parts), "global_orient": compose(-axis, parts.global_orient)}).pack()
+        return labels.Label(**{**vars(parts), "global_orient": compose_axis_angles(-axis, parts.global_orient)}).pack()
     pelvis = generator.body.from_label(label).joints[:, 0]
     pelvis = torch.cat([pelvis[:, :1], torch.zeros_like(pelvis[:, 1:2]), pelvis[:, 2:]], dim=1)
     cosine, sine = float(np.cos(angle)), float(np.sin(angle))
@@ -146,11 +146,11 @@ def turned(label: torch.Tensor, angle: float, generator: Generator, by: str = "c
 
 
 def blended(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:
-    """Labels between two: rotations by the shorter way, everything else linearly."""
+    """Labels slerp two: rotations by the shorter way, everything else linearly."""
     mixed = torch.lerp(first, second, share)
     for start in range(_POSE.start, _POSE.stop, 3):
         rotation = slice(start, start + 3)
-        mixed[:, rotation] = between(first[:, rotation], second[:, rotation], share)
+        mixed[:, rotation] = slerp(first[:, rotation], second[:, rotation], share)
     return mixed
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ag3d.core.errors import UserError
 from ag3d.model.body import label as labels
-from ag3d.model.body.rotation import axis_angle_to_matrix, between, matrix_to_axis_angle
+from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle, slerp
 
 _DAMAGED = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)  # what numpy raises on bad files
 # AMASS's world (z up) to the label's (y down, z away); an upright body of AMASS that faces -y faces the camera.
@@ -39,7 +39,7 @@ class Motion:
         first = place.floor().long()
         second, share = (first + 1).clamp_max(last), (place - first).float()
         turns = torch.cat([self.global_orient, self.body_pose], dim=1).unflatten(1, (-1, 3))
-        turns = between(turns[first], turns[second], share[:, None, None])
+        turns = slerp(turns[first], turns[second], share[:, None, None])
         trans = torch.lerp(self.trans[first], self.trans[second], share[:, None])
         return Motion(turns[:, 0], turns[:, 1:].flatten(1), trans, fps)
 

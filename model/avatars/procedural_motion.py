@@ -9,7 +9,7 @@ import torch
 
 from ag3d.model.avatars.motion import Motion, motion_from
 from ag3d.model.body.body import JOINTS
-from ag3d.model.body.rotation import compose
+from ag3d.model.body.rotation import compose_axis_angles
 
 _THIGH, _SHIN = 0.40, 0.42  # metres
 _HEEL, _BALL, _SOLE = -0.06, 0.12, 0.08  # metres: of the sole, in front of the ankle and below it
@@ -39,12 +39,14 @@ def walking(cycles: int = 2, fps: int = 30, period: float = 1.1) -> dict[str, np
         arm[:, 2] = -sign * 1.28
         forwards = np.zeros((frames, 3))
         forwards[:, 0] = 0.38 * swing  # against the leg of the same side
-        pose[:, JOINTS.index(f"{side}_shoulder")] = compose(torch.from_numpy(forwards), torch.from_numpy(arm)).numpy()
+        pose[:, JOINTS.index(f"{side}_shoulder")] = compose_axis_angles(
+            torch.from_numpy(forwards), torch.from_numpy(arm)
+        ).numpy()
         pose[:, JOINTS.index(f"{side}_elbow"), 1] = -sign * (0.32 - 0.18 * swing)
     # The pelvis turns with the legs and sinks where no foot stands; the chest turns with the arms.
     pelvis = np.stack([np.full(frames, 0.02), -0.07 * np.sin(phase), -0.03 * np.cos(phase)], axis=1)
     upright = torch.tensor([_UPRIGHT], dtype=torch.float64).expand(frames, 3)
-    pose[:, 0] = compose(upright, torch.from_numpy(pelvis)).numpy()
+    pose[:, 0] = compose_axis_angles(upright, torch.from_numpy(pelvis)).numpy()
     pose[:, JOINTS.index("spine2"), 1] = 0.05 * np.sin(phase)
     pose[:, JOINTS.index("spine3"), 1] = 0.06 * np.sin(phase)
     pose[:, JOINTS.index("neck"), 1] = -0.04 * np.sin(phase)

@@ -15,7 +15,8 @@ import torch
 from ag3d.core.errors import UserError
 from ag3d.core.landmarks import Joint
 from ag3d.model.body import label as labels
-from ag3d.model.body.rotation import axis_angle_to_matrix, times
+from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights, forward_kinematics
+from ag3d.model.body.rotation import axis_angle_to_matrix
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 JOINTS = [joint.name.lower() for joint in Joint]
@@ -153,32 +154,24 @@ class Body:
         batch = len(betas)
         rotations = axis_angle_to_matrix(torch.cat([global_orient, body_pose], dim=1).view(batch, 24, 3))
         shaped = self.v_template + (betas @ self._shape_basis).view(batch, -1, 3)
-        transforms, joints = self.chain(rotations, self.rest_joints(betas), transl)
+        transforms, joints = self.forward_kinematics(rotations, self.rest_joints(betas), transl)
         if self.posedirs is not None:
             feature = (rotations[:, 1:] - torch.eye(3, device=rotations.device)).reshape(batch, 207)
             shaped = shaped + (feature @ self.posedirs).view(batch, -1, 3)
-        blended = blend(self.weights, transforms)
-        vertices = moved(blended, shaped)
+        vertices = apply_transforms(blend_skinning_weights(self.weights, transforms), shaped)
         if scale is not None:
             vertices, joints = vertices * scale[:, None, None], joints * scale[:, None, None]
             transforms = _scaled(transforms, scale, reference_scale)
         return BodyOutput(vertices, joints, vertices[:, self.landmark_vertices], transforms)
 
-    def chain(
-        self, rotations: torch.Tensor, rest: torch.Tensor, transl: torch.Tensor
+    def forward_kinematics(
+        self, rotations: torch.Tensor, rest_joints: torch.Tensor, transl: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forward kinematics: rotations [B,24,3,3], rest joints [B,24,3], transl [B,3] to transforms [B,24,4,4], joints [B,24,3]."""
-        turned, placed = [rotations[:, :1]], [rest[:, :1]]
-        levels, order = _levels(self.parents, rotations.device)
-        for joints, parents, above in levels:  # all joints of a depth at once: a few steps instead of 23
-            turning = turned[-1][:, above]
-            offset = rest[:, joints] - rest[:, parents]
-            turned.append(turning @ rotations[:, joints])
-            placed.append(placed[-1][:, above] + (turning @ offset[..., None]).squeeze(-1))
-        rotation, joints = torch.cat(turned, dim=1)[:, order], torch.cat(placed, dim=1)[:, order]
-        shift = joints - (rotation @ rest[..., None]).squeeze(-1) + transl[:, None]
-        last = torch.eye(4, device=rest.device)[3].expand(len(rest), 24, 1, 4)
-        return torch.cat([torch.cat([rotation, shift[..., None]], dim=-1), last], dim=-2), joints + transl[:, None]
+        """Rotations [B,24,3,3], rest joints [B,24,3], transl [B,3] to transforms [B,24,4,4], joints [B,24,3]."""
+        transforms, joints = forward_kinematics(rotations, rest_joints, self.parents)
+        moved = torch.cat([transforms[..., :3], transforms[..., 3:] + transl[:, None, :, None]], dim=-1)
+        last = torch.eye(4, device=transl.device)[3].expand(len(transl), 24, 1, 4)
+        return torch.cat([moved, last], dim=-2), joints + transl[:, None]
 
     def from_label(self, label: torch.Tensor, reference_scale: bool = False) -> BodyOutput:
         """The bodies of labels [B,111]."""
@@ -196,7 +189,7 @@ class Body:
         """Only their transforms [B,24,4,4], for which no vertex need be posed."""
         parts = labels.split(label)
         rotations = axis_angle_to_matrix(torch.cat([parts.global_orient, parts.body_pose], dim=1).view(-1, 24, 3))
-        transforms, _ = self.chain(rotations, self.rest_joints(parts.betas), parts.transl)
+        transforms, _ = self.forward_kinematics(rotations, self.rest_joints(parts.betas), parts.transl)
         return _scaled(transforms, parts.scale, reference_scale)
 
 
@@ -204,43 +197,6 @@ def _scaled(transforms: torch.Tensor, scale: torch.Tensor, reference_scale: bool
     factor = torch.ones(len(scale), 1, 4, 4, device=scale.device)
     factor[:, :, :3, : 3 if reference_scale else 4] = scale[:, None, None, None]
     return transforms * factor
-
-
-def blend(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-    """Skinning weights [V,24] and transforms [B,24,4,4] to the points' own transforms [B,V,3,4]: on a GPU in one matrix product."""
-    if not weights.is_cuda:
-        return torch.matmul(weights, transforms[:, :, :3].flatten(2)).unflatten(2, (3, 4))
-    flat = transforms[:, :, :3].transpose(0, 1).reshape(24, -1)
-    return (weights @ flat).view(len(weights), -1, 3, 4).transpose(0, 1)
-
-
-def moved(blended: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Points [V,3] or [B,V,3] by their own transforms [V,3,4] or [B,V,3,4], as `blend` gives them."""
-    shape = (*blended.shape[:-2], 3)
-    turned = times(blended[..., :3].reshape(-1, 3, 3), points.expand(shape).reshape(-1, 3))
-    return turned.view(shape) + blended[..., 3]
-
-
-@functools.cache
-def _levels(
-    parents: tuple[int, ...], device: torch.device
-) -> tuple[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], torch.Tensor]:
-    """By depth below the root: joints, their parents, and the parents' places in the level above; and where each joint is
-    when the levels stand one after the other."""
-
-    def numbers(values: list[int]) -> torch.Tensor:
-        with torch.inference_mode(False):
-            return torch.tensor(values, device=device)
-
-    level, levels, sequence = [0], [], [0]
-    while level:
-        below = [joint for joint in range(1, len(parents)) if parents[joint] in level]
-        if below:
-            own = [parents[joint] for joint in below]
-            levels.append((numbers(below), numbers(own), numbers([level.index(parent) for parent in own])))
-        sequence += below
-        level = below
-    return levels, numbers([sequence.index(joint) for joint in range(len(parents))])
 
 
 def check_body(data: dict[str, np.ndarray], path: Path) -> None:

@@ -59,24 +59,24 @@ def matrix_to_quaternion(matrix: torch.Tensor) -> torch.Tensor:
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
 
 
-def between(first: torch.Tensor, second: torch.Tensor, share: float | torch.Tensor) -> torch.Tensor:
+def slerp(first: torch.Tensor, second: torch.Tensor, share: float | torch.Tensor) -> torch.Tensor:
     """Axis-angle [...,3] a share of the shorter way from `first` to `second`."""
-    return compose(first, compose(-first, second) * share)
+    return compose_axis_angles(first, compose_axis_angles(-first, second) * share)
 
 
-def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+def compose_axis_angles(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Axis-angle [...,3] of the rotation `second` followed by `first`."""
     return matrix_to_axis_angle(axis_angle_to_matrix(first) @ axis_angle_to_matrix(second))
 
 
-def inverse(matrix: torch.Tensor) -> torch.Tensor:
+def inverse_3x3(matrix: torch.Tensor) -> torch.Tensor:
     """[…,3,3] to its inverse, without the check of torch.linalg.inv, for which the processor would wait for a GPU."""
     a, b, c = matrix.unbind(-1)
     rows = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-2)
     return rows / (a * rows[..., 0, :]).sum(-1)[..., None, None]
 
 
-def times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+def batched_matvec(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     """Matrices [n,r,3] times vectors [n,3], as each device does many small products fastest: [n,r]."""
     if matrix.is_cuda:
         return (matrix * vector[:, None, :]).sum(2)

@@ -6,8 +6,8 @@ import functools
 
 import torch
 
-from ag3d.model.body.body import blend
-from ag3d.model.body.rotation import times
+from ag3d.model.body.lbs import blend_skinning_weights
+from ag3d.model.body.rotation import batched_matvec
 from ag3d.model.field.voxel_grid import Box, corners, lookup
 
 CONVERGED = 2e-4
@@ -86,15 +86,15 @@ class Search:
         active = torch.arange(len(x), device=x.device)
         unit = self.box.normalize(x)
         linear, shift = self._blended(unit, image, self.guarded)
-        residual = times(linear, x) + shift - target
+        residual = batched_matvec(linear, x) + shift - target
         if inverse is None:
             inverse = linear.transpose(1, 2)
         for _ in range(ITERATIONS[self.guarded]):
-            step = -times(inverse, residual)
+            step = -batched_matvec(inverse, residual)
             x = x + step
             unit = self.box.normalize(x)
             linear, shift = self._blended(unit, image, self.guarded)
-            following = times(linear, x) + shift - target
+            following = batched_matvec(linear, x) + shift - target
             error = following.square().sum(1)
             done = error < CONVERGED**2
             accepted = torch.nonzero(done & (unit.abs().amax(1) <= 1)).squeeze(1)
@@ -108,15 +108,15 @@ class Search:
             kept = (active, x, target, image, inverse, step, following, residual)
             active, x, target, image, inverse, step, following, residual = (t.index_select(0, go_on) for t in kept)
             change = following - residual
-            left = times(inverse.transpose(1, 2), step)
+            left = batched_matvec(inverse.transpose(1, 2), step)
             denominator = (left * change).sum(1, keepdim=True)
             if self.guarded:
                 denominator = torch.where(denominator.abs() < 1e-9, torch.full_like(denominator, 1e-9), denominator)
-            inverse = inverse + (step - times(inverse, change))[:, :, None] * (left / denominator)[:, None, :]
+            inverse = inverse + (step - batched_matvec(inverse, change))[:, :, None] * (left / denominator)[:, None, :]
             residual = following
         return roots, valid
 
 
 def tables(weights: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
     """Skinning weights [V,24] of voxels and transforms [B,24,4,4] to the table of a search [B·V,12]."""
-    return blend(weights, transforms).reshape(-1, 12)
+    return blend_skinning_weights(weights, transforms).reshape(-1, 12)

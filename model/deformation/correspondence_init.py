@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from ag3d.model.body.rotation import inverse, times
+from ag3d.model.body.rotation import batched_matvec, inverse_3x3
 from ag3d.model.deformation.broyden import Search
 from ag3d.model.field.voxel_grid import Box
 
@@ -140,7 +140,7 @@ class Starts:
         """vertices: [B,V,3], by part; begins: [PARTS+1], each part's first; blended: [B,V,3,4], the vertices' own transforms;
         distance: what counts as near."""
         self.vertices, self.distance = vertices, distance
-        self.backward, self.shift = inverse(blended[..., :3]), blended[..., 3].contiguous()
+        self.backward, self.shift = inverse_3x3(blended[..., :3]), blended[..., 3].contiguous()
         self.parts = [slice(first, end) for first, end in itertools.pairwise(begins.tolist()) if first < end]
 
     def near(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -248,7 +248,7 @@ def from_surface(points: torch.Tensor, starts: Starts, search: Search) -> Candid
     own = image * starts.vertices.shape[1] + vertex
     back, shift = (of_all.flatten(0, 1).index_select(0, own) for of_all in (starts.backward, starts.shift))
     target = points.reshape(-1, 3).index_select(0, places)
-    roots, valid = search.solve(target, image, times(back, target - shift), back)
+    roots, valid = search.solve(target, image, batched_matvec(back, target - shift), back)
     kept = torch.nonzero(valid).squeeze(1)
     return Candidates(places[kept], roots.index_select(0, kept))
 
@@ -261,7 +261,7 @@ def from_nearest(
     points: [B,N,3]; vertices: [B,V,3]; blended: [B,V,3,4]. One root a point; neighbours part where their vertices do.
     """
     count = points.shape[1]
-    backward = inverse(blended[..., :3])
+    backward = inverse_3x3(blended[..., :3])
     flat, roots = [], []
     for index in range(len(points)):
         place, vertex, _ = gate(points[index], vertices[index], distance)

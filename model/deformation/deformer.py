@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.body.body import Body, blend, moved
-from ag3d.model.body.rotation import times
+from ag3d.model.body.body import Body
+from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights
+from ag3d.model.body.rotation import batched_matvec
 from ag3d.model.cuda_graphs import Recorded
 from ag3d.model.deformation.broyden import Search, tables
 from ag3d.model.deformation.correspondence_init import (
@@ -122,8 +123,8 @@ class Deformer(nn.Module):
             transforms = output.transforms @ self.inverse
             return transforms, output.vertices, *self._tables(transforms)
         transforms = self.body.transforms_of(label, reference_scale=unscaled) @ self.inverse
-        blended = blend(self.start_weights, transforms)
-        surface = moved(blended, self.vertices[self.start_vertices])
+        blended = blend_skinning_weights(self.start_weights, transforms)
+        surface = apply_transforms(blended, self.vertices[self.start_vertices])
         around = nearby(surface, blended, self.part_begins, self.settings.gate) if fast(surface) else ()
         return transforms, surface, *self._tables(transforms), blended, *around
 
@@ -135,7 +136,7 @@ class Deformer(nn.Module):
         """Canonical roots of the posed points [B,N,3] that lie near their bodies."""
         distance = self.settings.gate
         if self.settings.skinning == "nearest":
-            every = blend(self.body.weights, posed.transforms)
+            every = blend_skinning_weights(self.body.weights, posed.transforms)
             return from_nearest(points, posed.surface, every, self.box, distance)
         if not self.settings.departures.surface_starts:
             return from_bones(points, posed.surface, posed.transforms, posed.search, distance)
@@ -185,7 +186,7 @@ class Deformer(nn.Module):
             assert carry is not None
             return (carry * gradient[:, None]).sum(2)
         linear, _ = posed.search.blended(points, image, border=True)
-        return times(cofactor(linear) if self.settings.departures.covariant_normals else linear, gradient)
+        return batched_matvec(cofactor(linear) if self.settings.departures.covariant_normals else linear, gradient)
 
 
 def cofactor(matrix: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,7 @@ def read_clips(names: list[str], fps: float, travel: bool = False) -> list[Clip]
 def pose(clip: Clip, body: Body, rest: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Transforms [n,24,4,4] from a standing avatar whose joints are at `rest` [24,3] to the clip's frames [n]."""
     rotations, shift = clip.rotations[frames], clip.pelvis[frames]
-    return body.chain(rotations, rest[None].expand(len(frames), 24, 3), shift)[0]
+    return body.forward_kinematics(rotations, rest[None].expand(len(frames), 24, 3), shift)[0]
 
 
 def grounded(clip: Clip, body: Body, rest: torch.Tensor, points: torch.Tensor, weights: torch.Tensor) -> Clip:

@@ -11,7 +11,7 @@ from trimesh.visual import ColorVisuals
 
 from ag3d.core.errors import UserError
 from ag3d.model.avatars.batching import in_parts
-from ag3d.model.body.body import moved
+from ag3d.model.body.lbs import apply_transforms
 from ag3d.model.field.posed_field import residual
 from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
@@ -158,7 +158,7 @@ def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor)
 def carried(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Canonical points [n,3] where the deformer carries them in the world of the label [1,111]: [n,3]."""
     transforms = generator.deformer.pose(label).transforms[0]
-    return moved((generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4), points)
+    return apply_transforms((generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4), points)
 
 
 def smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:

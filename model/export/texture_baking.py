@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from ag3d.model.avatars.batching import in_parts
 from ag3d.model.body import label as labels
-from ag3d.model.body.rotation import compose
+from ag3d.model.body.rotation import compose_axis_angles
 from ag3d.model.export.mesh import carried
 from ag3d.model.export.mesh_preview import seen_by
 from ag3d.model.generator import Generator
@@ -107,5 +107,5 @@ def _turned(label: torch.Tensor, round_: float, up: float) -> torch.Tensor:
     parts = labels.split(label)
     about = math.radians(round_)
     tilt = math.radians(up)
-    turn = compose(torch.tensor([[tilt, 0.0, 0.0]]), torch.tensor([[0.0, about, 0.0]]))
-    return labels.Label(**{**vars(parts), "global_orient": compose(turn, parts.global_orient)}).pack()
+    turn = compose_axis_angles(torch.tensor([[tilt, 0.0, 0.0]]), torch.tensor([[0.0, about, 0.0]]))
+    return labels.Label(**{**vars(parts), "global_orient": compose_axis_angles(turn, parts.global_orient)}).pack()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ag3d.model.body.rotation import inverse
+from ag3d.model.body.rotation import inverse_3x3
 from ag3d.model.deformation.correspondence_init import ASIDE, PARTS
 from ag3d.model.field.voxel_grid import Box
 from ag3d.model.ops.compiler import launch
@@ -38,7 +38,7 @@ def nearby(vertices: torch.Tensor, blended: torch.Tensor, first: torch.Tensor, r
     sizes = (high - low) / _cells(low.device)
     padded = torch.nn.functional.pad(vertices, (0, 1))
     bounds = torch.cat([low, sizes], dim=1)
-    backward = torch.cat([inverse(blended[..., :3]).flatten(2), blended[..., 3]], dim=2).contiguous()
+    backward = torch.cat([inverse_3x3(blended[..., :3]).flatten(2), blended[..., 3]], dim=2).contiguous()
     found = Nearby(padded, bounds, bounds.new_empty((batch, *CELLS, _PART_SLOTS), dtype=torch.uint16), backward)
     d, h, w = CELLS
     launch(

@@ -15,7 +15,7 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.body import label as labels
-from ag3d.model.body.rotation import times
+from ag3d.model.body.rotation import batched_matvec
 from ag3d.model.deformation.deformer import Deformer, Posed, depth_bounds
 from ag3d.model.field.posed_field import residual
 from ag3d.model.field.triplane import Table, table
@@ -274,7 +274,7 @@ class Renderer(nn.Module):
         if posed is not None:
             gradient = deformer.carry_gradient(gradient, points, posed, image)
             if self.settings.departures.body_bounds:  # cameras may look anywhere
-                gradient = times(parts.cam2world[:, :3, :3].transpose(1, 2)[image], gradient)
+                gradient = batched_matvec(parts.cam2world[:, :3, :3].transpose(1, 2)[image], gradient)
         return F.normalize(torch.cat([-gradient[:, :1], gradient[:, 1:]], dim=1), dim=1, eps=1e-12)
 
 

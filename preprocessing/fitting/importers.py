@@ -221,4 +221,4 @@ def _joints(body: Body, found: Fit) -> torch.Tensor:
     """Joints [B,24,3] about the body's own origin."""
     rotations = torch.cat([found.global_orient[:, None], found.body_pose.view(-1, 23, 3)], 1)
     rest = body.rest_joints(found.betas)
-    return body.chain(axis_angle_to_matrix(rotations), rest, torch.zeros(len(rest), 3))[1]
+    return body.forward_kinematics(axis_angle_to_matrix(rotations), rest, torch.zeros(len(rest), 3))[1]

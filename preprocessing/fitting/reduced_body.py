@@ -7,13 +7,12 @@ centres are treated as extra vertices: a rest position that follows the shape, a
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
 
+from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights, forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix
 
 # BlazePose's landmarks, left and right of the subject.
@@ -81,42 +80,5 @@ class PointBody:
         points = self.template[:count] + torch.einsum("pci,bi->bpc", self.shapedirs[:count], betas)
         joints = self.joints + torch.einsum("jci,bi->bjc", self.joint_dirs, betas)
         local = torch.cat([global_orient[:, None], axis_angle_to_matrix(body_pose.view(-1, 23, 3))], dim=1)
-        rotation, position = chain(local, joints, self.parents)
-        offset = position - torch.einsum("bjkl,bjl->bjk", rotation, joints)
-        moves = torch.cat([rotation.flatten(2), offset], dim=2)
-        blended = torch.einsum("pj,bjk->bpk", self.weights[:count], moves)
-        posed = torch.einsum("bpkl,bpl->bpk", blended[..., :9].unflatten(2, (3, 3)), points) + blended[..., 9:]
-        return posed, position
-
-
-def chain(local: Tensor, joints: Tensor, parents: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """World rotations [B,24,3,3] and positions [B,24,3] from local rotations and rest joints, level by level."""
-    above, levels, order = _plan(parents, joints.device)
-    bones = torch.cat([joints[:, :1], joints[:, 1:] - joints.index_select(1, above)], dim=1)[..., None]
-    turns, places = [local[:, :1]], [bones[:, :1]]
-    for level, below in levels:
-        up = turns[-1].index_select(1, below)
-        places.append(up @ bones.index_select(1, level) + places[-1].index_select(1, below))
-        turns.append(up @ local.index_select(1, level))
-    rotation, position = torch.cat(turns, dim=1), torch.cat(places, dim=1)
-    return rotation.index_select(1, order), position.index_select(1, order).squeeze(-1)
-
-
-@cache
-def _plan(parents: tuple[int, ...], device: torch.device) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
-    """Joints' parents (the root's left out); of each level the joints, and where in the level above their parents are; and
-    where each joint is in the levels one after another."""
-    depth = [0] * len(parents)
-    for joint, parent in enumerate(parents):
-        depth[joint] = 0 if parent < 0 else depth[parent] + 1
-    levels = [[j for j, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
-    ordered = [joint for level in levels for joint in level]
-
-    def tensor(numbers: list[int]) -> Tensor:
-        return torch.tensor(numbers, device=device)
-
-    steps = [
-        (tensor(level), tensor([upper.index(parents[joint]) for joint in level]))
-        for upper, level in itertools.pairwise(levels)
-    ]
-    return tensor(list(parents[1:])), steps, tensor([ordered.index(joint) for joint in range(len(parents))])
+        transforms, posed_joints = forward_kinematics(local, joints, self.parents)
+        return apply_transforms(blend_skinning_weights(self.weights[:count], transforms), points), posed_joints

@@ -31,7 +31,7 @@ def transforms(
     """[24,4,4] from the zero pose to the world."""
     pose = torch.as_tensor(np.concatenate([global_orient.reshape(1, 3), body_pose.reshape(23, 3)])).float()
     rest = body.rest_joints(torch.as_tensor(betas).float()[None])
-    return body.chain(axis_angle_to_matrix(pose)[None], rest, torch.as_tensor(transl).float()[None])[0][0]
+    return body.forward_kinematics(axis_angle_to_matrix(pose)[None], rest, torch.as_tensor(transl).float()[None])[0][0]
 
 
 def shape_and_pose(

@@ -200,6 +200,6 @@ def _sole_heights(body: Body, betas: np.ndarray, body_pose: np.ndarray, lean: np
     lean_all = np.repeat(lean[None, None], count, 0)
     rotations = axis_angle_to_matrix(torch.as_tensor(np.concatenate([lean_all, body_pose], 1)).float())
     rest = body.rest_joints(torch.as_tensor(betas).float()[None]).expand(count, -1, -1)
-    _, joints = body.chain(rotations, rest, torch.zeros(count, 3))
+    _, joints = body.forward_kinematics(rotations, rest, torch.zeros(count, 3))
     height = joints[:, _FEET, 1].numpy() - np.array([0.075, 0.075, 0.025, 0.025])
     return np.stack([height[:, [0, 2]].min(1), height[:, [1, 3]].min(1)], 1)

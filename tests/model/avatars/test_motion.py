@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from ag3d.core.errors import UserError
 from ag3d.model.avatars.motion import Motion, motion_labels, read_motion
 from ag3d.model.body.body import JOINTS, Body
-from ag3d.model.body.rotation import axis_angle_to_matrix, compose
+from ag3d.model.body.rotation import axis_angle_to_matrix, compose_axis_angles
 
 UPRIGHT = torch.tensor([math.pi / 2, 0.0, 0.0])
 
@@ -86,7 +86,7 @@ def test_amass_world_becomes_the_labels(tiny_body: Body) -> None:
 @pytest.mark.parametrize(("turn", "front"), [(0.0, (0, 0, -1)), (math.pi / 2, (1, 0, 0)), (math.pi, (0, 0, 1))])
 def test_a_standing_person_stands(tiny_body: Body, turn: float, front: tuple[int, int, int]) -> None:
     """Facing -y in AMASS is facing the camera; turned a quarter to the left, the image's right."""
-    orient = compose(torch.tensor([0.0, 0.0, turn]), UPRIGHT)
+    orient = compose_axis_angles(torch.tensor([0.0, 0.0, turn]), UPRIGHT)
     label = motion_labels(standing(2, orient), torch.zeros(10))
     joint = {name: place for name, place in zip(JOINTS, tiny_body.from_label(label).joints[0])}
     up = joint["head"] - joint["pelvis"]

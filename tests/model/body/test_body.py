@@ -14,7 +14,12 @@ from support import ROOT
 from ag3d.core.errors import UserError
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, PARENTS, Body
-from ag3d.model.body.rotation import axis_angle_to_matrix, compose, matrix_to_axis_angle, matrix_to_quaternion
+from ag3d.model.body.rotation import (
+    axis_angle_to_matrix,
+    compose_axis_angles,
+    matrix_to_axis_angle,
+    matrix_to_quaternion,
+)
 
 PARITY = ROOT.parent / "shared" / "parity"
 
@@ -257,7 +262,7 @@ def test_quaternions_are_unit_and_positive() -> None:
 def test_compose_is_the_product() -> None:
     first, second = torch.randn(2, 20, 3, generator=torch.Generator().manual_seed(3)).double()
     expected = axis_angle_to_matrix(first) @ axis_angle_to_matrix(second)
-    torch.testing.assert_close(axis_angle_to_matrix(compose(first, second)), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(axis_angle_to_matrix(compose_axis_angles(first, second)), expected, atol=1e-6, rtol=0)
 
 
 def test_wrong_shape_is_a_user_error(tiny_body_path: Path, tmp_path: Path) -> None:
