@@ -117,9 +117,12 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path} is not valid JSON: {error}") from error
 
 
-def write_table(path: str | os.PathLike[str], table: pd.DataFrame, record: dict[str, Any]) -> None:
-    """Write a Parquet table with `record` (see ag3d.core.provenance) under the metadata key `ag3d`."""
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
+def write_table(
+    path: str | os.PathLike[str], table: pd.DataFrame, record: dict[str, Any], schema: pa.Schema | None = None
+) -> None:
+    """Write a Parquet table with `record` (see ag3d.core.provenance) under the metadata key `ag3d`. `schema`: its columns'
+    types, where they are not to follow from the values."""
+    arrow = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
     arrow = arrow.replace_schema_metadata(
         {**(arrow.schema.metadata or {}), b"ag3d": json.dumps(record, sort_keys=True).encode()}
     )

@@ -87,3 +87,12 @@ _LIMBS = [
 JOINT_PAIRS = tuple((Landmark[name], Joint[name]) for name in _LIMBS)
 # The landmarks of a body's five face points (Body.landmark_vertices), in their order.
 FACE_LANDMARKS = (Landmark.NOSE, Landmark.RIGHT_EYE, Landmark.LEFT_EYE, Landmark.RIGHT_EAR, Landmark.LEFT_EAR)
+
+# Parts of a person by their landmarks.
+HEAD = [int(Landmark[name]) for name in ("NOSE", "LEFT_EYE", "RIGHT_EYE", "LEFT_EAR", "RIGHT_EAR")]
+EARS, SHOULDERS, HIPS, KNEES, ANKLES, HEELS, TOES = (
+    [int(Landmark[f"{side}_{name}"]) for side in ("LEFT", "RIGHT")]
+    for name in ("EAR", "SHOULDER", "HIP", "KNEE", "ANKLE", "HEEL", "TOE")
+)
+LIMBS = [int(landmark) for landmark, _ in JOINT_PAIRS]
+TORSO = [int(Landmark.NOSE), *SHOULDERS, *HIPS]

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ag3d.core import landmarks
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
 from ag3d.model.checkpoint import load_weights, read_weights, save_weights
 from ag3d.preprocessing.fitting import landmark_calibration
 from ag3d.preprocessing.fitting import reduced_body as P
-from ag3d.preprocessing.people import blazepose
 
 OWN = Path(__file__).parent / "weights" / "landmarks.safetensors"  # comes with the project
 FORMAT = "ag3d landmark network 1"
-MIRROR = blazepose.MIRROR[:33]
+MIRROR = landmarks.MIRRORED_LANDMARKS
 USED = sorted(P.LANDMARK_WEIGHTS)  # the landmarks that have a place on the body
 BONES = len(landmark_calibration.DEPTHS)
 INPUTS = 6 * len(USED) + 2

@@ -9,7 +9,7 @@ from ag3d.config.data import OnnxMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.onnx_model import OnnxNetwork
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.read_image import PhotoError
 
 
@@ -21,14 +21,14 @@ class OnnxMatte:
         self.settings = settings
         self.network = OnnxNetwork(settings, "matting.onnx", threads=threads)
 
-    def __call__(self, rgb: np.ndarray, region: Region) -> np.ndarray:
+    def __call__(self, rgb: np.ndarray, region: RotatedBox) -> np.ndarray:
         """Raises PhotoError where the network gives values that are not finite."""
         height, width, side = self.network.height, self.network.width, max(self.network.height, self.network.width)
         # An input that is not square sees the person's square and, beyond it, more of the photograph along its longer side.
         reach = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle))) * side / min(height, width)
-        square = Region(region.x, region.y, float(reach))
+        square = RotatedBox(region.x, region.y, float(reach))
         top, left = (side - height) // 2, (side - width) // 2
-        picture = square.crop(rgb, side)[top : top + height, left : left + width]
+        picture = square.warp(rgb, side)[top : top + height, left : left + width]
         try:
             out = self.network(picture)
         except ValueError as error:

@@ -16,7 +16,7 @@ import numpy as np
 from ag3d.config.data import PaddleMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import refine
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 WORKER = Path(__file__).with_name("paddle_worker.py")
 LARGEST = 1024  # pixels of the square that is handed over
@@ -59,11 +59,11 @@ class PaddleMatte:
         )
         self._receive()
 
-    def __call__(self, rgb: np.ndarray, region: Region) -> np.ndarray:
+    def __call__(self, rgb: np.ndarray, region: RotatedBox) -> np.ndarray:
         reach = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle)))
-        square = Region(region.x, region.y, float(reach))
+        square = RotatedBox(region.x, region.y, float(reach))
         side = int(np.clip(reach, 64, LARGEST))
-        share = self.ask(square.crop(rgb, side))
+        share = self.ask(square.warp(rgb, side))
         mask = cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)
         if self.settings.refine:
             return refine.refine(rgb, mask, square)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ag3d.preprocessing.matting.guided_filter import guided_filter
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 WORKING_SIDE = 768  # pixels of the person's region in which edges are sought
 RADIUS = 2.0  # of the filter's window, in pixels of the network's mask
@@ -14,7 +14,7 @@ EPSILON = 3e-4  # variance of colour below which there is no edge
 LOW, HIGH = 0.15, 0.8  # alpha is stretched between these
 
 
-def refine(rgb: np.ndarray, mask: np.ndarray, region: Region) -> np.ndarray:
+def refine(rgb: np.ndarray, mask: np.ndarray, region: RotatedBox) -> np.ndarray:
     """uint8 [H,W] alpha for `rgb` (uint8 [H,W,3]) from the probability `mask` (float32 [n,n]) in `region`."""
     height, width = rgb.shape[:2]
     reach = region.side / 2 * (abs(np.cos(region.angle)) + abs(np.sin(region.angle)))
@@ -26,8 +26,8 @@ def refine(rgb: np.ndarray, mask: np.ndarray, region: Region) -> np.ndarray:
     step = max(1.0, region.side / WORKING_SIDE)
     size = (max(2, round((x1 - x0) / step)), max(2, round((y1 - y0) / step)))
     guide = cv2.resize(rgb[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    local = Region((region.x - x0) * size[0] / (x1 - x0), (region.y - y0) * size[1] / (y1 - y0), 0, region.angle)
-    local = Region(local.x, local.y, region.side * size[0] / (x1 - x0), region.angle)
+    local = RotatedBox((region.x - x0) * size[0] / (x1 - x0), (region.y - y0) * size[1] / (y1 - y0), 0, region.angle)
+    local = RotatedBox(local.x, local.y, region.side * size[0] / (x1 - x0), region.angle)
     coarse = np.clip(local.paste(mask.astype(np.float32), (size[1], size[0]), cv2.INTER_CUBIC), 0, 1)
     radius = max(1, round(RADIUS * local.side / len(mask)))
     fine = guided_filter(guide, coarse, radius, EPSILON)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ag3d.config.data import Matting
 from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.core import console, provenance
+from ag3d.core import console, landmarks, provenance
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardWriter, write_shard
@@ -27,23 +27,22 @@ from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.matting.folder_backend import MatteFolder
 from ag3d.preprocessing.matting.onnx_backend import OnnxMatte
 from ag3d.preprocessing.matting.paddle import PaddleMatte
-from ag3d.preprocessing.people import landmarks
 from ag3d.preprocessing.people.blazepose import BlazePose
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError
 
 log = logging.getLogger(__name__)
 SLACK = 0.015  # of the region's side: how far a joint may lie outside the matte
-Cut = Callable[[np.ndarray, Region], np.ndarray]  # uint8 RGB [H,W,3] and where the person is, to alpha uint8 [H,W]
+Cut = Callable[[np.ndarray, RotatedBox], np.ndarray]  # uint8 RGB [H,W,3] and where the person is, to alpha uint8 [H,W]
 
 
 def by_blazepose(net: BlazePose) -> Cut:
     """Cut with the landmark network's mask."""
-    return lambda rgb, region: refine.refine(rgb, net.mask(rgb, region), region)
+    return lambda rgb, region: refine.refine(rgb, net.segment(rgb, region), region)
 
 
-def matte(photo: Photo, region: Region, joints: np.ndarray, cut: Cut | MatteFolder, path: str = "") -> np.ndarray:
+def matte(photo: Photo, region: RotatedBox, joints: np.ndarray, cut: Cut | MatteFolder, path: str = "") -> np.ndarray:
     """uint8 [H,W]: alpha of the person in `region` whose visible joints are `joints` [n,2] (pixels); `path`: the
     photograph's. Raises PhotoError."""
     if isinstance(cut, MatteFolder):
@@ -53,7 +52,7 @@ def matte(photo: Photo, region: Region, joints: np.ndarray, cut: Cut | MatteFold
     return refine.keep_person(cut(photo.rgb, region), joints)
 
 
-def measure(alpha: np.ndarray, region: Region, joints: np.ndarray, settings: Matting) -> dict[str, float]:
+def measure(alpha: np.ndarray, region: RotatedBox, joints: np.ndarray, settings: Matting) -> dict[str, float]:
     """How much of the person's square a matte covers, and the share of the joints that it holds."""
     area = float((alpha > 255 * settings.threshold).sum()) / region.side**2
     return {"area": area, "joints": refine.inside(alpha, joints, SLACK * region.side)}
@@ -76,9 +75,9 @@ def matting_of_shard(
     ready = people[people["status"] == "ok"].to_dict("records")
     for person in console.progress(ready, "mattes", unit="person"):
         name = person["person_id"]
-        region = Region(*person["region"])
-        points = np.reshape(person["landmarks_2d"], (33, 2))[landmarks.JOINTS]
-        joints = points[np.asarray(person["visibility"])[landmarks.JOINTS] > 0.5]
+        region = RotatedBox(*person["region"])
+        points = np.reshape(person["landmarks_2d"], (33, 2))[landmarks.LIMBS]
+        joints = points[np.asarray(person["visibility"])[landmarks.LIMBS] > 0.5]
         reason: tuple[str, float | None] | None
         measured: dict[str, float] = {}
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Region:
+class RotatedBox:
     """Centre (x, y), side (pixels) and angle (radians, clockwise) of a square. Pixel centres lie at k + 0.5."""
 
     x: float
@@ -21,7 +21,7 @@ class Region:
         c, s = np.cos(self.angle), np.sin(self.angle)
         return np.array([[c, -s], [s, c]])
 
-    def turn(self, vectors: np.ndarray) -> np.ndarray:
+    def rotate_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Directions [n,2] of the square as directions of the photograph."""
         return vectors @ self._axes().T
 
@@ -33,13 +33,13 @@ class Region:
         """The inverse of `to_photo`."""
         return (points - np.array([self.x, self.y])) @ self._axes() * (resolution / self.side) + resolution / 2
 
-    def matrix(self, resolution: int) -> np.ndarray:
+    def affine(self, resolution: int) -> np.ndarray:
         """[2,3]: pixel indices of the square to pixel indices of the photograph, for cv2.warpAffine."""
         linear = self._axes() * (self.side / resolution)
         offset = self.to_photo(np.array([[0.5, 0.5]]), resolution)[0] - 0.5
         return np.column_stack([linear, offset])
 
-    def crop(self, image: np.ndarray, resolution: int, border: int = 0) -> np.ndarray:
+    def warp(self, image: np.ndarray, resolution: int, border: int = 0) -> np.ndarray:
         """The square of `image` ([H,W] or [H,W,C]) at `resolution`. Large squares are averaged, not sampled."""
         image, x0, y0 = self._surroundings(image)
         reduction = max(1, int(self.side / resolution))
@@ -48,10 +48,10 @@ class Region:
             pad = (size[1] * reduction - image.shape[0], size[0] * reduction - image.shape[1])
             image = cv2.copyMakeBorder(image, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        smaller = Region((self.x - x0) / reduction, (self.y - y0) / reduction, self.side / reduction, self.angle)
+        smaller = RotatedBox((self.x - x0) / reduction, (self.y - y0) / reduction, self.side / reduction, self.angle)
         return cv2.warpAffine(
             image,
-            smaller.matrix(resolution),
+            smaller.affine(resolution),
             (resolution, resolution),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
@@ -60,7 +60,7 @@ class Region:
 
     def paste(self, values: np.ndarray, shape: tuple[int, int], interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
         """Values [n,n] of the square in a photograph of `shape` (height, width); 0 outside the square."""
-        return cv2.warpAffine(values, self.matrix(values.shape[0]), (shape[1], shape[0]), flags=interpolation)
+        return cv2.warpAffine(values, self.affine(values.shape[0]), (shape[1], shape[0]), flags=interpolation)
 
     def _surroundings(self, image: np.ndarray) -> tuple[np.ndarray, int, int]:
         """The part of `image` that the square touches, and its upper left corner."""

@@ -17,120 +17,133 @@ Writes a row a photograph; the photographs that the stage before rejected are pa
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ag3d.config.data import People
-from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.core import console, provenance
-from ag3d.core.files import write_table
-from ag3d.preprocessing.people import flip_test, landmarks
-from ag3d.preprocessing.people.blazepose import BlazePose, Pose
-from ag3d.preprocessing.people.face_detector import FaceDetector
-from ag3d.preprocessing.people.person_search import Found, find_people, overlap, within
+from ag3d.core import console, landmarks
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector, Pose
+from ag3d.preprocessing.people.flip_test import flip_test, head_region
+from ag3d.preprocessing.people.person_search import PersonDetections, find_people, overlap, person_box, share_on_mask
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.stage import OK, Row, Verdict, parse, run_stage, stage_parser
 
-log = logging.getLogger(__name__)
 ON_MAIN = 0.65  # share of somebody's points on the main person's mask from which on they may be no one else
 HEADS_APART = 0.08  # of the region's side; detections of one head scatter by less than half of this
-LISTS = ("box", "landmarks_2d", "landmarks_3d", "visibility", "region")
-COLUMNS = (
-    *("person_id", "photo_id", "path", "width", "height", *LISTS),
-    *("score", "face", "people", "status", "reason", "value"),
-)
+CROWN = 0.55  # from the ears up to the crown, relative to shoulders to ears; anthropometry of adults
 
 
-def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, settings: People) -> pd.DataFrame:
-    """The table of the shard. One photograph is in memory at a time."""
-    rows = []
+def people_of_shard(manifest: Manifest, net: BlazePose, faces: FaceDetector, settings: People) -> Iterator[Row]:
+    """Rows of the shard's table. One photograph is in memory at a time."""
     photos = console.progress(manifest.photos(), "people", total=len(manifest.rows()), unit="photo")
     for entry, photo in photos:
         row = {"person_id": entry["photo_id"], **{key: entry[key] for key in ("photo_id", "path", "width", "height")}}
-        row |= {name: [] for name in LISTS} | {"score": 0.0, "face": 0.0, "people": 0}
+        row |= {"score": 0.0, "face": 0.0, "people": 0}
         if isinstance(photo, PhotoError):
-            reason: tuple[str, float | None] | None = (photo.reason, photo.value)
+            yield row | vars(Verdict.unreadable(photo))
         else:
-            found = find_people(net, photo.rgb, settings.min_score)
-            row["people"] = len(found.people)
-            doubt = False
-            if found.people:
-                found.people[1:] = real(found.people, faces, photo.rgb, settings)
-                found.people[0], row["face"], doubt = flip_test.again(net, faces, photo.rgb, found.people[0], settings)
-                row |= describe(found.people[0], photo.rgb.shape)
-            reason = judge(found, photo.rgb.shape, settings)
-            if reason is None and doubt:
-                reason = "front and back may be confused (score of a face)", row["face"]
-        row["status"] = "ok" if reason is None else "rejected"
-        row["reason"], row["value"] = reason or ("", None)
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({"value": "float64", "score": "float64", "face": "float64", "people": "int32"})
+            yield row | find_person(photo.rgb, net, faces, settings)
 
 
-def real(people: list[Pose], faces: FaceDetector, rgb: np.ndarray, settings: People) -> list[Pose]:
+def find_person(rgb: np.ndarray, net: BlazePose, faces: FaceDetector, settings: People) -> Row:
+    """Measurements and verdict of the main person in `rgb` (uint8 [H,W,3])."""
+    detections = find_people(net, rgb, settings.min_score)
+    row: Row = {"people": len(detections.people)}
+    ambiguous = False
+    if detections.people:
+        detections.people[1:] = real_people(detections.people, faces, rgb, settings)
+        detections.people[0], row["face"], ambiguous = flip_test(net, faces, rgb, detections.people[0], settings)
+        row |= measurements(detections.people[0], rgb.shape)
+    verdict = check_person(detections, rgb.shape, settings)
+    if verdict.ok and ambiguous:
+        verdict = Verdict.rejected("front and back may be confused (score of a face)", row["face"])
+    return row | vars(verdict)
+
+
+def real_people(people: list[Pose], faces: FaceDetector, rgb: np.ndarray, settings: People) -> list[Pose]:
     """Those beside the main person who are people: not a waist or a bag taken for one, which lies on them without a face."""
     main, *others = people
-    return [o for o in others if within(main, o) < ON_MAIN or faces.score(rgb, flip_test.head(o)) >= settings.min_face]
+    return [
+        other
+        for other in others
+        if share_on_mask(main, other) < ON_MAIN or faces.score(rgb, head_region(other)) >= settings.min_face
+    ]
 
 
-def describe(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
+def measurements(pose: Pose, shape: tuple[int, ...]) -> dict[str, Any]:
     """The row's measurements of a person in a photograph of `shape`."""
     region = pose.region
     return {
-        "box": _floats(landmarks.box(pose, shape)),
-        "landmarks_2d": _floats(pose.landmarks_2d),
-        "landmarks_3d": _floats(pose.landmarks_3d),
-        "visibility": _floats(pose.visibility),
+        "box": person_box(pose, shape).tolist(),
+        "landmarks_2d": pose.landmarks_2d.ravel().tolist(),
+        "landmarks_3d": pose.landmarks_3d.ravel().tolist(),
+        "visibility": pose.visibility.tolist(),
         "region": [region.x, region.y, region.side, region.angle],
         "score": pose.score,
     }
 
 
-def judge(found: Found, shape: tuple[int, ...], settings: People) -> tuple[str, float | None] | None:
-    """Why the main person cannot be used, with the measured value; None if they can."""
-    if not found.people:
-        return "no person found", None
-    main = found.people[0]
-    box = landmarks.box(main, shape)
+def check_person(detections: PersonDetections, shape: tuple[int, ...], settings: People) -> Verdict:
+    """Whether the main person can be used in a photograph of `shape`."""
+    if not detections.people:
+        return Verdict.rejected("no person found")
+    main = detections.people[0]
+    box = person_box(main, shape)
     if (height := float(box[3] - box[1])) < settings.min_height:
-        return f"the person is less than {settings.min_height} pixels tall", height
-    if (hidden := landmarks.out_of_view(main, shape, settings.min_visibility)) is not None:
-        return hidden
-    covered = max((overlap(main, other) for other in found.people[1:]), default=0.0)
+        return Verdict.rejected(f"the person is less than {settings.min_height} pixels tall", height)
+    if not (verdict := check_full_view(main, shape, settings.min_visibility)).ok:
+        return verdict
+    covered = max((overlap(main, other) for other in detections.people[1:]), default=0.0)
     if covered > settings.max_overlap:
-        return "several people: another overlaps the main one (share of their landmarks)", covered
-    if found.heads_apart > HEADS_APART:
-        return (
-            "several people: two heads, one set of landmarks (distance, share of the person's square)",
-            found.heads_apart,
-        )
-    return None
+        return Verdict.rejected("several people: another overlaps the main one (share of their landmarks)", covered)
+    if detections.heads_apart > HEADS_APART:
+        reason = "several people: two heads, one set of landmarks (distance, share of the person's square)"
+        return Verdict.rejected(reason, detections.heads_apart)
+    return OK
 
 
-def _floats(values: np.ndarray) -> list[float]:
-    return [float(v) for v in np.ravel(values)]
+def check_full_view(pose: Pose, shape: tuple[int, ...], min_visibility: float) -> Verdict:
+    """Whether the person is in full view. Measured: how far a point lies outside the photograph (share of the region's side), or a visibility."""
+    height, width = shape[:2]
+    limits = np.array([width, height], np.float64)
+
+    def beyond(points: np.ndarray) -> np.ndarray:
+        return np.maximum(-points, points - limits).max(axis=1) / pose.next_region.side
+
+    ears, shoulders = (
+        pose.landmarks_2d[landmarks.EARS].mean(axis=0),
+        pose.landmarks_2d[landmarks.SHOULDERS].mean(axis=0),
+    )
+    crown = ears + CROWN * (ears - shoulders)
+    if (outside := float(beyond(np.stack([crown, *pose.landmarks_2d[landmarks.HEAD]])).max())) > 0.02:
+        return Verdict.rejected("not in full view: the head is outside the photograph", outside)
+    for name, points in (("knees", landmarks.KNEES), ("ankles", landmarks.ANKLES)):
+        if (outside := float(beyond(pose.landmarks_2d[points]).max())) > 0:
+            return Verdict.rejected(f"not in full view: cut off at the {name}", outside)
+    if (outside := float(beyond(pose.landmarks_2d[[*landmarks.HEELS, *landmarks.TOES]]).max())) > 0.02:
+        return Verdict.rejected("not in full view: the feet are outside the photograph", outside)
+    feet = float(pose.visibility[[*landmarks.ANKLES, *landmarks.HEELS, *landmarks.TOES]].max())
+    if feet < min_visibility:
+        return Verdict.rejected("not in full view: the feet are hidden", feet)
+    if (head := float(pose.visibility[landmarks.HEAD].max())) < min_visibility:
+        return Verdict.rejected("not in full view: the head is hidden", head)
+    return OK
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.people", __doc__)
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the shard (.parquet)")
-    parser.add_argument("--models", type=Path, required=True, help="folder of BlazePose's .tflite files")
-    parser.add_argument("--output", type=Path, required=True, help="table of people to write (.parquet)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the networks (default: 1)")
-    add_options(parser, People)
-    args = parser.parse_args()
-    settings = from_options(People, args)
-    net = BlazePose(args.models, args.threads)
-    faces = FaceDetector(args.models, args.threads)
-    table = people_of_shard(Manifest(args.manifest), net, faces, settings)
+    paths = {
+        "manifest": "manifest of the shard (.parquet)",
+        "models": "folder of BlazePose's .tflite files",
+        "output": "table of people to write (.parquet)",
+    }
+    args, settings = parse(stage_parser("people", __doc__, People, paths, threads=True), People)
+    net, faces = BlazePose(args.models, args.threads), FaceDetector(args.models, args.threads)
     inputs = [args.manifest, *net.files, faces.file]
-    write_table(args.output, table, provenance.record("people", to_mapping(settings), inputs))
-    bad = table[table["status"] != "ok"]
-    log.info("%d photographs, %d without a person to use", len(table), len(bad))
-    for reason, count in bad["reason"].value_counts().items():
-        log.info("  %d: %s", count, reason)
+    manifest = Manifest(args.manifest)
+    run_stage(
+        "people", settings, inputs, args.output, schemas.PEOPLE, lambda: people_of_shard(manifest, net, faces, settings)
+    )

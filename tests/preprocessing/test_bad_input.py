@@ -14,13 +14,14 @@ from support.figure import Figure, backdrop
 from ag3d.config.data import Matting, People, Photos
 from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader, write_shard
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.matting import stage as matting
 from ag3d.preprocessing.people import stage as people
-from ag3d.preprocessing.people.blazepose import BlazePose
-from ag3d.preprocessing.people.face_detector import FaceDetector
+from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector
 from ag3d.preprocessing.people.person_search import find_people
 from ag3d.preprocessing.photos import stage as photos
 from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
+from ag3d.preprocessing.stage import to_table
 
 
 def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: BlazePose, standing: Figure) -> None:
@@ -34,7 +35,7 @@ def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: Blaze
         path, listed, {"settings": {"max_pixels": settings.max_pixels}, "folder": recorded_folder(folder, path)}
     )
     faces = FaceDetector(blazepose.files[0].parent)
-    found = people.people_of_shard(Manifest(path), blazepose, faces, People())
+    found = to_table(people.people_of_shard(Manifest(path), blazepose, faces, People()), schemas.PEOPLE)
     with write_shard(tmp_path / "mattes.zip", {}) as output:
         status = matting.matting_of_shard(Manifest(path), found, matting.by_blazepose(blazepose), Matting(), output)
     assert set(listed["path"]) == set(expected)
@@ -67,11 +68,11 @@ def test_half_a_person_is_not_in_full_view(blazepose: BlazePose) -> None:
     picture = astronaut()
     found = find_people(blazepose, picture, 0.5)
     assert len(found.people) == 1
-    reason = people.judge(found, picture.shape, People())
-    assert reason is not None
-    assert "not in full view" in reason[0]
-    assert reason[1] is not None
-    assert reason[1] > 0.1
+    verdict = people.check_person(found, picture.shape, People())
+    assert verdict.status == "rejected"
+    assert "not in full view" in verdict.reason
+    assert verdict.value is not None
+    assert verdict.value > 0.1
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -13,7 +13,7 @@ from ag3d.core.shards import save_png
 from ag3d.preprocessing.matting.folder_backend import MatteFolder
 from ag3d.preprocessing.matting.stage import matte
 from ag3d.preprocessing.normals.folder_backend import NormalFolder
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError
 
 
@@ -30,7 +30,7 @@ def test_mattes_by_place_or_name_in_any_form(tmp_path: Path) -> None:
     assert half.shape == (30, 20)
     photo = Photo.of_frame(np.full((60, 40, 3), 90, np.uint8), 10**6)
     joints = np.array([[20.0, 30.0]])
-    found = matte(photo, Region(20, 30, 60), joints, folder, "a/one.jpg")
+    found = matte(photo, RotatedBox(20, 30, 60), joints, folder, "a/one.jpg")
     assert (found > 127).sum() == 40 * 20
 
 

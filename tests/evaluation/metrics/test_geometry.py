@@ -17,7 +17,7 @@ from ag3d.evaluation.metrics.camera import lift, look_up, project
 from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
-from ag3d.preprocessing.people.person_search import Found
+from ag3d.preprocessing.people.person_search import PersonDetections
 
 SIZES = {
     **{"image_resolution": 64, "plane_resolution": 16, "z_dim": 8, "w_dim": 8, "channel_base": 256, "channel_max": 8},
@@ -84,7 +84,7 @@ class Landmarks:
     def __call__(self, net, rgb, score):
         number, self.calls = self.calls, self.calls + 1
         if number in self.lost:
-            return Found([], 0.0)
+            return PersonDetections([], 0.0)
         joints, face, _ = pose_accuracy.expected(self.body, self.label[number], self.side)
         found = np.zeros((33, 2))
         found[list(pose_accuracy.pose_metrics.LANDMARKS)] = joints[list(pose_accuracy.pose_metrics.JOINTS)]
@@ -93,7 +93,7 @@ class Landmarks:
         class Person:
             landmarks_2d = (found + self.shift) * (len(rgb) / self.side)
 
-        return Found([Person()], 0.0)
+        return PersonDetections([Person()], 0.0)
 
 
 @pytest.mark.parametrize("side", [64, 300])

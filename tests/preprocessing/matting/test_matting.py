@@ -12,16 +12,17 @@ from ag3d.config.data import Matting, People, Photos
 from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader
 from ag3d.model.body.body import Body
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.matting import stage as matting
 from ag3d.preprocessing.matting.guided_filter import guided_filter
 from ag3d.preprocessing.people import stage as people
-from ag3d.preprocessing.people.blazepose import BlazePose
-from ag3d.preprocessing.people.face_detector import FaceDetector
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos import stage as photos
 from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
 from ag3d.preprocessing.photos.read_image import Photo
+from ag3d.preprocessing.stage import to_table
 
 
 def overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
@@ -32,16 +33,16 @@ def overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
 @pytest.mark.parametrize(("height", "turn"), [(640, 0.0), (640, 2.4), (2400, 0.7)])
 def test_matte_agrees_with_the_truth(blazepose: BlazePose, open_body: Body, height: int, turn: float) -> None:
     figure = draw(open_body, height, height * 7 // 10, turn=turn, seed=1)
-    pose = blazepose.pose(figure.rgb, blazepose.detect(figure.rgb)[0].region())
+    pose = blazepose.track(figure.rgb, blazepose.detect(figure.rgb)[0].region())
     joints = pose.landmarks_2d[11:29]
     alpha = matting.matte(
-        Photo(figure.rgb, None, figure.rgb.shape[1::-1]), pose.following, joints, matting.by_blazepose(blazepose)
+        Photo(figure.rgb, None, figure.rgb.shape[1::-1]), pose.next_region, joints, matting.by_blazepose(blazepose)
     )
     assert alpha.shape == figure.mask.shape
-    coarse = pose.following.paste(blazepose.mask(figure.rgb, pose.following), figure.mask.shape) * 255
+    coarse = pose.next_region.paste(blazepose.segment(figure.rgb, pose.next_region), figure.mask.shape) * 255
     assert overlap(alpha, figure.mask) > 0.97
     assert overlap(alpha, figure.mask) > overlap(coarse, figure.mask)  # what the refinement is for
-    assert matting.judge(matting.measure(alpha, pose.following, joints, Matting()), Matting()) is None
+    assert matting.judge(matting.measure(alpha, pose.next_region, joints, Matting()), Matting()) is None
 
 
 def test_own_alpha_wins_where_it_holds_the_person(blazepose: BlazePose, standing: Figure) -> None:
@@ -57,7 +58,7 @@ def test_own_alpha_wins_where_it_holds_the_person(blazepose: BlazePose, standing
 
 
 def test_a_matte_that_misses_the_person_is_rejected() -> None:
-    region, joints = Region(50, 50, 100), np.array([[50.0, 20.0], [50.0, 80.0]])
+    region, joints = RotatedBox(50, 50, 100), np.array([[50.0, 20.0], [50.0, 80.0]])
     alpha = np.zeros((100, 100), np.uint8)
     why, value = matting.judge(matting.measure(alpha, region, joints, Matting()), Matting())
     assert "empty" in why
@@ -121,9 +122,8 @@ def test_command_writes_mattes_and_status(
     manifest = tmp_path / "photos" / "00000.parquet"
     record = {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, manifest)}
     write_table(manifest, photos.manifest(place, 0, Photos(shards=1)), record)
-    table = people.people_of_shard(
-        Manifest(manifest), BlazePose(blazepose_folder), FaceDetector(blazepose_folder), People()
-    )
+    networks = BlazePose(blazepose_folder), FaceDetector(blazepose_folder)
+    table = to_table(people.people_of_shard(Manifest(manifest), *networks, People()), schemas.PEOPLE)
     write_table(tmp_path / "people.parquet", table, {})
     (place / "gone.jpg").unlink()
     output = tmp_path / "mattes" / "00000.zip"

@@ -14,7 +14,7 @@ from ag3d.config.data import Matting, OnnxMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import stage as matting
 from ag3d.preprocessing.matting.onnx_backend import OnnxMatte
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError
 
 HEIGHT, WIDTH = 300, 420
@@ -35,14 +35,14 @@ def overlap(alpha: np.ndarray, mask: np.ndarray) -> float:
 def test_the_matte_lies_on_the_person(tmp_path: Path, shape: list[int], angle: float) -> None:
     rgb, mask = white_person()
     path = brightness(tmp_path / "net.onnx", shape, 1)
-    alpha = OnnxMatte(OnnxMatting(str(path)))(rgb, Region(250, 150, 240, angle))
+    alpha = OnnxMatte(OnnxMatting(str(path)))(rgb, RotatedBox(250, 150, 240, angle))
     assert alpha.shape == mask.shape
     assert overlap(alpha, mask) > 0.93
 
 
 def test_refinement_finds_the_edges_that_a_coarse_mask_misses(tmp_path: Path) -> None:
     rgb, mask = white_person()
-    path, region = brightness(tmp_path / "net.onnx", [1, 3, 24, 24], 1), Region(250, 150, 240)
+    path, region = brightness(tmp_path / "net.onnx", [1, 3, 24, 24], 1), RotatedBox(250, 150, 240)
     coarse, fine = (OnnxMatte(OnnxMatting(str(path), refine=flag))(rgb, region) for flag in (False, True))
     error = [np.abs(alpha.astype(float) - 255 * mask).sum() / (255 * mask.sum()) for alpha in (coarse, fine)]
     assert error[1] < 0.5 * error[0]
@@ -51,7 +51,7 @@ def test_refinement_finds_the_edges_that_a_coarse_mask_misses(tmp_path: Path) ->
 
 def test_two_classes_and_logits(tmp_path: Path) -> None:
     rgb, mask = white_person()
-    region = Region(250, 150, 240)
+    region = RotatedBox(250, 150, 240)
     classes = str(colours(tmp_path / "two.onnx", [1, 3, 96, 96], [[-8.0, 0, 0], [8.0, 0, 0]]))
     settings = OnnxMatting(classes, activation="softmax", range=[-1, 1])
     assert overlap(OnnxMatte(settings)(rgb, region), mask) > 0.93
@@ -71,7 +71,7 @@ def test_the_stage_uses_the_network_and_needs_no_other(tmp_path: Path) -> None:
     settings = Matting(method="onnx", onnx=OnnxMatting(str(brightness(tmp_path / "net.onnx", [1, 3, 96, 96], 1))))
     cut, files = matting.choose(settings, tmp_path / "no models", 1)
     assert files == [tmp_path / "net.onnx"]
-    joints, region = np.array([[250.0, 70.0], [250.0, 230.0]]), Region(250, 150, 240)
+    joints, region = np.array([[250.0, 70.0], [250.0, 230.0]]), RotatedBox(250, 150, 240)
     alpha = matting.matte(Photo(rgb, None, (WIDTH, HEIGHT)), region, joints, cut)
     assert overlap(alpha, mask) > 0.93
     assert matting.judge(matting.measure(alpha, region, joints, settings), settings) is None
@@ -80,4 +80,4 @@ def test_the_stage_uses_the_network_and_needs_no_other(tmp_path: Path) -> None:
 def test_a_network_that_fails_on_a_photograph_rejects_it(tmp_path: Path) -> None:
     path = save(tmp_path / "log.onnx", [helper.make_node("Log", ["picture"], ["out"])], [1, 3, 32, 32])
     with pytest.raises(PhotoError, match="not finite"):
-        OnnxMatte(OnnxMatting(str(path), range=[-1, 1]))(white_person()[0], Region(250, 150, 240))
+        OnnxMatte(OnnxMatting(str(path), range=[-1, 1]))(white_person()[0], RotatedBox(250, 150, 240))

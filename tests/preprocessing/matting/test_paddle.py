@@ -17,7 +17,7 @@ from ag3d.config.data import PaddleMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import paddle_worker
 from ag3d.preprocessing.matting.paddle import PaddleMatte, paddle_files
-from ag3d.preprocessing.people.rotated_box import Region
+from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 ENVIRONMENT = ROOT / ".venv-paddleseg/bin/python"
 STAND_IN = """
@@ -71,7 +71,7 @@ def test_the_matte_lies_on_the_person(tmp_path: Path, stand_in: str) -> None:
     cut = PaddleMatte(PaddleMatting(str(folder), stand_in))
     rgb = photograph()
     for angle in (0.0, 0.2):
-        alpha = cut(rgb, Region(100, 150, 280, angle))
+        alpha = cut(rgb, RotatedBox(100, 150, 280, angle))
         true = rgb[..., 0] > 127
         assert alpha.shape == true.shape
         assert ((alpha > 127) & true).sum() / ((alpha > 127) | true).sum() > 0.96
@@ -82,7 +82,7 @@ def test_what_fails_there_is_told_here(tmp_path: Path, stand_in: str) -> None:
     folder = model(tmp_path / "model", [{"type": "Spin"}])
     cut = PaddleMatte(PaddleMatting(str(folder), stand_in))
     with pytest.raises(UserError, match="transform 'Spin'"):
-        cut(photograph(), Region(100, 150, 280))
+        cut(photograph(), RotatedBox(100, 150, 280))
     with pytest.raises(UserError, match="No module named 'paddle'"):
         PaddleMatte(PaddleMatting(str(folder), sys.executable))
     with pytest.raises(UserError, match=r"deploy\.yaml"):
@@ -136,5 +136,5 @@ def test_a_model_of_paddleseg(tmp_path: Path) -> None:
     assert share.std() > 1e-3
     np.testing.assert_allclose(share, np.load(tmp_path / "expected.npy"), atol=1e-3)
     np.testing.assert_array_equal(share, cut.ask(photograph()))
-    assert cut(photograph(), Region(100, 150, 280)).shape == (300, 200)
+    assert cut(photograph(), RotatedBox(100, 150, 280)).shape == (300, 200)
     cut.close()

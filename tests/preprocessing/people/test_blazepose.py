@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from support.figure import Figure, draw
 
+from ag3d.core import landmarks
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.preprocessing.people.blazepose import BlazePose, anchors, iou, refine, weighted_nms
+from ag3d.preprocessing.people.blazepose import BlazePose, anchors, iou, refine_by_heatmaps, weighted_nms
 
 # landmark of BlazePose: joint of SMPL that lies near it
-NEAR = {11: 16, 12: 17, 13: 18, 14: 19, 15: 20, 16: 21, 25: 4, 26: 5, 27: 7, 28: 8}
+NEAR = {int(k): int(j) for k, j in landmarks.JOINT_PAIRS if k not in landmarks.HIPS}
 
 
 def pose_of(net: BlazePose, figure: Figure):
-    return net.pose(figure.rgb, net.detect(figure.rgb)[0].region())
+    return net.track(figure.rgb, net.detect(figure.rgb)[0].region())
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.8, np.pi])
@@ -37,7 +38,7 @@ def test_landmarks_3d_are_metres_with_y_down(blazepose: BlazePose, standing: Fig
 
 def test_mask_covers_the_person(blazepose: BlazePose, standing: Figure) -> None:
     pose = pose_of(blazepose, standing)
-    found = pose.region.paste(blazepose.mask(standing.rgb, pose.region), standing.mask.shape) > 0.5
+    found = pose.region.paste(blazepose.segment(standing.rgb, pose.region), standing.mask.shape) > 0.5
     assert (found & standing.mask).sum() / (found | standing.mask).sum() > 0.93
 
 
@@ -70,7 +71,7 @@ def test_refinement_follows_a_sure_heatmap_only() -> None:
     heat = np.full((64, 64, 2), -20.0)
     heat[21, 11, 0], heat[21, 11, 1] = 20.0, -1.0
     points = np.array([[40.0, 80.0], [40.0, 80.0]])
-    np.testing.assert_allclose(refine(points, heat), [[44, 84], [40, 80]])
+    np.testing.assert_allclose(refine_by_heatmaps(points, heat), [[44, 84], [40, 80]])
 
 
 def test_missing_and_damaged_models_are_told(tmp_path) -> None:

@@ -10,14 +10,14 @@ import pytest
 from support.figure import Figure, draw
 
 from ag3d.config.data import People
+from ag3d.core import landmarks
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.preprocessing.people import flip_test
-from ag3d.preprocessing.people.blazepose import MIRROR, BlazePose, Pose
-from ag3d.preprocessing.people.face_detector import FaceDetector
+from ag3d.preprocessing.people.blazepose import MIRROR, BlazePose, FaceDetector, Pose
 from ag3d.preprocessing.people.person_search import find_people
 
-NEAR = {11: 16, 12: 17, 13: 18, 14: 19, 15: 20, 16: 21, 25: 4, 26: 5, 27: 7, 28: 8}
+NEAR = {int(k): int(j) for k, j in landmarks.JOINT_PAIRS if k not in landmarks.HIPS}
 
 
 class Stub(FaceDetector):
@@ -48,8 +48,8 @@ def test_a_mirror_exchanges_the_sides_and_twice_is_none() -> None:
 def test_both_looks_see_the_same_person(blazepose: BlazePose, open_body: Body, turn: float) -> None:
     figure = draw(open_body, turn=turn, seed=3)
     pose = first(blazepose, figure)
-    other = blazepose.look(figure.rgb, pose.region, mirrored=True)
-    for seen in (other, flip_test.mean(pose, other)):
+    other = blazepose.predict(figure.rgb, pose.region, mirrored=True)
+    for seen in (other, flip_test.mean_pose(pose, other)):
         error = np.linalg.norm(seen.landmarks_2d[list(NEAR)] - figure.joints[list(NEAR.values())], axis=1)
         assert error.mean() / (0.8 * 640) < 0.03
     assert np.abs(pose.landmarks_3d - other.landmarks_3d)[list(NEAR)].mean() < 0.06
@@ -64,16 +64,16 @@ def test_where_somebody_faces(blazepose: BlazePose, open_body: Body) -> None:
 
 def test_a_face_is_seen_from_the_front_only(blazepose: BlazePose, faces: FaceDetector, open_body: Body) -> None:
     pictures = [draw(open_body, 1280, 896, turn=turn, seed=3) for turn in (0.0, np.pi)]
-    front, back = (faces.score(f.rgb, flip_test.head(first(blazepose, f))) for f in pictures)
+    front, back = (faces.score(f.rgb, flip_test.head_region(first(blazepose, f))) for f in pictures)
     assert back < People().max_no_face
     assert front > back + 0.1
 
 
 def test_looks_that_agree_are_averaged(blazepose: BlazePose, standing: Figure) -> None:
     pose = first(blazepose, standing)
-    found, score, doubt = flip_test.again(blazepose, Stub(0.9), standing.rgb, pose, People())
+    found, score, doubt = flip_test.flip_test(blazepose, Stub(0.9), standing.rgb, pose, People())
     assert (score, doubt) == (0.9, False)
-    other = blazepose.look(standing.rgb, pose.region, mirrored=True)
+    other = blazepose.predict(standing.rgb, pose.region, mirrored=True)
     np.testing.assert_allclose(found.landmarks_2d, (pose.landmarks_2d + other.landmarks_2d) / 2)
 
 
@@ -86,7 +86,7 @@ def test_the_face_settles_a_contradiction(blazepose: BlazePose, standing: Figure
         landmarks_2d=pose.landmarks_2d[MIRROR[:33]],
         landmarks_3d=pose.landmarks_3d[MIRROR[:33]] * np.array([1, 1, -1], np.float32),
     )
-    found, score, doubt = flip_test.again(blazepose, Stub(face), standing.rgb, turned, People())
+    found, score, doubt = flip_test.flip_test(blazepose, Stub(face), standing.rgb, turned, People())
     assert score == face
     assert doubt == (status == "doubt")
     if status != "doubt":
@@ -100,7 +100,7 @@ def test_a_face_where_none_can_be_and_none_where_one_should_be(
     blazepose: BlazePose, open_body: Body, turn: float, face: float, doubt: bool
 ) -> None:
     figure = draw(open_body, turn=turn, seed=3)
-    assert flip_test.again(blazepose, Stub(face), figure.rgb, first(blazepose, figure), People())[2] == doubt
+    assert flip_test.flip_test(blazepose, Stub(face), figure.rgb, first(blazepose, figure), People())[2] == doubt
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from support.figure import Figure, backdrop, draw
 from ag3d.config.data import People, Photos
 from ag3d.core.files import read_record, read_table, write_table
 from ag3d.model.body.body import Body
-from ag3d.preprocessing.people import landmarks
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.people import stage as people
-from ag3d.preprocessing.people.blazepose import BlazePose
-from ag3d.preprocessing.people.face_detector import FaceDetector
-from ag3d.preprocessing.people.person_search import find_people, same, within
+from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector
+from ag3d.preprocessing.people.person_search import find_people, person_box, same_person, share_on_mask
 from ag3d.preprocessing.photos import stage as photos
 from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
+from ag3d.preprocessing.stage import to_table
 
 
 def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **options) -> pd.DataFrame:
@@ -30,7 +30,8 @@ def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **op
     listed = photos.manifest(place, 0, Photos(shards=1))
     path = folder / "photos" / "00000.parquet"
     write_table(path, listed, {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, path)})
-    table = people.people_of_shard(Manifest(path), net, FaceDetector(net.files[0].parent), People(**options))
+    rows = people.people_of_shard(Manifest(path), net, FaceDetector(net.files[0].parent), People(**options))
+    table = to_table(rows, schemas.PEOPLE)
     return table.set_index(table["path"].str.removesuffix(".png"))
 
 
@@ -66,7 +67,13 @@ def test_measurements_describe_the_person(tmp_path: Path, blazepose: BlazePose, 
     rows, columns = np.nonzero(standing.mask)
     truth = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     np.testing.assert_allclose(row["box"], truth, atol=12)
-    assert [len(row[name]) for name in people.LISTS] == [4, 66, 99, 33, 4]
+    assert [len(row[name]) for name in ("box", "landmarks_2d", "landmarks_3d", "visibility", "region")] == [
+        4,
+        66,
+        99,
+        33,
+        4,
+    ]
     assert (row["width"], row["height"], row["people"]) == (448, 640, 1)
     assert row["person_id"] == row["photo_id"]
     assert row["score"] > 0.9
@@ -77,7 +84,7 @@ def test_small_people_are_found(blazepose: BlazePose, open_body: Body, tall: flo
     figure = draw(open_body, 1200, 1200, tall=tall, centre=(0.3, 0.6))
     found = find_people(blazepose, figure.rgb, 0.5).people
     assert len(found) == 1
-    middle = landmarks.box(found[0], figure.rgb.shape).reshape(2, 2).mean(axis=0)
+    middle = person_box(found[0], figure.rgb.shape).reshape(2, 2).mean(axis=0)
     np.testing.assert_allclose(middle, [360, 720], atol=0.15 * tall * 1200)
 
 
@@ -109,17 +116,17 @@ def test_what_lies_on_the_person_without_a_face_is_nobody(
     middle = main.landmarks_2d[[11, 12, 23, 24]].mean(axis=0)
     small = dataclasses.replace(main, landmarks_2d=middle + 0.1 * (main.landmarks_2d - middle))
     beside = dataclasses.replace(main, landmarks_2d=main.landmarks_2d + np.array([150, 0]))
-    assert within(main, small) > 0.9 > 0.3 > within(main, beside)
+    assert share_on_mask(main, small) > 0.9 > 0.3 > share_on_mask(main, beside)
     faces = FaceDetector(blazepose.files[0].parent)
     for score, expected in ((0.2, [beside]), (0.95, [small, beside])):
         monkeypatch.setattr(faces, "score", lambda rgb, region, score=score: score)
-        found = people.real([main, small, beside], faces, standing.rgb, People())
+        found = people.real_people([main, small, beside], faces, standing.rgb, People())
         assert [id(p) for p in found] == [id(p) for p in expected]
 
 
 def test_two_looks_at_one_person_are_the_same(blazepose: BlazePose, standing: Figure) -> None:
     region = blazepose.detect(standing.rgb)[0].region()
-    assert same(blazepose.look(standing.rgb, region), blazepose.pose(standing.rgb, region))
+    assert same_person(blazepose.predict(standing.rgb, region), blazepose.track(standing.rgb, region))
 
 
 def test_settings_decide(tmp_path: Path, blazepose: BlazePose, standing: Figure) -> None:
@@ -137,6 +144,6 @@ def test_command_on_an_empty_shard(tmp_path: Path, blazepose_folder: Path, monke
     options = ["--manifest", str(path), "--models", str(blazepose_folder), "--output", str(output)]
     monkeypatch.setattr("sys.argv", ["people", *options, "--min-height", "50"])
     people.main()
-    assert list(read_table(output).columns) == list(people.COLUMNS)
+    assert list(read_table(output).columns) == schemas.PEOPLE.names
     assert len(read_table(output)) == 0
     assert read_record(output)["settings"]["min_height"] == 50

@@ -1,0 +1,44 @@
+"""The columns of each stage's table; the stages' docstrings say what they mean."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float64()
+_PERSON = (("person_id", _TEXT), ("photo_id", _TEXT), ("path", _TEXT))
+_VERDICT = (("status", _TEXT), ("reason", _TEXT), ("value", _FLOAT))
+
+
+def _vector(name: str, length: int, kind: pa.DataType = _FLOAT) -> pa.Field:
+    """A list of `length` numbers; empty or null for those who were rejected before it was known."""
+    return pa.field(name, pa.list_(kind), metadata={"length": str(length)})
+
+
+PHOTOS = pa.schema(
+    [
+        ("photo_id", _TEXT),
+        ("path", _TEXT),
+        ("width", _INT),
+        ("height", _INT),
+        ("scale", _FLOAT),
+        ("sha256", _TEXT),
+        ("frame", _INT),
+        *_VERDICT,
+    ]
+)
+PEOPLE = pa.schema(
+    [
+        *_PERSON,
+        ("width", _INT),
+        ("height", _INT),
+        _vector("box", 4),
+        _vector("landmarks_2d", 2 * 33),
+        _vector("landmarks_3d", 3 * 33),
+        _vector("visibility", 33),
+        _vector("region", 4),
+        ("score", _FLOAT),
+        ("face", _FLOAT),
+        ("people", _INT),
+        *_VERDICT,
+    ]
+)

@@ -1,0 +1,131 @@
+"""What all stages from photographs to the data set share: their commands, their verdicts, and the files of a shard.
+
+A stage writes `<stage>/<shard>.parquet` with a row (see schemas) for each photograph or person that the stage before
+passed on, and where it makes pictures, `<stage>/<shard>.zip` with those of everybody whose status is ok. The table is
+written last and both carry the same record, so a stage that ended between the two is seen to be unfinished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+
+from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.core import console, provenance
+from ag3d.core.errors import UserError
+from ag3d.core.files import read_record, read_table, write_table
+from ag3d.core.shards import ShardReader, write_shard
+from ag3d.preprocessing.photos.read_image import PhotoError
+
+S = TypeVar("S")
+Row = dict[str, Any]
+log = logging.getLogger(__name__)
+STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals")  # their folders, in order
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a photograph or person goes on; if not, why, and the measured `value` if there is one."""
+
+    status: str = "ok"
+    reason: str = ""
+    value: float | None = None
+
+    @staticmethod
+    def rejected(reason: str, value: float | None = None) -> Verdict:
+        return Verdict("rejected", reason, value)
+
+    @staticmethod
+    def unreadable(error: PhotoError) -> Verdict:
+        return Verdict("rejected", error.reason, error.value)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+OK = Verdict()
+
+
+def stage_parser(
+    module: str, doc: str | None, settings: type, paths: Mapping[str, str], threads: bool = False
+) -> argparse.ArgumentParser:
+    """The parser of a stage's command: `paths` are required options by name, with their help; options of the `settings`."""
+    parser = console.parser(f"ag3d.preprocessing.{module}", doc)
+    for name, help in paths.items():
+        parser.add_argument(f"--{name}", type=Path, required=True, help=help)
+    if threads:
+        parser.add_argument("--threads", type=int, default=1, help="threads of the networks (default: 1)")
+    add_options(parser, settings)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, settings: type[S]) -> tuple[argparse.Namespace, S]:
+    """Options and settings of the command line. Raises UserError about the settings."""
+    args = parser.parse_args()
+    return args, from_options(settings, args)
+
+
+def run_stage(
+    name: str,
+    settings: Any,
+    inputs: Iterable[Path],
+    output: Path,
+    schema: pa.Schema,
+    process: Callable[..., Iterable[Row]],
+    **more: Any,
+) -> pd.DataFrame:
+    """Write the rows that `process` returns as the stage's table; the table is returned.
+
+    Where `output` is a .zip, `process` gets its ShardWriter, and the table lies beside it. `inputs`: files that the rows are
+    made from, for the record, to which `more` is added; of a shard's zip its table is one, too.
+    """
+    record = provenance.record(name, to_mapping(settings), with_tables(inputs)) | more
+    path = output.with_suffix(".parquet")
+    if output.suffix == ".zip":
+        with write_shard(output, record) as pictures:
+            rows = list(process(pictures))
+            path.unlink(missing_ok=True)  # an older table does not belong to the zip that now takes its place
+    else:
+        rows = list(process())
+    table = to_table(rows, schema)
+    write_table(path, table, record, schema)
+    log_verdicts(name, table)
+    return table
+
+
+def with_tables(inputs: Iterable[Path]) -> list[Path]:
+    """The files, and the table of each shard of pictures among them."""
+    paths = list(inputs)
+    beside = (path.with_suffix(".parquet") for path in paths if path.suffix == ".zip")
+    return [*paths, *(path for path in beside if path.exists())]
+
+
+def to_table(rows: Iterable[Row], schema: pa.Schema) -> pd.DataFrame:
+    """Rows with the columns and types of the schema; what a row lacks is null."""
+    columns = pd.DataFrame(list(rows), columns=schema.names)
+    return pa.Table.from_pandas(columns, schema=schema, preserve_index=False).to_pandas()
+
+
+def read_verdicts(pictures: Path) -> pd.DataFrame:
+    """The table that belongs to a shard's .zip. Raises UserError where it is missing, or of another run of the stage."""
+    path = pictures.with_suffix(".parquet")
+    table = read_table(path)
+    if read_record(path) != ShardReader(pictures).record():
+        raise UserError(f"{path} and {pictures.name} were not written together; delete both and run again")
+    return table
+
+
+def log_verdicts(name: str, table: pd.DataFrame) -> None:
+    """How many passed; how many were rejected for which reason."""
+    bad = table[table["status"] != "ok"]
+    log.info("%s: %d ok, %d rejected", name, len(table) - len(bad), len(bad))
+    for reason, count in bad["reason"].value_counts().items():
+        log.info("  %d: %s", count, reason)
