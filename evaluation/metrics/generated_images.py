@@ -14,7 +14,7 @@ from ag3d.evaluation.metrics.neighbour_picture import Pictures, to_bytes, to_ten
 from ag3d.evaluation.metrics.protocols import Source
 from ag3d.model.face_crop import crop, face_centers
 from ag3d.model.generator import Generator
-from ag3d.model.networks.upfirdn2d import resize
+from ag3d.model.ops.resize import resize
 
 
 def draw(poses: np.ndarray, samples: int, z_dim: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

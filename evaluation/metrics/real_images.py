@@ -20,7 +20,7 @@ from ag3d.evaluation.metrics.generated_images import faces
 from ag3d.evaluation.metrics.neighbour_picture import Pictures, to_floats, to_tensor
 from ag3d.evaluation.metrics.protocols import Source
 from ag3d.model.generator import Generator
-from ag3d.model.networks.upfirdn2d import resize
+from ag3d.model.ops.resize import resize
 from ag3d.model.training.dataset import ZipDataset
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from ag3d.evaluation.truth import pose_metrics
 from ag3d.model.avatars.identities import turned
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
-from ag3d.model.networks.upfirdn2d import resize
+from ag3d.model.ops.resize import resize
 from ag3d.model.rendering.rasterizer import rasterize
 
 SIDES = 4  # directions that a person is seen from

@@ -13,11 +13,11 @@ from scipy.spatial import cKDTree
 from ag3d.model.body.rotation import batched_matvec, inverse_3x3
 from ag3d.model.deformation.broyden import Search
 from ag3d.model.field.voxel_grid import Box
+from ag3d.model.ops.constants import BODY_PARTS, PART_MARGIN
 
 # The reference starts from eleven bones: root, hips, knees, neck, head, shoulders, elbows.
 BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
-ASIDE = 0.05  # parts so much farther than the nearest (metres) are not searched from: their roots would lie outside
 _CUDA_PAIRS = 1 << 29  # distances at once
 _PAIRS = 1 << 16  # of a processor, whose cache holds them
 # Where the search starts: from the nearest vertex of each of these parts, given by their joints. Where skin folds on
@@ -34,7 +34,7 @@ _PARTS: tuple[tuple[tuple[int, ...], int | None], ...] = (
     ((4, 7, 10), None),  # left shin
     ((5, 8, 11), None),
 )
-PARTS = sum(1 if axis is None else 2 for _, axis in _PARTS)
+assert sum(1 if axis is None else 2 for _, axis in _PARTS) == BODY_PARTS
 
 
 class Candidates(NamedTuple):
@@ -137,7 +137,7 @@ class Starts:
     """The vertices that the search of posed bodies starts from, prepared once for every pass."""
 
     def __init__(self, vertices: torch.Tensor, begins: torch.Tensor, blended: torch.Tensor, distance: float) -> None:
-        """vertices: [B,V,3], by part; begins: [PARTS+1], each part's first; blended: [B,V,3,4], the vertices' own transforms;
+        """vertices: [B,V,3], by part; begins: [BODY_PARTS+1], each part's first; blended: [B,V,3,4], the vertices' own transforms;
         distance: what counts as near."""
         self.vertices, self.distance = vertices, distance
         self.backward, self.shift = inverse_3x3(blended[..., :3]), blended[..., 3].contiguous()
@@ -241,7 +241,7 @@ def from_surface(points: torch.Tensor, starts: Starts, search: Search) -> Candid
     batch, count = points.shape[:2]
     flat, vertex, far = starts.near(points)
     least = torch.full((batch * count,), starts.distance, device=points.device).scatter_reduce_(0, flat, far, "amin")
-    chosen = torch.nonzero(far <= least[flat] + ASIDE).squeeze(1)
+    chosen = torch.nonzero(far <= least[flat] + PART_MARGIN).squeeze(1)
     chosen = chosen[torch.argsort(flat[chosen], stable=True)]
     places, vertex = flat[chosen], vertex[chosen]
     image = places // count

@@ -14,7 +14,6 @@ from ag3d.model.body.rotation import batched_matvec
 from ag3d.model.cuda_graphs import Recorded
 from ag3d.model.deformation.broyden import Search, tables
 from ag3d.model.deformation.correspondence_init import (
-    PARTS,
     Candidates,
     Starts,
     from_bones,
@@ -24,8 +23,9 @@ from ag3d.model.deformation.correspondence_init import (
 )
 from ag3d.model.field import canonical_body
 from ag3d.model.field.voxel_grid import Box, corners, lookup, value_and_gradient
-from ag3d.model.ops.compiler import fast
+from ag3d.model.ops.constants import BODY_PARTS
 from ag3d.model.ops.correspondence_search import Nearby, best_roots, box_numbers, near_parts, nearby, surroundings
+from ag3d.model.ops.dispatch import use_cuda_kernels
 
 START_VERTICES = 2000  # how many of the body's vertices the search starts from, about
 
@@ -56,7 +56,7 @@ class Deformer(nn.Module):
     distance: torch.Tensor  # [voxels,1]
     start_vertices: torch.Tensor  # [S]
     start_weights: torch.Tensor  # [S,24]
-    part_begins: torch.Tensor  # [PARTS+1] int32
+    part_begins: torch.Tensor  # [BODY_PARTS+1] int32
     box_numbers: torch.Tensor  # [6]
 
     def __init__(self, settings: Network, body: Body, signed_distance: torch.Tensor | None = None) -> None:
@@ -85,7 +85,7 @@ class Deformer(nn.Module):
             "distance": distance.reshape(-1, 1).contiguous(),
             "start_vertices": chosen,
             "start_weights": body.weights[chosen].cpu(),
-            "part_begins": torch.searchsorted(parts, torch.arange(PARTS + 1)).int(),
+            "part_begins": torch.searchsorted(parts, torch.arange(BODY_PARTS + 1)).int(),
             "box_numbers": box_numbers(built.box),
         }.items():
             self.register_buffer(name, value, persistent=False)
@@ -125,7 +125,7 @@ class Deformer(nn.Module):
         transforms = self.body.transforms_of(label, reference_scale=unscaled) @ self.inverse
         blended = blend_skinning_weights(self.start_weights, transforms)
         surface = apply_transforms(blended, self.vertices[self.start_vertices])
-        around = nearby(surface, blended, self.part_begins, self.settings.gate) if fast(surface) else ()
+        around = nearby(surface, blended, self.part_begins, self.settings.gate) if use_cuda_kernels(surface) else ()
         return transforms, surface, *self._tables(transforms), blended, *around
 
     def _tables(self, transforms: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -170,7 +170,7 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def body_distance(self, points: torch.Tensor, gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """The canonical body's signed distance [n] (positive inside) and its gradient [n,3], or [n,0], at canonical points [n,3]."""
-        if fast(points):
+        if use_cuda_kernels(points):
             at = points.contiguous()
             return surroundings(at, points.new_empty(0), self.distance, self.distance_shape, self.box_numbers)[:2]
         unit, scale = self.box.normalize(points), self.box.scale
@@ -180,7 +180,7 @@ class Deformer(nn.Module):
         self, gradient: torch.Tensor, points: torch.Tensor, posed: Posed, image: torch.Tensor
     ) -> torch.Tensor:
         """Gradients [n,3] at canonical points [n,3] to the posed space of the bodies `image` [n]."""
-        if fast(points):
+        if use_cuda_kernels(points):
             grids = (self.distance, self.distance_shape, self.box_numbers, posed.search.table, self.weights_shape)
             _, _, carry = surroundings(points, image, *grids, self.settings.departures.covariant_normals)
             assert carry is not None

@@ -15,8 +15,9 @@ from torch.autograd.function import once_differentiable
 
 from ag3d.model.field import triplane
 from ag3d.model.field.triplane import Table
-from ag3d.model.networks.decoder import COLOR_MARGIN, Decoder
-from ag3d.model.ops.compiler import fast
+from ag3d.model.networks.decoder import Decoder
+from ag3d.model.ops.constants import COLOR_MARGIN
+from ag3d.model.ops.dispatch import use_cuda_kernels
 from ag3d.model.ops.fused_field import FastField
 
 _CHUNK = 1 << 18  # points at once
@@ -38,8 +39,8 @@ def residual(
     gradient: bool = True,
 ) -> Residual:
     """Differentiable by planes and decoder, not by the points, and once only."""
-    first, last = (layer.effective() for layer in decoder.layers)
-    function = FastField if fast(table.rows) and table.rows.shape[1] % 4 == 0 else _Field
+    first, last = (layer.effective_parameters() for layer in decoder.layers)
+    function = FastField if use_cuda_kernels(table.rows) and table.rows.shape[1] % 4 == 0 else _Field
     return Residual(*function.apply(table.rows, *first, *last, points, image, table.side, color, gradient))
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
-from ag3d.model.networks.mapping import Mapping
-from ag3d.model.networks.stylegan2_layers import NoiseMode, SynthesisLayer, ToRGB
-from ag3d.model.networks.upfirdn2d import upsample
+from ag3d.model.networks.mapping import MappingNetwork
+from ag3d.model.networks.stylegan2_layers import NoiseMode, SynthesisLayer, ToRGBLayer
+from ag3d.model.ops.upfirdn2d import upsample2d
 
 
 def channels_at(resolution: int, settings: Network) -> int:
@@ -27,7 +27,7 @@ class SynthesisBlock(nn.Module):
         else:
             self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, resolution, up=True)
         self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution)
-        self.torgb = ToRGB(out_channels, image_channels, w_dim)
+        self.torgb = ToRGBLayer(out_channels, image_channels, w_dim)
         self.first = in_channels == 0
 
     def forward(
@@ -48,10 +48,10 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, next(codes), noise_mode)
         x = self.conv1(x, next(codes), noise_mode)
         drawn = self.torgb(x, next(codes))
-        return x, drawn if image is None else upsample(image) + drawn
+        return x, drawn if image is None else upsample2d(image) + drawn
 
 
-class Synthesis(nn.Module):
+class SynthesisNetwork(nn.Module):
     """ws [B,num_ws,w_dim] to an image of `image_channels` at `resolution`. Neighbouring blocks share a code.
 
     The convolutions compute in `dtype`; the image is float32.
@@ -84,8 +84,8 @@ class Backbone(nn.Module):
 
     def __init__(self, settings: Network, c_dim: int = 111) -> None:
         super().__init__()
-        self.synthesis = Synthesis(settings, settings.plane_resolution, 3 * settings.plane_channels)
+        self.synthesis = SynthesisNetwork(settings, settings.plane_resolution, 3 * settings.plane_channels)
         self.c_dim = 0 if settings.departures.plain_mapping else c_dim
-        self.mapping = Mapping(
+        self.mapping = MappingNetwork(
             settings.z_dim, self.c_dim, settings.w_dim, settings.mapping_layers, self.synthesis.num_ws
         )

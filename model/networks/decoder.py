@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ag3d.model.networks.stylegan2_layers import FullyConnected
-
-COLOR_MARGIN = 0.001  # colours reach so far beyond [0,1]
+from ag3d.model.networks.stylegan2_layers import FullyConnectedLayer
+from ag3d.model.ops.constants import COLOR_MARGIN
 
 
 class Decoder(nn.Module):
@@ -17,16 +16,16 @@ class Decoder(nn.Module):
     def __init__(self, features: int, hidden: int, colors: int, residual_scale: float = 1.0) -> None:
         super().__init__()
         self.features = features
-        first, last = FullyConnected(features, hidden), FullyConnected(hidden, 1 + colors)
+        first, last = FullyConnectedLayer(features, hidden), FullyConnectedLayer(hidden, 1 + colors)
         with torch.no_grad():
             last.weight[0] *= residual_scale
         self.net = nn.Sequential(first, nn.Softplus(), last)
 
     @property
-    def layers(self) -> tuple[FullyConnected, FullyConnected]:
+    def layers(self) -> tuple[FullyConnectedLayer, FullyConnectedLayer]:
         first, last = self.net[0], self.net[2]
-        assert isinstance(first, FullyConnected)
-        assert isinstance(last, FullyConnected)
+        assert isinstance(first, FullyConnectedLayer)
+        assert isinstance(last, FullyConnectedLayer)
         return first, last
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

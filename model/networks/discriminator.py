@@ -9,48 +9,50 @@ from torch import nn
 
 from ag3d.config import Network
 from ag3d.model.networks.backbone import channels_at
-from ag3d.model.networks.mapping import Mapping
-from ag3d.model.networks.stylegan2_layers import Convolution, FullyConnected
-from ag3d.model.networks.upfirdn2d import resize
+from ag3d.model.networks.mapping import MappingNetwork
+from ag3d.model.networks.stylegan2_layers import Conv2dLayer, FullyConnectedLayer
+from ag3d.model.ops.resize import resize
 
 
-class ResidualBlock(nn.Module):
+class DiscriminatorBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, out_channels: int, clamp: float) -> None:
         super().__init__()
         if in_channels:
-            self.fromrgb = Convolution(in_channels, channels, 1, clamp=clamp)
-        self.conv0 = Convolution(channels, channels, 3, clamp=clamp)
-        self.conv1 = Convolution(channels, out_channels, 3, down=True, clamp=clamp)
-        self.skip = Convolution(channels, out_channels, 1, "linear", bias=False, down=True)
+            self.fromrgb = Conv2dLayer(in_channels, channels, 1, clamp=clamp)
+        self.conv0 = Conv2dLayer(channels, channels, 3, clamp=clamp)
+        self.conv1 = Conv2dLayer(channels, out_channels, 3, down=True, clamp=clamp)
+        self.skip = Conv2dLayer(channels, out_channels, 1, "linear", bias=False, down=True)
         self.first = in_channels > 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, double_backward: bool = False) -> torch.Tensor:
         if self.first:
-            x = self.fromrgb(x)
-        return self.skip(x, gain=math.sqrt(0.5)) + self.conv1(self.conv0(x), gain=math.sqrt(0.5))
+            x = self.fromrgb(x, double_backward=double_backward)
+        skipped = self.skip(x, math.sqrt(0.5), double_backward)
+        return skipped + self.conv1(self.conv0(x, double_backward=double_backward), math.sqrt(0.5), double_backward)
 
 
-class Epilogue(nn.Module):
+class DiscriminatorEpilogue(nn.Module):
     """4×4 features to a vector; one channel tells how much the samples of a group differ."""
 
     def __init__(self, in_channels: int, channels: int, out_features: int, group: int, clamp: float) -> None:
         super().__init__()
         if in_channels:
-            self.fromrgb = Convolution(in_channels, channels, 1, clamp=clamp)
-        self.conv = Convolution(channels + 1, channels, 3, clamp=clamp)
-        self.fc = FullyConnected(channels * 16, channels, "lrelu")
-        self.out = FullyConnected(channels, out_features)
+            self.fromrgb = Conv2dLayer(in_channels, channels, 1, clamp=clamp)
+        self.conv = Conv2dLayer(channels + 1, channels, 3, clamp=clamp)
+        self.fc = FullyConnectedLayer(channels * 16, channels, "lrelu")
+        self.out = FullyConnectedLayer(channels, out_features)
         self.first = in_channels > 0
         self.group = group
 
-    def forward(self, x: torch.Tensor, batches: int) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, batches: int, double_backward: bool = False) -> torch.Tensor:
         if self.first:
-            x = self.fromrgb(x)
-        x = self.conv(torch.cat([x, minibatch_deviation(x, self.group, batches)], dim=1))
+            x = self.fromrgb(x, double_backward=double_backward)
+        x = torch.cat([x, minibatch_std(x, self.group, batches)], dim=1)
+        x = self.conv(x, double_backward=double_backward)
         return self.out(self.fc(x.flatten(1)))
 
 
-def minibatch_deviation(x: torch.Tensor, group: int, batches: int = 1) -> torch.Tensor:
+def minibatch_std(x: torch.Tensor, group: int, batches: int = 1) -> torch.Tensor:
     """[B,C,H,W] to [B,1,H,W]: the mean standard deviation over groups of samples n, n + B/group, …
 
     `batches`: so many batches lie one after the other in B, and each has groups of its own.
@@ -80,19 +82,24 @@ class Discriminator(nn.Module):
         for side in self.sides:
             width, below = channels_at(side, settings), channels_at(side // 2, settings)
             setattr(
-                self, f"b{side}", ResidualBlock(in_channels if side == resolution else 0, width, below, settings.clamp)
+                self,
+                f"b{side}",
+                DiscriminatorBlock(in_channels if side == resolution else 0, width, below, settings.clamp),
             )
-        self.mapping = Mapping(0, c_dim, features, settings.discriminator_mapping_layers)
-        self.b4 = Epilogue(
+        self.mapping = MappingNetwork(0, c_dim, features, settings.discriminator_mapping_layers)
+        self.b4 = DiscriminatorEpilogue(
             0 if self.sides else in_channels, features, features, settings.minibatch_std_group, settings.clamp
         )
 
-    def forward(self, images: torch.Tensor, label: torch.Tensor, batches: int = 1) -> torch.Tensor:
-        """`batches`: so many batches lie one after the other; none sees the others."""
+    def forward(
+        self, images: torch.Tensor, label: torch.Tensor, batches: int = 1, double_backward: bool = False
+    ) -> torch.Tensor:
+        """`batches`: so many batches lie one after the other; none sees the others. `double_backward`: the gradient by the images
+        will be differentiated once more (R1)."""
         x = images.to(self.dtype, memory_format=torch.channels_last)
         for side in self.sides:
-            x = getattr(self, f"b{side}")(x)
-        x = self.b4(x.float(), batches)
+            x = getattr(self, f"b{side}")(x, double_backward)
+        x = self.b4(x.float(), batches, double_backward)
         condition = self.mapping(None, label)
         return (x * condition).sum(dim=1, keepdim=True) / math.sqrt(condition.shape[1])
 
@@ -116,11 +123,11 @@ class Discriminators(nn.Module):
         self.heads = {key: name for key, name in self.heads.items() if hasattr(self, name)}
 
     def forward(
-        self, images: dict[str, torch.Tensor], label: torch.Tensor, batches: int = 1
+        self, images: dict[str, torch.Tensor], label: torch.Tensor, batches: int = 1, double_backward: bool = False
     ) -> dict[str, torch.Tensor]:
         """`images`: image [B,3,R,R], image_raw [B,3,r,r], image_normal [B,3,r,r], face, face_normal. Logits [B,1].
 
-        `batches`: so many batches lie one after the other in B; none sees the others.
+        `batches` and `double_backward` as of Discriminator.
         """
         pair = torch.cat([images["image"], resize(images["image_raw"], self.resolution)], dim=1)
         inputs = {
@@ -129,7 +136,9 @@ class Discriminators(nn.Module):
             "face": images.get("face"),
             "normal_face": images.get("face_normal"),
         }
-        return {key: getattr(self, name)(inputs[key], label, batches) for key, name in self.heads.items()}
+        return {
+            key: getattr(self, name)(inputs[key], label, batches, double_backward) for key, name in self.heads.items()
+        }
 
 
 def face_sizes(settings: Network) -> tuple[int, int]:

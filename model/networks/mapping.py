@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ag3d.model.networks.stylegan2_layers import FullyConnected, normalize_second_moment
+from ag3d.model.networks.stylegan2_layers import FullyConnectedLayer, normalize_second_moment
 
 
-class Mapping(nn.Module):
+class MappingNetwork(nn.Module):
     """z [B,z_dim] and condition c [B,c_dim] to ws [B,num_ws,w_dim]; with z_dim 0, c alone to [B,w_dim]; with c_dim 0, z alone."""
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_layers: int, num_ws: int = 0) -> None:
@@ -16,10 +16,10 @@ class Mapping(nn.Module):
         self.num_ws = num_ws
         self.num_layers = num_layers
         if c_dim:
-            self.embed = FullyConnected(c_dim, w_dim)
+            self.embed = FullyConnectedLayer(c_dim, w_dim)
         widths = [z_dim + (w_dim if c_dim else 0)] + [w_dim] * num_layers
         for index in range(num_layers):
-            setattr(self, f"fc{index}", FullyConnected(widths[index], widths[index + 1], "lrelu", lr=0.01))
+            setattr(self, f"fc{index}", FullyConnectedLayer(widths[index], widths[index + 1], "lrelu", lr=0.01))
         if num_ws:
             self.w_avg: torch.Tensor
             self.register_buffer("w_avg", torch.zeros(w_dim))

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ag3d.model.networks.bias_act import Activation, activate_, gain_of
-from ag3d.model.networks.conv2d_gradfix import convolve
-from ag3d.model.networks.upfirdn2d import filter2d
-from ag3d.model.ops import image_ops
+from ag3d.model.ops.bias_act import Activation, activation_gain, bias_act_
+from ag3d.model.ops.conv2d_bias_act import conv2d_bias_act
+from ag3d.model.ops.upfirdn2d import upfirdn2d
 
 NoiseMode = Literal["random", "const", "none"]
 
@@ -21,7 +20,7 @@ def normalize_second_moment(x: torch.Tensor) -> torch.Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
-class FullyConnected(nn.Module):
+class FullyConnectedLayer(nn.Module):
     """y = act(x (W·lr/√in)ᵀ + b·lr); W is initialised with standard deviation 1/lr."""
 
     def __init__(
@@ -33,16 +32,16 @@ class FullyConnected(nn.Module):
         self.activation: Activation = activation
         self.lr = lr
 
-    def effective(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def effective_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight [out,in] and bias [out] as they act, the activation's gain included: it passes through a leaky ReLU."""
-        gain = self.lr * gain_of(self.activation)
+        gain = self.lr * activation_gain(self.activation)
         return self.weight * (gain / math.sqrt(self.weight.shape[1])), self.bias * gain
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return activate_(F.linear(x, *self.effective()), self.activation)
+        return bias_act_(F.linear(x, *self.effective_parameters()), activation=self.activation)
 
 
-class Convolution(nn.Module):
+class Conv2dLayer(nn.Module):
     """Equalised convolution of the discriminators, optionally halving the resolution."""
 
     def __init__(
@@ -62,50 +61,15 @@ class Convolution(nn.Module):
         self.down = down
         self.clamp = clamp
 
-    def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, gain: float = 1.0, double_backward: bool = False) -> torch.Tensor:
         """In the precision of `x`. The gains act on weight and bias, which is the same and spares a pass."""
-        total = gain * gain_of(self.activation)
+        total = gain * activation_gain(self.activation)
         weight = (self.weight * (total / math.sqrt(self.weight[0].numel()))).to(x.dtype)
         bias = None if self.bias is None else self.bias * total
-        late = image_ops.fast(x)  # where PyTorch would add the bias in a pass of its own
-        early = None if bias is None or late else bias.to(x.dtype)
-        kernel = weight.shape[-1]
-        parts = 1
-        if not self.down:
-            parts = parts_of(x) if kernel == 1 else 1
-            x = convolve(divided(x, parts), weight, early, padding=kernel // 2)
-        elif kernel == 1:
-            x = convolve(filter2d(x, down=2, pad=1), weight, early)
-        else:
-            x = convolve(filter2d(x, pad=2), weight, early, stride=2)
-        return united(activate_(x, self.activation, self.clamp * gain, bias if late else None), parts)
+        return conv2d_bias_act(x, weight, bias, self.activation, self.clamp * gain, self.down, double_backward)
 
 
-def parts_of(x: torch.Tensor) -> int:
-    """Into how many parts to divide each of the pictures [B,C,H,W] before a 1×1 convolution.
-
-    With one thread of a processor PyTorch takes a slower way for fewer than 16 large pictures.
-    """
-    return 1 if x.is_cuda or len(x) >= 16 or x[0, 0].numel() < 1024 else math.gcd(x.shape[2], 16)
-
-
-def divided(x: torch.Tensor, parts: int) -> torch.Tensor:
-    """[B,C,H,W] to [B·parts,C,H/parts,W], without a copy where x is channels-last."""
-    if parts == 1:
-        return x
-    rows = x.permute(0, 2, 3, 1).unflatten(1, (parts, -1)).flatten(0, 1)
-    return rows.permute(0, 3, 1, 2)
-
-
-def united(x: torch.Tensor, parts: int) -> torch.Tensor:
-    """What `divided` divided."""
-    if parts == 1:
-        return x
-    rows = x.permute(0, 2, 3, 1).unflatten(0, (-1, parts)).flatten(1, 2)
-    return rows.permute(0, 3, 1, 2)
-
-
-def modulated_convolution(
+def modulated_conv2d(
     x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, bias: torch.Tensor, up: bool = False, gain: float = 1.0
 ) -> torch.Tensor:
     """Scale the input channels by `styles`, convolve, scale the output channels to unit weight norm, add `bias`; all times `gain`.
@@ -121,7 +85,7 @@ def modulated_convolution(
     x = x * styles.to(x.dtype)[:, :, None, None]
     if up:
         x = F.conv_transpose2d(x, weight.to(x.dtype).transpose(0, 1), stride=2)
-        x = filter2d(x, pad=1, gain=4)
+        x = upfirdn2d(x, pad=1, gain=4)
     else:
         x = F.conv2d(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
     return torch.addcmul((bias * gain).to(x.dtype)[:, None, None], x, scale[:, :, None, None])
@@ -134,7 +98,7 @@ class SynthesisLayer(nn.Module):
         self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool = False, clamp: float = 0.0
     ) -> None:
         super().__init__()
-        self.affine = FullyConnected(w_dim, in_channels, bias=1)
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
@@ -143,17 +107,17 @@ class SynthesisLayer(nn.Module):
         self.resolution, self.up, self.clamp = resolution, up, clamp
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode) -> torch.Tensor:
-        gain = gain_of("lrelu")
-        x = modulated_convolution(x, self.weight, self.affine(w), self.bias, self.up, gain)
+        gain = activation_gain("lrelu")
+        x = modulated_conv2d(x, self.weight, self.affine(w), self.bias, self.up, gain)
         if noise_mode == "random":
             noise = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device)
             x = x.add_((noise * (self.noise_strength * gain)).to(x.dtype))
         elif noise_mode == "const":
             x = x.add_((self.noise_const * (self.noise_strength * gain)).to(x.dtype))
-        return activate_(x, "lrelu", self.clamp)
+        return bias_act_(x, activation="lrelu", clamp=self.clamp)
 
 
-class ToRGB(nn.Module):
+class ToRGBLayer(nn.Module):
     """Modulated 1×1 convolution without demodulation; its result is float32.
 
     A 1×1 convolution with weights of each sample's own is a batched matrix product over the pixels.
@@ -161,7 +125,7 @@ class ToRGB(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, clamp: float = 0.0) -> None:
         super().__init__()
-        self.affine = FullyConnected(w_dim, in_channels, bias=1)
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.clamp = clamp
@@ -173,5 +137,5 @@ class ToRGB(nn.Module):
         own = F.pad(self.weight[:, :, 0, 0].t() * styles[:, :, None], (0, spare)).to(x.dtype)  # [B,I,O]
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [B,H·W,I], in place where x is channels-last
         drawn = torch.baddbmm(F.pad(self.bias, (0, spare)).to(x.dtype), pixels, own)[..., :count]
-        drawn = activate_(drawn.contiguous(), "linear", self.clamp).float()
+        drawn = bias_act_(drawn.contiguous(), clamp=self.clamp).float()
         return drawn.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)

@@ -1,1 +1,4 @@
-"""CUDA kernels for what plain torch does slowly, compiled when they are first used. Each has a plain twin."""
+"""Operations that plain PyTorch does slowly. Each module holds both versions, PyTorch's and a CUDA kernel's, and one function
+that takes the kernel where it can; kernels are compiled when they are first used."""
+
+from ag3d.model.ops.dispatch import cuda_kernels as cuda_kernels

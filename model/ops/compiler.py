@@ -33,9 +33,9 @@ def available() -> bool:
     return not missing
 
 
-def fast(tensor: torch.Tensor) -> bool:
-    """Whether the kernels take this tensor."""
-    return tensor.is_cuda and tensor.dtype == torch.float32 and available()
+def runs_on(device: torch.device) -> bool:
+    """Whether kernels can be launched on the device."""
+    return device.type == "cuda" and available()
 
 
 def source(name: str) -> str:

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from ag3d.model.body.rotation import inverse_3x3
-from ag3d.model.deformation.correspondence_init import ASIDE, PARTS
 from ag3d.model.field.voxel_grid import Box
-from ag3d.model.ops.compiler import launch
+from ag3d.model.ops import compiler
+from ag3d.model.ops.constants import BODY_PARTS, PART_MARGIN
 
 CELLS = (32, 64, 64)  # of the grid around a posed body: z, y, x
 _PART_SLOTS = 16
-_OTHER = {"CHANNELS": 4, "HIDDEN": 1, "PARTS": PARTS}  # for the kernels that do not look at the field
+_OTHER = {"CHANNELS": 4, "HIDDEN": 1, "PARTS": BODY_PARTS}  # for the kernels that do not look at the field
 
 
 class Nearby(NamedTuple):
@@ -32,7 +32,7 @@ class Nearby(NamedTuple):
 
 
 def nearby(vertices: torch.Tensor, blended: torch.Tensor, first: torch.Tensor, reach: float) -> Nearby:
-    """Of vertices [B,S,3], sorted by part, with their transforms [B,S,3,4]; part p begins at first[p] (int32 [PARTS+1])."""
+    """Of vertices [B,S,3], sorted by part, with their transforms [B,S,3,4]; part p begins at first[p] (int32 [BODY_PARTS+1])."""
     batch, count, _ = vertices.shape
     low, high = vertices.amin(1) - reach, vertices.amax(1) + reach
     sizes = (high - low) / _cells(low.device)
@@ -41,7 +41,7 @@ def nearby(vertices: torch.Tensor, blended: torch.Tensor, first: torch.Tensor, r
     backward = torch.cat([inverse_3x3(blended[..., :3]).flatten(2), blended[..., 3]], dim=2).contiguous()
     found = Nearby(padded, bounds, bounds.new_empty((batch, *CELLS, _PART_SLOTS), dtype=torch.uint16), backward)
     d, h, w = CELLS
-    launch(
+    compiler.launch(
         "search", "nearest_of_cells", batch * d * h * w, vertices.device,
         batch, w, h, d, found.vertices, count, first, bounds, float(reach), found.cells, **_OTHER,
     )  # fmt: skip
@@ -73,10 +73,10 @@ def near_parts(points: torch.Tensor, around: Nearby, reach: float) -> Near:
         torch.zeros(1, dtype=torch.int32, device=device),
     )
     d, h, w = CELLS
-    launch(
+    compiler.launch(
         "search", "near_parts", total, device,
         np.int64(total), per_image, w, h, d, points, around.vertices, around.vertices.shape[1],
-        around.bounds, around.cells, float(reach), ASIDE, near.parts, near.number, near.flat, **_OTHER,
+        around.bounds, around.cells, float(reach), PART_MARGIN, near.parts, near.number, near.flat, **_OTHER,
     )  # fmt: skip
     return near
 
@@ -103,11 +103,11 @@ def best_roots(
     roots = torch.empty(total, 3, device=points.device)
     values = torch.full((total,), empty, device=points.device)
     (gd, gh, gw), (d, h, w), (dd, dh, dw) = CELLS, shape, distance_shape
-    launch(
+    compiler.launch(
         "search", "best_roots", total, points.device,
         near.number, near.flat, points.shape[1], points, near.parts, gw, gh, gd, around.cells, around.bounds,
         around.vertices.shape[1], around.backward, w, h, d, tables, box, dw, dh, dd, distance, rows, side, 1 / half,
-        packed, float(empty), roots, values, CHANNELS=w1.shape[1], HIDDEN=len(w1), PARTS=PARTS,
+        packed, float(empty), roots, values, CHANNELS=w1.shape[1], HIDDEN=len(w1), PARTS=BODY_PARTS,
     )  # fmt: skip
     return roots, values
 
@@ -126,7 +126,7 @@ def surroundings(
     value, gradient = torch.empty(len(points), device=points.device), torch.empty_like(points)
     carry = None if tables is None else torch.empty(len(points), 3, 3, device=points.device)
     (dd, dh, dw), (d, h, w) = distance_shape, shape
-    launch(
+    compiler.launch(
         "search", "surroundings", len(points), points.device,
         len(points), points, image, dw, dh, dd, distance, w, h, d, tables, box, int(covariant), value, gradient, carry,
         **_OTHER,

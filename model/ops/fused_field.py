@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ag3d.model.networks.decoder import COLOR_MARGIN
-from ag3d.model.ops.compiler import launch
+from ag3d.model.ops import compiler
+from ag3d.model.ops.constants import COLOR_MARGIN
 from ag3d.model.ops.ray_march import Seen
 
 UNIT = 1 << 26  # what stands for one in sums of whole numbers, which are below 32
@@ -46,7 +46,7 @@ class FastField(torch.autograd.Function):
         ctx.sizes = {"CHANNELS": w1.shape[1], "HIDDEN": len(w1), "COLORS": colors}
         ctx.side, ctx.color, ctx.gradient = side, color, gradient
         ctx.set_materialize_grads(False)
-        launch(
+        compiler.launch(
             "field", "field_forward", count, rows.device,
             count, points, image, rows, side, decoder, COLOR_MARGIN, value, seen if color else None,
             slope if gradient else None, **ctx.sizes,
@@ -71,7 +71,7 @@ class FastField(torch.autograd.Function):
             count = part.stop - part.start
             found = list(space[: sum(heights) * count].view(-1, count).split(heights))
             pointers = found + [None] * (7 - len(found))
-            launch(
+            compiler.launch(
                 "field", "field_backward", count, rows.device,
                 count, points[part], image[part], rows, ctx.side, decoder, COLOR_MARGIN,
                 *(None if t is None else t[part] for t in (seen if by_color is not None else None, by_value, by_color, by_slope)),
@@ -122,7 +122,7 @@ def shade(
     first, second = (len(each) // count for each in roots)
     sums = torch.zeros(count, colors + 3, dtype=torch.int32, device=rows.device)
     (dd, dh, dw), (d, h, w) = distance_shape, shape
-    launch(
+    compiler.launch(
         "field", "shade", len(seen.chosen), rows.device,
         seen.number, seen.chosen, seen.share, first, second, *roots, per_image, rows, side,
         1 / half, packed(*decoder), COLOR_MARGIN, 1 / half if metric else 1.0, dw, dh, dd, distance, w, h, d, tables,

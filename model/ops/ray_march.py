@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ag3d.model.ops.compiler import launch
+from ag3d.model.ops import compiler
 
 _LEAST = 1e-6  # samples that contribute less are not seen; 8 bits show 4e-3
 
@@ -22,7 +22,9 @@ def resample(
     depths = torch.empty(count, first + samples, device=coarse.device)
     rank = torch.empty(count, first + samples, dtype=torch.int32, device=coarse.device)
     sizes = {"FIRST": first, "SECOND": samples}
-    launch("march", "resample", count, coarse.device, count, coarse, density, uniform, fine, depths, rank, **sizes)
+    compiler.launch(
+        "march", "resample", count, coarse.device, count, coarse, density, uniform, fine, depths, rank, **sizes
+    )
     return fine, depths, rank
 
 
@@ -53,7 +55,7 @@ def weigh(
         torch.empty(depths.numel(), device=device),
         torch.zeros(1, dtype=torch.int32, device=device),
     )
-    launch(
+    compiler.launch(
         "march", "weigh", count, device,
         count, depths, rank, first, second, sharpness, float(empty), _LEAST, found.opacity, found.depth, found.number,
         found.chosen, found.share, FIRST=first.shape[1], SECOND=second.shape[1],
@@ -67,7 +69,7 @@ def spread(
     """From what reaches sums along rays [rays,C] to what reaches the values [n,C] and their shares [n]."""
     gradient, values, ray, share = (each.contiguous() for each in (gradient, values, ray, share))
     by_value, by_share = torch.empty_like(values), torch.empty_like(share)
-    launch(
+    compiler.launch(
         "composite", "spread", len(ray), ray.device,
         np.int64(len(ray)), gradient, ray, values, share, by_value, by_share, CHANNELS=values.shape[1],
     )  # fmt: skip

@@ -40,7 +40,7 @@ def render(
     """Colours [B·M,C], normals [B·M,3], depth [B·M,1] and opacity [B·M,1] along the rays; nothing stands behind them."""
     batch, per_image, count = coarse.shape
     departures = deformer.settings.departures
-    weights = tuple(tensor.contiguous() for layer in decoder.layers for tensor in layer.effective())
+    weights = tuple(tensor.contiguous() for layer in decoder.layers for tensor in layer.effective_parameters())
 
     def look(depths: torch.Tensor, wanted: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Roots and values of the samples at depths [B,M,k], of the wanted rays [B,M] alone."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ag3d.model.ops.compiler import fast
+from ag3d.model.ops.dispatch import use_cuda_kernels
 from ag3d.model.ops.ray_march import spread
 
 _SAMPLES = 1 << 19  # at once
@@ -50,7 +50,7 @@ class _Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None, torch.Tensor | None, None]:
         values, ray, share = ctx.saved_tensors
-        if fast(values):
+        if use_cuda_kernels(values):
             of_value, of_share = spread(gradient, values, ray, share)
             return of_value, None, of_share, None
         by_value = torch.empty_like(values) if ctx.needs_input_grad[0] else None

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ag3d.model.ops import ray_march as kernel
-from ag3d.model.ops.compiler import fast
+from ag3d.model.ops.dispatch import use_cuda_kernels
 from ag3d.model.rendering import ray_marcher
 
 
@@ -75,7 +75,7 @@ def resample(
 
     Returns its depths [n,samples]; all depths sorted [n,S+samples]; and the place there of the coarse, then of the new ones.
     """
-    if fast(coarse) and coarse.shape[1] > 3:
+    if use_cuda_kernels(coarse) and coarse.shape[1] > 3:
         return kernel.resample(coarse.contiguous(), density.contiguous(), samples, deterministic)
     fine = importance(coarse, ray_marcher.weights(density, coarse), samples, deterministic)
     depths, order = torch.sort(torch.cat([coarse, fine], dim=1), dim=1)

@@ -20,7 +20,7 @@ from ag3d.model.deformation.deformer import Deformer, Posed, depth_bounds
 from ag3d.model.field.posed_field import residual
 from ag3d.model.field.triplane import Table, table
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.ops.compiler import fast
+from ag3d.model.ops.dispatch import use_cuda_kernels
 from ag3d.model.rendering import fast_renderer, ray_marcher
 from ag3d.model.rendering.rays import rays, resample, stratified
 
@@ -93,7 +93,7 @@ class Renderer(nn.Module):
     ) -> tuple[Samples, torch.Tensor]:
         """The samples among posed points [B,N,3] that have a root, each with its best root and its signed value [n]."""
         if posed.around is not None and decoder.features % 4 == 0:
-            weights = tuple(tensor for layer in decoder.layers for tensor in layer.effective())
+            weights = tuple(tensor for layer in decoder.layers for tensor in layer.effective_parameters())
             half = self.settings.box_warp / 2
             roots, values = deformer.search_fast(points, posed, *tri, half, weights, EMPTY)
             flat = torch.nonzero(values > EMPTY).squeeze(1)
@@ -210,7 +210,7 @@ class Renderer(nn.Module):
             and not torch.is_grad_enabled()
             and decoder.features % 4 == 0
             and settings.samples > 3
-            and fast(deformer.distance)
+            and use_cuda_kernels(deformer.distance)
         )
 
     def _shown(

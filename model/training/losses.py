@@ -11,7 +11,7 @@ from ag3d.config import Network
 from ag3d.model.face_crop import crop
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import face_sizes
-from ag3d.model.networks.upfirdn2d import resize
+from ag3d.model.ops.resize import resize
 from ag3d.model.training.augment import Changes
 
 # Which head sees an input.

@@ -14,7 +14,6 @@ from ag3d.model.body.body import Body
 from ag3d.model.cuda_graphs import Memory, Recorded
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.networks.double_backward import differentiated_twice
 from ag3d.model.networks.stylegan2_layers import NoiseMode
 from ag3d.model.precision import apply
 from ag3d.model.training import body_prior, diversity, ema, init, losses, optimizers, rng, schedule
@@ -197,8 +196,7 @@ class Trainer:
 
     def _r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
         real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
-        with differentiated_twice():
-            logits = self.D(real, label)
+        logits = self.D(real, label, double_backward=True)
         if self._apart:
             return losses.r1_penalty(losses.total_logit(logits), real, self._weights)
         return losses.r1_penalty(losses.total_logit(logits, self._weights), real)

@@ -16,7 +16,7 @@ from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
 from ag3d.model.deformation.deformer import Deformer
 from ag3d.model.generator import Generator
-from ag3d.model.networks.upfirdn2d import upsample
+from ag3d.model.ops.upfirdn2d import upsample2d
 from ag3d.model.rendering.rasterizer import silhouette, vertex_normals
 from ag3d.model.training import init, losses
 from ag3d.model.training.discriminator_inputs import Inputs
@@ -206,7 +206,7 @@ def test_quiet_start_shows_the_rendering(make):
         init.quiet(quiet)
         for place, generator in enumerate((usual, quiet)):
             out = seen(generator, labels.canonical_label())
-            errors[place] += float((out["image"] - upsample(out["image_raw"])).abs().mean())
+            errors[place] += float((out["image"] - upsample2d(out["image_raw"])).abs().mean())
             stains[place] += float((out["image"][..., :3, :3] - 1).abs().mean())  # a corner of the background
     assert errors[1] < 0.2 * errors[0]
     assert stains[1] < 0.5 * stains[0]

@@ -16,10 +16,11 @@ from ag3d.config import Network
 from ag3d.config.network import Departures
 from ag3d.model.body import label as labels
 from ag3d.model.deformation.broyden import Search
-from ag3d.model.deformation.correspondence_init import PARTS, Starts, nearest_by_products
+from ag3d.model.deformation.correspondence_init import Starts, nearest_by_products
 from ag3d.model.deformation.deformer import Deformer, cofactor
 from ag3d.model.field.signed_distance import signed_distance
 from ag3d.model.field.voxel_grid import Box, corners, lookup, value_and_gradient
+from ag3d.model.ops.constants import BODY_PARTS
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def test_the_near_parts_are_those_of_a_look_at_every_vertex(tiny_body):
     posed = deformer.pose(strong_poses(2, 0.3))
     assert posed.blended is not None
     starts = Starts(posed.surface, deformer.part_begins, posed.blended, 0.12)
-    parts = torch.arange(PARTS).repeat_interleave(deformer.part_begins.diff())
+    parts = torch.arange(BODY_PARTS).repeat_interleave(deformer.part_begins.diff())
     drawn = torch.Generator().manual_seed(0)
     around = posed.surface[:, torch.randint(0, posed.surface.shape[1], (400,), generator=drawn)]
     points = around + torch.randn(around.shape, generator=drawn) * 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import pytest
@@ -11,21 +10,20 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from ag3d.config import Network
-from ag3d.model.networks.bias_act import activate_
-from ag3d.model.networks.conv2d_gradfix import convolve
 from ag3d.model.networks.decoder import Decoder
-from ag3d.model.networks.discriminator import Discriminators, minibatch_deviation
-from ag3d.model.networks.double_backward import differentiated_twice
-from ag3d.model.networks.mapping import Mapping
+from ag3d.model.networks.discriminator import Discriminators, minibatch_std
+from ag3d.model.networks.mapping import MappingNetwork
 from ag3d.model.networks.stylegan2_layers import (
-    Convolution,
-    FullyConnected,
+    Conv2dLayer,
+    FullyConnectedLayer,
     SynthesisLayer,
-    ToRGB,
-    modulated_convolution,
-    parts_of,
+    ToRGBLayer,
+    modulated_conv2d,
 )
-from ag3d.model.networks.upfirdn2d import downsample, filter2d, upsample
+from ag3d.model.ops.bias_act import bias_act_
+from ag3d.model.ops.conv2d_bias_act import parts_of
+from ag3d.model.ops.conv2d_gradfix import conv2d
+from ag3d.model.ops.upfirdn2d import upfirdn2d, upsample2d
 
 SMALL = Network(
     image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, minibatch_std_group=2, discriminator_mapping_layers=2, face_fraction=4
@@ -50,31 +48,35 @@ def naive_filter(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain
 @pytest.mark.parametrize(("down", "pad", "gain"), [(1, 2, 1), (2, 1, 1), (1, 1, 4)])
 def test_filter(down, pad, gain):
     x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
-    assert_close(filter2d(x, down=down, pad=pad, gain=gain), naive_filter(x, 1, down, (pad, pad), gain))
+    assert_close(upfirdn2d(x, down=down, pad=pad, gain=gain), naive_filter(x, 1, down, (pad, pad), gain))
 
 
 def test_upsampling_and_downsampling():
     x = torch.randn(2, 3, 6, 8, dtype=torch.float64)
-    assert_close(upsample(x), naive_filter(x, 2, 1, (2, 1), 4))
-    assert_close(downsample(x), naive_filter(x, 1, 2, (1, 1), 1))
+    assert_close(upsample2d(x), naive_filter(x, 2, 1, (2, 1), 4))
+    assert_close(upfirdn2d(x, down=2, pad=1), naive_filter(x, 1, 2, (1, 1), 1))
 
 
 def test_resampling_keeps_constants_inside():
     x = torch.ones(1, 1, 8, 8)
-    assert_close(upsample(x)[:, :, 2:-2, 2:-2], torch.ones(1, 1, 12, 12))
-    assert_close(downsample(x)[:, :, 1:-1, 1:-1], torch.ones(1, 1, 2, 2))
+    assert_close(upsample2d(x)[:, :, 2:-2, 2:-2], torch.ones(1, 1, 12, 12))
+    assert_close(upfirdn2d(x, down=2, pad=1)[:, :, 1:-1, 1:-1], torch.ones(1, 1, 2, 2))
 
 
 @pytest.mark.parametrize("side", [4, 5])
-@pytest.mark.parametrize("run", [upsample, downsample, lambda x: filter2d(x, pad=2), lambda x: filter2d(x, pad=1, gain=4)])  # fmt: skip
-@pytest.mark.parametrize("own", [False, True])
-def test_derivatives_of_resampling(run, side, own):
+@pytest.mark.parametrize(
+    "options", [{"up": 2, "pad": 2, "gain": 4.0}, {"down": 2, "pad": 1}, {"pad": 2}, {"pad": 1, "gain": 4}]
+)
+@pytest.mark.parametrize("double_backward", [False, True])
+def test_derivatives_of_resampling(options, side, double_backward):
     x = torch.randn(1, 2, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)  # fmt: skip
-    plain = run(x)
-    with differentiated_twice() if own else contextlib.nullcontext():
-        assert_close(run(x), plain, rtol=0, atol=0)
-        assert torch.autograd.gradcheck(run, x)
-        assert torch.autograd.gradgradcheck(run, x)
+
+    def run(x):
+        return upfirdn2d(x, double_backward=double_backward, **options)
+
+    assert_close(run(x), upfirdn2d(x, **options), rtol=0, atol=0)
+    assert torch.autograd.gradcheck(run, x)
+    assert torch.autograd.gradgradcheck(run, x)
 
 
 @pytest.mark.parametrize("device", WHERE)
@@ -96,8 +98,7 @@ def test_a_convolution_differentiated_twice(device, kernel, stride, padding, fro
         return first, *torch.autograd.grad(first.square().sum(), wanted)
 
     def ours(*arguments, **options):
-        with differentiated_twice():
-            return convolve(*arguments, **options)
+        return conv2d(*arguments, **options, double_backward=True)
 
     for found, expected in zip(penalty_and_gradients(ours), penalty_and_gradients(F.conv2d), strict=True):
         assert_close(found, expected)
@@ -105,7 +106,7 @@ def test_a_convolution_differentiated_twice(device, kernel, stride, padding, fro
 
 def test_large_pictures_are_convolved_in_parts_with_the_same_result():
     torch.manual_seed(0)
-    layer = Convolution(3, 5, 1, clamp=2.0)
+    layer = Conv2dLayer(3, 5, 1, clamp=2.0)
     x = torch.randn(2, 3, 32, 48).to(memory_format=torch.channels_last).requires_grad_()
     assert parts_of(x) == 16
     weight, bias = layer.weight * math.sqrt(2 / 3), layer.bias * math.sqrt(2)
@@ -123,7 +124,7 @@ def test_large_pictures_are_convolved_in_parts_with_the_same_result():
 def test_activation_clamps_where_there_is_something_to_clamp(size):
     x = size * torch.linspace(-20, 1, 40, dtype=torch.float64)
     first, second = x.clone().requires_grad_(), x.clone().requires_grad_()
-    ours, expected = activate_(first * 1, "lrelu", 2.5), F.leaky_relu(second, 0.2).clamp(-2.5, 2.5)
+    ours, expected = bias_act_(first * 1, activation="lrelu", clamp=2.5), F.leaky_relu(second, 0.2).clamp(-2.5, 2.5)
     assert_close(ours, expected)
     ours.square().sum().backward()
     expected.square().sum().backward()
@@ -131,7 +132,7 @@ def test_activation_clamps_where_there_is_something_to_clamp(size):
 
 
 def test_fully_connected_scales_at_run_time():
-    layer = FullyConnected(5, 3, "lrelu", lr=0.01, bias=2.0)
+    layer = FullyConnectedLayer(5, 3, "lrelu", lr=0.01, bias=2.0)
     x = torch.randn(4, 5)
     expected = math.sqrt(2) * F.leaky_relu(x @ (layer.weight * 0.01 / math.sqrt(5)).T + layer.bias * 0.01, 0.2)
     assert_close(layer(x), expected)
@@ -149,21 +150,21 @@ def test_modulation_equals_weights_made_for_each_sample(up):
             )
         else:
             expected = F.conv2d(x[index : index + 1], own, padding=1)
-        ours = modulated_convolution(x, weight, styles, bias, up, gain=1.5)[index : index + 1]
+        ours = modulated_conv2d(x, weight, styles, bias, up, gain=1.5)[index : index + 1]
         assert_close(ours, 1.5 * (expected + bias[:, None, None]), rtol=1e-4, atol=1e-4)
 
 
 def test_modulation_in_half_precision_keeps_its_range():
     x, weight, bias = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(4)
     styles = torch.randn(2, 3) * 3e4
-    full = modulated_convolution(x, weight, styles, bias)
-    half = modulated_convolution(x.half(), weight, styles, bias)
+    full = modulated_conv2d(x, weight, styles, bias)
+    half = modulated_conv2d(x.half(), weight, styles, bias)
     assert half.dtype == torch.float16
     assert_close(half.float(), full, rtol=1e-2, atol=1e-2)
 
 
-def test_to_rgb_equals_a_modulated_convolution():
-    layer = ToRGB(6, 3, 8)
+def test_to_rgb_equals_a_modulated_conv2d():
+    layer = ToRGBLayer(6, 3, 8)
     layer.bias.data.normal_()
     x, w = torch.randn(2, 6, 5, 7), torch.randn(2, 8)
     styles = layer.affine(w) / math.sqrt(6)
@@ -177,7 +178,7 @@ def test_the_derivative_of_the_activation_is_differentiable():
     x = 3 * torch.randn(50, dtype=torch.float64, requires_grad=True)
 
     def ours(values):
-        return activate_(values * 1.0, "lrelu", 2.0)
+        return bias_act_(values * 1.0, activation="lrelu", clamp=2.0)
 
     assert_close(ours(x), F.leaky_relu(x, 0.2).clamp(-2, 2))
     assert torch.autograd.gradcheck(ours, x)
@@ -194,14 +195,14 @@ def test_synthesis_noise_modes():
 
 
 def test_clamp_bounds_activations():
-    layer = Convolution(2, 2, 3, clamp=1.0)
+    layer = Conv2dLayer(2, 2, 3, clamp=1.0)
     out = layer(torch.randn(1, 2, 8, 8) * 100, gain=0.5)
     assert out.abs().max() <= 0.5
     assert (out.abs() == 0.5).any()
 
 
 def test_mapping_truncates_towards_the_average():
-    mapping = Mapping(8, 111, 8, 2, num_ws=5)
+    mapping = MappingNetwork(8, 111, 8, 2, num_ws=5)
     z, condition = torch.randn(64, 8), torch.zeros(64, 111)
     ws = mapping(z, condition, update_average=True)
     assert ws.shape == (64, 5, 8)
@@ -211,14 +212,14 @@ def test_mapping_truncates_towards_the_average():
     assert_close(mapping(z, condition, truncation=0.0)[3, 2], mapping.w_avg)
 
 
-def test_minibatch_deviation():
+def test_minibatch_std():
     x = torch.randn(4, 3, 4, 4)
-    deviation = minibatch_deviation(x, 2)
+    deviation = minibatch_std(x, 2)
     pair = x[[0, 2]]
     assert_close(deviation[0, 0, 0, 0], (pair.var(0, unbiased=False) + 1e-8).sqrt().mean())
     assert_close(deviation[0], deviation[2])
-    assert minibatch_deviation(torch.ones(4, 3, 4, 4), 4).max() < 1e-3
-    assert minibatch_deviation(torch.randn(3, 1, 4, 4), 2).shape == (3, 1, 4, 4)  # a group that does not divide
+    assert minibatch_std(torch.ones(4, 3, 4, 4), 4).max() < 1e-3
+    assert minibatch_std(torch.randn(3, 1, 4, 4), 2).shape == (3, 1, 4, 4)  # a group that does not divide
 
 
 @pytest.mark.parametrize(

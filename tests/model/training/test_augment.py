@@ -7,7 +7,7 @@ import torch
 
 from ag3d.config import Network, Training
 from ag3d.model.body import label as body_label
-from ag3d.model.networks.upfirdn2d import resize
+from ag3d.model.ops.resize import resize
 from ag3d.model.training import losses
 from ag3d.model.training.augment import INTERVAL, MAX_P, Changes, Controller, draw
 from ag3d.model.training.distributed import Processes
