@@ -59,7 +59,7 @@ def main() -> None:
     for size in args.sizes:
         side, batch = map(int, size.split("x"))
         trainer = Trainer(
-            Training(batch=batch, density=0.0, gamma=5.0), Network(image_resolution=side), body, poses, device, precision=precision
+            Training(batch_size=batch, density_reg=0.0, r1_gamma=5.0), Network(image_resolution=side), body, poses, device, precision=precision
         )  # fmt: skip
         real = torch.randint(0, 256, (2, batch, 3, side, side), dtype=torch.uint8)
         shown = (real[0], real[1], poses[:batch])
@@ -83,7 +83,7 @@ def main() -> None:
         times: dict[str, list[float]] = defaultdict(list)
         for phase in PHASES:
             setattr(trainer, phase, _timed(getattr(trainer, phase), times[phase]))
-        trainer.steps = trainer.settings.r1_interval
+        trainer.steps = trainer.settings.d_reg_interval
         for _ in range(4):
             trainer.step(shown)
         for phase, found in times.items():

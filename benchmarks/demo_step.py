@@ -59,7 +59,7 @@ def one(body: Path) -> dict[str, float]:
     shown = (real[0], real[1], standing(64)[: settings.batch])
     for _ in range(2):
         trainer.step(shown)
-    trainer.steps = settings.r1_interval
+    trainer.steps = settings.d_reg_interval
     start, work = time.perf_counter(), time.process_time()
     for _ in range(STEPS):
         trainer.step(shown)

@@ -94,7 +94,9 @@ def main() -> None:
 
     generator = network(args, Body.load(args.body), device)
     people = People(generator, labels.canonical_label(), args.avatars, 0, 0.7)
-    settings = Export(resolution=args.resolution, faces=args.faces, texture=args.texture, colors=args.colors)
+    settings = Export(
+        resolution=args.resolution, max_faces=args.faces, texture=args.texture, texture_source=args.colors
+    )
     clips = read_clips(settings.motions, settings.fps)
     found: dict[str, list[float]] = defaultdict(list)
     for module, name, step in STEPS:

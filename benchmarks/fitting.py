@@ -46,7 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"), help="the open body")
     parser.add_argument("--people", type=int, default=64, help="how many (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=64, help="people fitted at once (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=Fitting().samples, help="as fitting.samples")
+    parser.add_argument(
+        "--samples", type=int, default=Fitting().uncertainty_samples, help="as fitting.uncertainty_samples"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -103,7 +105,7 @@ def main() -> None:
         people = write_people(Body.load(args.body), args.people, mattes)
         with torch.enable_grad():
             body = Body.load(args.body, device=device)
-            settings = Fitting(batch=args.batch, samples=args.samples)
+            settings = Fitting(batch=args.batch, uncertainty_samples=args.samples)
             fit_shard(people.iloc[: args.batch], ShardReader(mattes), body, settings)  # warms up
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)

@@ -213,7 +213,7 @@ def main() -> None:
             metrics.append("frechet")
         else:
             print(f"no models in {args.models}: the embedded features are not measured")
-        settings = Evaluation(metrics=metrics, samples=args.samples, batch=args.batch, inception=weights)
+        settings = Evaluation(metrics=metrics, num_images=args.samples, batch=args.batch, inception=weights)
         work = Pass(args, generator, Path(folder))
         for protocol in chosen(settings):
             row = work.row(protocol, settings)

@@ -48,7 +48,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=16, help="steps of training that are timed; 16 hold one R1 step")
     parser.add_argument("--sizes", nargs="+", default=["512x4", "256x8"], help="image resolution x batch")
     parser.add_argument("--precision", default="auto", help="of the convolutions, as machine.precision")
-    parser.add_argument("--no-record", dest="record", action="store_false", help="train as with machine.record: false")
+    parser.add_argument(
+        "--no-record", dest="record", action="store_false", help="train as with machine.cuda_graphs: false"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -80,7 +82,7 @@ def training(
     record: bool,
 ) -> dict[str, float]:
     """Mean seconds per 1000 images, warmed up, and peak memory."""
-    settings = Training(batch=batch, density=0.0, gamma=5.0)
+    settings = Training(batch_size=batch, density_reg=0.0, r1_gamma=5.0)
     if clock.device.type == "cuda":
         gc.collect()  # what was measured before
         torch.cuda.empty_cache()
@@ -92,7 +94,7 @@ def training(
     shown = (real[0], real[1], poses[:batch])
     for _ in range(3):
         trainer.step(shown)
-    trainer.steps = settings.r1_interval  # the first of the timed steps holds the R1 step
+    trainer.steps = settings.d_reg_interval  # the first of the timed steps holds the R1 step
     seconds = clock.seconds(lambda: [trainer.step(shown) for _ in range(steps)])
     name = f"train_{side}_b{batch}"
     found = {f"{name}_s_per_kimg": seconds / steps / batch * 1000}

@@ -103,16 +103,16 @@ def main() -> None:
         experiment = load(yaml.safe_load(args.config.read_text(encoding="utf-8")))
         network, settings = experiment.network, experiment.training
     else:
-        network, settings = Network(image_resolution=args.image), Training(batch=args.batch)
+        network, settings = Network(image_resolution=args.image), Training(batch_size=args.batch)
     body = Body.load(args.body)
     dataset = read(args.data, network.image_resolution)
     poses = torch.from_numpy(np.load(args.poses) if args.poses else dataset.labels).float()
-    loader = Loader(dataset, Sampler(len(dataset), settings.seed), settings.batch)
+    loader = Loader(dataset, Sampler(len(dataset), settings.seed), settings.batch_size)
     batches = [batch for _, batch in zip(range(args.steps), loader)]
     loader.close()
     card = device_name(device)
     print(
-        f"{provenance.code_version()}  {card}  torch {torch.__version__}  {len(dataset)} people, {args.steps} steps of {settings.batch}"
+        f"{provenance.code_version()}  {card}  torch {torch.__version__}  {len(dataset)} people, {args.steps} steps of {settings.batch_size}"
     )
     runs: dict[str, Curves] = {}
     other = f"{args.precision}, same noise"

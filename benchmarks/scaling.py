@@ -54,13 +54,13 @@ def worker(args: argparse.Namespace) -> None:
     allow_tf32(precision)
     network = Network(image_resolution=args.image)
     poses = standing(64)
-    settings = Training(batch=args.batch * processes.world)
+    settings = Training(batch_size=args.batch * processes.world)
     trainer = Trainer(settings, network, Body.load(args.body), poses, device, processes, precision=precision)
     real = torch.randint(0, 256, (args.batch, 3, args.image, args.image), dtype=torch.uint8)
     shown = (real, real.flip(0), poses[: args.batch])
     for _ in range(3):
         trainer.step(shown)
-    trainer.steps = settings.r1_interval  # the first of the timed steps holds the R1 step
+    trainer.steps = settings.d_reg_interval  # the first of the timed steps holds the R1 step
     processes.agree(0)
     started = time.perf_counter()
     for _ in range(args.steps):

@@ -100,7 +100,7 @@ def milliseconds(body: Body, device: torch.device) -> float:
     parts = labels.split(label)
     origins, directions = rays(parts.cam2world, parts.intrinsics, 256)
     near, far = torch.full((2, 4), 99.7, device=device)
-    depths = stratified(near, far + 0.6, settings.samples, 256 * 256, deterministic=True)
+    depths = stratified(near, far + 0.6, settings.depth_resolution, 256 * 256, deterministic=True)
     points = (origins[:, :, None] + depths[..., None] * directions[:, :, None]).reshape(4, -1, 3)
     times = []
     for _ in range(23):

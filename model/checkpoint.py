@@ -13,6 +13,7 @@ from torch import nn
 
 from ag3d.config import Network, to_mapping
 from ag3d.config.network import Departures
+from ag3d.config.renamed import renew_section
 from ag3d.config.settings import from_mapping
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic, read_json, sha256
@@ -89,6 +90,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 def settings_of(description: dict[str, Any]) -> Network:
     """The network that a checkpoint.json describes. A departure that it does not name was not there, and is off."""
     network = description["network"]
+    if isinstance(network, dict):
+        network = renew_section(network, "network", warn=False)
     if isinstance(network, dict) and isinstance(network.get("departures"), dict):
         absent = {field.name: False for field in fields(Departures)}
         network = network | {"departures": absent | network["departures"]}

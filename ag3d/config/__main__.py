@@ -2,7 +2,7 @@
 
 python -m ag3d.config FILE ...              check files
 python -m ag3d.config --schema              the JSON schema kept in workflow/schemas/config.schema.yaml
-python -m ag3d.config --template [FILE]     every key with its explanation, and the values of FILE
+python -m ag3d.config --template [FILE]     every key with its explanation, and the values of FILE (config/reference.yaml: the defaults)
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 import yaml
 
 from ag3d.config import Config, load, schema
-from ag3d.config.settings import read_yaml
+from ag3d.config.renamed import renew
+from ag3d.config.settings import from_mapping, read_yaml
 from ag3d.config.template import template
 from ag3d.core import console
 
@@ -28,7 +29,9 @@ def main() -> None:
         document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema(Config)}
         print(yaml.safe_dump(document, sort_keys=False, width=120), end="")
     elif arguments.template:
-        print(template(load(read_yaml(arguments.files[0]) if arguments.files else {})), end="")
+        mapping = read_yaml(arguments.files[0]) if arguments.files else {}
+        load(mapping)
+        print(template(from_mapping(Config, renew(mapping))), end="")
     elif arguments.files:
         for file in arguments.files:
             load(read_yaml(file))

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from ag3d.config.settings import option
+from ag3d.config.settings import device_option, option
+from ag3d.core.errors import UserError
+
+
+@dataclass
+class Synthetic:
+    """The open demo people, where photos.source is synthetic."""
+
+    seed: int = option(0, "seed of the people", low=0)
+    count: int = option(160, "how many photographs", low=1)
 
 
 @dataclass
@@ -16,29 +26,31 @@ class Photos:
         "synthetic: the open demo people, rendered here; folder: your own photographs; zip: a data set of AG3D's layout, taken over as it is",
         choices=("synthetic", "folder", "zip"),
     )
-    path: str = option("", "folder of photographs, searched with its sub-folders; or a zip, or a folder of zips")
-    delivery: str = option(
+    path: str = option(
+        "", "folder of photographs, searched with its sub-folders; or a zip, or a folder of zips", path=True
+    )
+    layout: str = option(
         "",
         "a data set as its owners deliver it, which is checked first: deepfashion, ubcfashion",
         choices=("", "deepfashion", "ubcfashion"),
     )
-    list: str = option("", "file with the names of those photographs of the folder to take, one a line; empty: all")
+    include: str = option(
+        "", "file with the names of those photographs of the folder to take, one a line; empty: all", path=True
+    )
     shards: int = option(
         2, "into how many shards the photographs are divided; fixed for the life of a data set", low=1, high=100_000
     )
     max_pixels: int = option(16_000_000, "photographs larger than this are read at a reduced size", low=65_536)
     min_side: int = option(128, "photographs whose shorter side is smaller (pixels) are rejected", low=1)
     frames_per_second: float = option(2.0, "videos: how many frames of a second are taken", low=0.001, high=1000)
-    every: int = option(0, "videos: take each so many frames instead; 0: by frames_per_second", low=0)
-    seed: int = option(0, "synthetic: seed of the people", low=0)
-    count: int = option(160, "synthetic: how many photographs", low=1)
+    frame_stride: int = option(0, "videos: take each so many frames instead; 0: by frames_per_second", low=0)
 
 
 @dataclass
 class BodyModel:
     """The parametric body."""
 
-    file: str = option("open", "open: the CC0 body, built here; or a path to a licensed SMPL .pkl or .npz")
+    file: str = option("open", "open: the CC0 body, built here; or a path to a licensed SMPL .pkl or .npz", path=True)
 
 
 @dataclass
@@ -57,7 +69,7 @@ class People:
     min_face: float = option(
         0.8, "a face is seen from this score on: its person is not seen from behind", low=0, high=1
     )
-    max_no_face: float = option(
+    face_reject_below: float = option(
         0.5,
         "none is seen up to this score: the person is not seen from the front; whose landmarks say otherwise is rejected",
         low=0,
@@ -69,7 +81,7 @@ class People:
 class OnnxInput:
     """A network of your own: an .onnx file that takes one picture, and how the picture is put into it."""
 
-    file: str = option("", "the .onnx file")
+    file: str = option("", "the .onnx file", path=True)
     layout: str = option(
         "nchw", "order of the input's dimensions: channels before rows and columns, or after", choices=("nchw", "nhwc")
     )
@@ -99,8 +111,8 @@ class OnnxMatting(OnnxInput):
 class PaddleMatting:
     """A model that PaddleSeg exported (method: paddleseg), run in its own environment: make paddleseg."""
 
-    model: str = option("", "folder of the exported model: deploy.yaml and the files that it names")
-    python: str = option(".venv-paddleseg/bin/python", "Python of PaddleSeg's environment")
+    model: str = option("", "folder of the exported model: deploy.yaml and the files that it names", path=True)
+    python: str = option(".venv-paddleseg/bin/python", "Python of PaddleSeg's environment", path=True)
     refine: bool = option(
         False, "draw the edges after those of the photograph; for segmentation, not for matting models"
     )
@@ -119,6 +131,17 @@ class OnnxNormals(OnnxInput):
         "x y z", "what the output's channels are, with x right, y up, z to the viewer; x -y -z: y down, z away"
     )
 
+    def __post_init__(self) -> None:
+        named = re.fullmatch(r"\s*[+-]?([xyz])[\s,]*[+-]?([xyz])[\s,]*[+-]?([xyz])\s*", self.axes.lower())
+        if named is None or len(set(named.groups())) < 3:
+            raise UserError(
+                f"configuration: 'normals.onnx.axes' is {self.axes!r}; name the three axes, such as 'x y z' or 'x -y -z'"
+            )
+        if len(self.output_range) != 2 or self.output_range[0] == self.output_range[1]:
+            raise UserError(
+                f"configuration: 'normals.onnx.output_range' is {self.output_range}; two different numbers are needed"
+            )
+
 
 @dataclass
 class Matting:
@@ -129,7 +152,7 @@ class Matting:
         "blazepose: the mask of the landmark network, refined; onnx: your own network; paddleseg: a model of PaddleSeg's; folder: mattes made elsewhere",
         choices=("blazepose", "onnx", "paddleseg", "folder"),
     )
-    folder: str = option("", "folder: where the mattes are, each with its photograph's name")
+    folder: str = option("", "folder: where the mattes are, each with its photograph's name", path=True)
     threshold: float = option(0.5, "alpha above this counts as the person", low=0, high=1)
     min_area: float = option(
         0.02, "mattes that cover less of the square around the person (share) are rejected", low=0, high=1
@@ -145,7 +168,7 @@ class Matting:
 class FitImport:
     """Fits made elsewhere (method: import)."""
 
-    path: str = option("", "file or folder of the fits (.npz, or .pkl of plain arrays)")
+    path: str = option("", "file or folder of the fits (.npz, or .pkl of plain arrays)", path=True)
     kind: str = option(
         "hmr2", "who made them: PyMAF, 4D-Humans (HMR2), SMPLify-X", choices=("pymaf", "hmr2", "smplifyx")
     )
@@ -164,23 +187,23 @@ class Fitting:
     imports: FitImport = option(FitImport, "")
     iterations: int = option(120, "optimiser steps with landmarks and matte, after 100 with landmarks only", low=1)
     batch: int = option(64, "people fitted at once", low=1)
-    samples: int = option(
+    uncertainty_samples: int = option(
         3,
         "fits to landmarks moved at random, from which each joint's uncertainty is estimated; 0: none",
         low=0,
         high=64,
     )
-    smooth: float = option(
+    temporal_sigma: float = option(
         0.0,
         "videos: over how many of the frames taken (standard deviation) poses are smoothed, with one shape a video; 0: not at all",
         low=0,
         high=100,
     )
-    device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda, cuda:1 …")
+    device: str = device_option()
     max_reprojection: float = option(
         0.05, "fits with a larger mean landmark error (fraction of the body's height) are rejected", low=0
     )
-    max_cut: float = option(
+    max_out_of_frame: float = option(
         0.1, "people with a larger share of the body's surface outside the photograph are rejected", low=0, high=1
     )
     min_silhouette_iou: float = option(0.5, "fits whose silhouette overlaps the matte less are rejected", low=0, high=1)
@@ -190,7 +213,7 @@ class Fitting:
 class Alignment:
     """Crops in the network's frame."""
 
-    resolution: int = option(256, "side of the aligned crops (pixels)", low=16, high=4096)
+    resolution: int = option(0, "side of the aligned crops (pixels); 0: the data set's", low=0, high=4096)
     min_sharpness: float = option(
         0.22,
         "people less sharp are rejected: some 0.5 to 0.8 is sharp, 0.2 blurs what is smaller than 2 cm; 0: keep all",
@@ -208,8 +231,10 @@ class Normals:
         "body: the fitted body's normals inside the matte; network: ours, which sees folds, hair and skirts; onnx: yours; folder: maps made elsewhere",
         choices=("body", "network", "onnx", "folder"),
     )
-    folder: str = option("", "folder: where the normal maps of the aligned crops are, <person_id>.png")
-    network: str = option("", "weights of our network (.safetensors); empty: those that come with the project")
+    folder: str = option("", "folder: where the normal maps of the aligned crops are, <person_id>.png", path=True)
+    network: str = option(
+        "", "weights of our network (.safetensors); empty: those that come with the project", path=True
+    )
     onnx: OnnxNormals = option(OnnxNormals, "")
 
 
@@ -217,8 +242,13 @@ class Normals:
 class Dataset:
     """The data set that the network is trained on."""
 
-    resolution: int = option(256, "side of the data set's images (pixels)", low=16, high=4096)
-    max_alike: int = option(
+    resolution: int = option(
+        0,
+        "side of the data set's images (pixels); 0: the network's image_resolution, the largest of all stages'",
+        low=0,
+        high=4096,
+    )
+    dedup_max_hamming: int = option(
         16,
         "people whose crops' fingerprints differ in at most so many of 256 bits are copies, of which the sharpest stays; -1: keep all",
         low=-1,

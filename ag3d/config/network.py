@@ -65,11 +65,11 @@ class Network:
     channel_max: int = option(512, "… and never more than this", low=4)
     sr_channels: int = option(128, "channels of the first super-resolution block; the second has half", low=4)
     decoder_hidden: int = option(64, "width of the decoder's hidden layer", low=1)
-    clamp: float = option(
+    conv_clamp: float = option(
         256.0, "activations of super-resolution and discriminators are clamped to ± this; 0: not at all", low=0
     )
-    samples: int = option(36, "samples per ray in the first pass", low=4)
-    samples_fine: int = option(36, "samples per ray in the importance pass", low=1)
+    depth_resolution: int = option(36, "samples per ray in the first pass", low=4)
+    depth_resolution_importance: int = option(36, "samples per ray in the importance pass", low=1)
     ray_start: float = option(-0.3, "where the rays' samples begin (world z; without departures.body_bounds)")
     ray_end: float = option(0.3, "where they end")
     box_warp: float = option(1.9, "side of the cube that the tri-planes cover (world units)", low=0.1)
@@ -79,33 +79,49 @@ class Network:
         "the width never falls below; half a pixel of the volume rendering keeps its outlines smooth",
         low=0.00001,
     )
-    gate: float = option(0.12, "samples farther than this from the posed body are empty (world units)", low=0)
+    cull_distance: float = option(0.12, "samples farther than this from the posed body are empty (world units)", low=0)
     skinning: str = option(
         "search",
         "how posed points find their canonical places: by search, or by the nearest vertex's transform, which tears near "
         "joints (an ablation)",
         choices=("search", "nearest"),
     )
-    normal_head: bool = option(True, "render normals, and judge them with a discriminator")
-    face_head: bool = option(True, "judge face crops with discriminators of their own")
+    use_normal_discriminator: bool = option(True, "render normals, and judge them with a discriminator")
+    use_face_discriminator: bool = option(True, "judge face crops with discriminators of their own")
     face_fraction: int = option(8, "face crops have the image's side divided by this", low=2)
     discriminator_mapping_layers: int = option(8, "layers of the discriminators' mapping networks", low=1)
-    minibatch_std_group: int = option(4, "group size of the discriminators' minibatch standard deviation", low=1)
+    mbstd_group_size: int = option(4, "group size of the discriminators' minibatch standard deviation", low=1)
     compatibility: str = option(
         "ours", "reference: compute what the reference computes, with its known faults", choices=("ours", "reference")
     )
     departures: Departures = option(Departures, "")
 
     def __post_init__(self) -> None:
-        for name in ("image_resolution", "plane_resolution"):
+        for name in ("image_resolution", "plane_resolution", "neural_resolution"):
             side = getattr(self, name)
             if side & (side - 1):
                 raise UserError(f"configuration: 'network.{name}' is {side}; it must be a power of two")
-        smallest = (self.neural_resolution or self.image_resolution // 2) // self.face_fraction
-        if self.face_head and smallest < 4:
+        neural = self.neural_resolution or self.image_resolution // 2
+        if not 4 <= neural <= self.image_resolution:
             raise UserError(
-                f"configuration: 'network.face_fraction' is {self.face_fraction}, which makes face crops of {smallest} pixels; "
-                "at least 4 are needed: lower it, or set 'network.face_head' to false"
+                f"configuration: 'network.neural_resolution' is {neural}; it must be between 4 and image_resolution, which is "
+                f"{self.image_resolution}"
+            )
+        if self.ray_start >= self.ray_end:
+            raise UserError(
+                f"configuration: 'network.ray_start' is {self.ray_start:g}; it must be less than ray_end, which is "
+                f"{self.ray_end:g}"
+            )
+        if self.channel_base < (largest := max(self.image_resolution, self.plane_resolution)):
+            raise UserError(
+                f"configuration: 'network.channel_base' is {self.channel_base}, which leaves layers of {largest} pixels "
+                f"without channels; at least {largest} is needed"
+            )
+        if self.use_face_discriminator and neural // self.face_fraction < 4:
+            raise UserError(
+                f"configuration: 'network.face_fraction' is {self.face_fraction}, which makes face crops of "
+                f"{neural // self.face_fraction} pixels; at least 4 are needed: lower it, or set "
+                "'network.use_face_discriminator' to false"
             )
         if self.compatibility == "reference":
             self.departures = Departures(**{field.name: False for field in fields(Departures)})

@@ -6,7 +6,7 @@ import difflib
 import logging
 from dataclasses import dataclass
 
-from ag3d.config.settings import option
+from ag3d.config.settings import device_option, option
 from ag3d.core.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -20,9 +20,12 @@ class Avatars:
     seed: int = option(0, "seed of the first; person i has seed + i", low=0)
     truncation: float = option(0.7, "1: the full variety; towards 0: the average person", low=0, high=1)
     frames: int = option(24, "frames of each video", low=2)
-    side: int = option(192, "side of each picture (pixels); smaller renderings are enlarged", low=16)
+    image_size: int = option(192, "side of each picture (pixels); smaller renderings are enlarged", low=16)
     fps: int = option(12, "frames per second of the videos", low=1)
     batch: int = option(4, "images rendered at once", low=1)
+
+
+BUILT_IN_MOTIONS = ("walk", "wave")
 
 
 @dataclass
@@ -33,15 +36,15 @@ class Export:
     resolution: int = option(
         256, "voxels along the body's longest side when the surface is extracted", low=16, high=1024
     )
-    level: float = option(
+    iso_level: float = option(
         0.0,
         "signed value of the surface (metres); a little below 0 lies outside: nearer to the images' outlines, fuller hands",
         low=-0.05,
         high=0.05,
     )
-    faces: int = option(20000, "triangles of a mesh, at most", low=100)
+    max_faces: int = option(20000, "triangles of a mesh, at most", low=100)
     texture: int = option(1024, "side of the texture (pixels); 0: colours at the vertices instead", low=0, high=8192)
-    colors: str = option(
+    texture_source: str = option(
         "auto",
         "what textures are painted with: images (the network's, from around), field (what the raw rendering shows), or "
         "auto: images of 256 pixels and more",
@@ -50,9 +53,10 @@ class Export:
     motions: list[str] = option(
         ["walk", "wave"],
         "animations: walk, wave, motion files of AMASS's kind (.npz), or fits of a video (results/DATA/fits#VIDEO)",
+        path=True,
     )
     fps: int = option(30, "frames per second of the animations", low=1, high=240)
-    travel: bool = option(False, "whether an animation moves the avatar from its place")
+    root_motion: bool = option(False, "whether an animation moves the avatar from its place")
 
 
 # What `evaluation.metrics` may name; docs/metrics.md explains each.
@@ -81,16 +85,18 @@ class Evaluation:
         "precision_recall, swd (patches), neighbours (nearest training images), pck (pose), mesh_consistency, "
         "view_consistency, temporal_consistency",
     )
-    inception: str = option("", "for the FIDs: the file inception-2015-12-05.pt (docs/metrics.md tells where it is)")
-    samples: int = option(5000, "generated images that the distances on embedded features are computed on", low=8)
-    people: int = option(32, "generated people of whom pose, mesh and consistency are measured", low=1)
+    inception: str = option(
+        "", "for the FIDs: the file inception-2015-12-05.pt (docs/metrics.md tells where it is)", path=True
+    )
+    num_images: int = option(5000, "generated images that the distances on embedded features are computed on", low=8)
+    num_geometry_people: int = option(32, "generated people of whom pose, mesh and consistency are measured", low=1)
     voxels: int = option(
         128, "mesh_consistency: voxels along the body's longest side when the mesh is extracted", low=16, high=1024
     )
     batch: int = option(8, "images rendered at once", low=1)
     seed: int = option(0, "seed of the generated images", low=0)
     bootstrap: int = option(50, "resamples from which the distances' spread and bias are estimated", low=2)
-    device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda")
+    device: str = device_option()
 
     def __post_init__(self) -> None:
         for name in filter(RENAMED_METRICS.get, self.metrics):
@@ -113,7 +119,9 @@ class Evaluation:
 class Ablations:
     """Variants of the network and its training, side by side over seeds: snakemake --cores all ablations."""
 
-    folder: str = option("config/ablations", "folder of YAML files; each says what a variant of that name changes")
+    folder: str = option(
+        "config/ablations", "folder of YAML files; each says what a variant of that name changes", path=True
+    )
     seeds: list[int] = option([0, 1, 2], "seeds of the trainings; every variant is trained and measured with each")
 
     def __post_init__(self) -> None:

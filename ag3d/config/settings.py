@@ -10,6 +10,8 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
+import os
 import re
 import types
 import typing
@@ -19,12 +21,26 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
+from ag3d.config.renamed import old_names, renew_section
 from ag3d.core.errors import UserError
 
 S = TypeVar("S")
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
+@typing.overload
+def option(default: type[S], help: str) -> S: ...
+@typing.overload
+def option(
+    default: S,
+    help: str,
+    *,
+    choices: tuple[Any, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    path: bool = False,
+    pattern: str = "",
+) -> S: ...
 def option(
     default: Any,
     help: str,
@@ -32,14 +48,24 @@ def option(
     choices: tuple[Any, ...] | None = None,
     low: float | None = None,
     high: float | None = None,
+    path: bool = False,
+    pattern: str = "",
 ) -> Any:
-    """A dataclass field with an explanation and, if given, the values or the closed range that it may take."""
-    metadata = {"help": help, "choices": choices, "low": low, "high": high}
+    """A dataclass field with an explanation and, if given, the values or the closed range that it may take.
+
+    `path`: a file or folder of the user's; `~` at its beginning is the home folder. `pattern`: what a text must look like.
+    """
+    metadata = {"help": help, "choices": choices, "low": low, "high": high, "path": path, "pattern": pattern}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     if isinstance(default, type) and dataclasses.is_dataclass(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def device_option() -> str:
+    """The field of a setting that names a device."""
+    return option("auto", "auto: CUDA where there is one; or cpu, cuda, cuda:1 …", pattern=r"auto|cpu|cuda(:\d+)?")
 
 
 def from_mapping(cls: type[S], mapping: Mapping[str, Any] | None, where: str = "") -> S:
@@ -68,6 +94,20 @@ def to_mapping(settings: Any) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe reader, which lets no key stand twice: the first of two would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    f"'{key.value}' stands in line {lines[key.value]} and again", None, None, key.start_mark
+                )
+            lines[str(key.value)] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping without constructing objects. Raises UserError naming the file and the line."""
     try:
@@ -77,7 +117,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text: {error}") from error
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if content is None:
@@ -110,6 +150,8 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
             metavar=_type_name(hints[field.name]).upper(),
             help=help,
         )
+    for old, new in old_names(cls.__name__.lower()):
+        group.add_argument(f"--{old.replace('_', '-')}", dest=f"setting_{new}", help=argparse.SUPPRESS)
 
 
 def from_options(cls: type[S], arguments: argparse.Namespace) -> S:
@@ -123,7 +165,7 @@ def from_options(cls: type[S], arguments: argparse.Namespace) -> S:
             loaded = read_yaml(Path(text))
         if not isinstance(loaded, dict):
             raise UserError(f"--settings: expected a mapping, got {_describe(loaded)}")
-        mapping.update(loaded)
+        mapping.update(renew_section(loaded, cls.__name__.lower()))
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         text = getattr(arguments, f"setting_{field.name}")
         if text is not None:
@@ -159,6 +201,8 @@ def schema(cls: type) -> dict[str, Any]:
             entry["minimum"] = meta["low"]
         if meta.get("high") is not None:
             entry["maximum"] = meta["high"]
+        if meta.get("pattern"):
+            entry["pattern"] = f"^({meta['pattern']})$"
         if "properties" not in entry:
             entry["default"] = default_of(field)
         properties[field.name] = entry
@@ -213,7 +257,8 @@ def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field | None 
     elif origin is list:
         if not isinstance(value, list):
             raise UserError(f"configuration: '{place}' must be a list, not {_describe(value)}")
-        return [_convert(get_args(kind)[0], v, f"{place}[{i}]") for i, v in enumerate(value)]
+        items = [_convert(get_args(kind)[0], v, f"{place}[{i}]") for i, v in enumerate(value)]
+        return [os.path.expanduser(item) for item in items] if field and field.metadata.get("path") else items
     elif origin is dict:
         if not isinstance(value, Mapping):
             raise UserError(f"configuration: '{place}' must be a mapping, not {_describe(value)}")
@@ -235,15 +280,21 @@ def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field | None 
             type(None): "null",
         }.get(kind, str(kind))
         raise UserError(f"configuration: '{place}' must be {expected}, not {_describe(value)}")
+    if isinstance(result, float) and not math.isfinite(result):
+        raise UserError(f"configuration: '{place}' is {result}; it must be a finite number")
     if field is not None:
         meta = field.metadata
+        if meta.get("path") and isinstance(result, str):
+            result = os.path.expanduser(result)
+        if meta.get("pattern") and isinstance(result, str) and not re.fullmatch(meta["pattern"], result):
+            raise UserError(f"configuration: '{place}' is {result!r}; {meta['help']}")
         if meta.get("choices") and result not in meta["choices"]:
             raise UserError(
                 f"configuration: '{place}' is {result!r}; it must be one of {', '.join(map(repr, meta['choices']))}"
             )
         if isinstance(result, (int, float)) and not isinstance(result, bool):
             low, high = meta.get("low"), meta.get("high")
-            if (low is not None and result < low) or (high is not None and result > high) or result != result:
+            if (low is not None and result < low) or (high is not None and result > high):
                 bounds = (
                     f"at least {low}"
                     if high is None

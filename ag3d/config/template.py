@@ -1,19 +1,26 @@
-"""A configuration file with every key, its explanation and its value: `python -m ag3d.config --template [FILE]`."""
+"""A configuration file with every key, its explanation and its value: `python -m ag3d.config --template [FILE]`.
+
+A value that is not the default says so at the end of its line.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import textwrap
 from typing import Any
 
 import yaml
 
 from ag3d.config import Config
+from ag3d.config.settings import default_of
+
+HEADER = "# Every key; values that are not the defaults say so. Made by: python -m ag3d.config --template FILE"
 
 
 def template(config: Config) -> str:
     """The configuration as YAML text, each key under a comment that explains it."""
-    return "\n".join(_lines(config, 0)) + "\n"
+    return "\n".join([HEADER, "", *_lines(config, 0)]) + "\n"
 
 
 def _lines(settings: Any, depth: int) -> list[str]:
@@ -34,11 +41,15 @@ def _lines(settings: Any, depth: int) -> list[str]:
         choices = field.metadata.get("choices")
         allowed = f" ({' | '.join(map(str, choices))})" if choices else ""
         lines += _comment(field.metadata["help"] + allowed, indent)
-        lines += [
-            f"{indent}{line}"
-            for line in yaml.safe_dump({field.name: value}, allow_unicode=True, sort_keys=False).rstrip().splitlines()
-        ]
+        written = _dump({field.name: value})
+        if value != (default := default_of(field)):
+            written[0] += f"  # default: {json.dumps(default, ensure_ascii=False)}"
+        lines += [f"{indent}{line}" for line in written]
     return lines
+
+
+def _dump(mapping: dict[str, Any]) -> list[str]:
+    return yaml.safe_dump(mapping, allow_unicode=True, sort_keys=False).rstrip().splitlines()
 
 
 def _plain(item: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ag3d.config.settings import option
+from ag3d.config.settings import device_option, option
 from ag3d.config.stages import Stage, check_stages
 from ag3d.core.errors import UserError
 
@@ -22,20 +22,22 @@ FREEZABLE = {
 class Training:
     """The training's science. Nothing here depends on the machine."""
 
-    kimg: float = option(25000.0, "thousands of images to train on", low=0)
-    milestones: int = option(4, "how many checkpoints to keep as results, evenly spaced over the training", low=1)
-    batch: int = option(32, "images per step, over all GPUs together", low=1)
+    kimg: float = option(25000.0, "thousands of images to train on", low=0, high=1e6)
+    milestones: int = option(
+        4, "how many checkpoints to keep as results, evenly spaced over the training", low=1, high=1000
+    )
+    batch_size: int = option(32, "images per step, over all GPUs together", low=1)
     seed: int = option(0, "seed of everything random", low=0)
     learning_rate_g: float = option(0.0025, "Adam learning rate of the generator", low=0)
     learning_rate_d: float = option(0.002, "Adam learning rate of the discriminators", low=0)
-    beta_rate: float = option(
+    beta_lr_mult: float = option(
         1.0, "learning rate of the density's width, as a share of the generator's; short trainings want less", low=0
     )
-    gamma: float = option(5.0, "weight of the R1 penalty", low=0)
-    r1_interval: int = option(16, "steps between R1 penalties", low=1)
-    eikonal: float = option(0.1, "weight of the eikonal loss", low=0)
-    density: float = option(0.25, "weight of the density regularisation", low=0)
-    density_interval: int = option(4, "steps between density regularisations", low=1)
+    r1_gamma: float = option(5.0, "weight of the R1 penalty", low=0)
+    d_reg_interval: int = option(16, "steps between R1 penalties", low=1)
+    eikonal_weight: float = option(0.1, "weight of the eikonal loss", low=0)
+    density_reg: float = option(0.25, "weight of the density regularisation", low=0)
+    density_reg_every: int = option(4, "steps between density regularisations", low=1)
     minimal_surface: float = option(0.0, "weight of the minimal-surface loss", low=0)
     body_prior: float = option(
         0.0,
@@ -53,7 +55,7 @@ class Training:
     face_normal_weight: float = option(
         -1.0, "weight of the logits of the faces' normals; -1: normal_weight × face_weight", low=-1
     )
-    heads: str = option(
+    loss_reduction: str = option(
         "together",
         "one loss of the sum of the discriminators' logits, or (apart) a sum of one loss each, so that none that is sure "
         "silences the others",
@@ -63,10 +65,10 @@ class Training:
     reuse_fakes: bool = option(
         False, "judge in the discriminators' step the people just generated, instead of new ones: a third less work"
     )
-    blur_kimg: float = option(
+    blur_fade_kimg: float = option(
         -1.0, "over how many kimg the images' blur fades; -1: 200 × batch / 32, or no blur with resume_from"
     )
-    blur_sigma: float = option(10.0, "initial blur (pixels)", low=0)
+    blur_init_sigma: float = option(10.0, "initial blur (pixels)", low=0)
     ema_kimg: float = option(-1.0, "half-life of the generator's moving average in kimg; -1: 10 × batch / 32")
     ema_rampup: float = option(
         -1.0,
@@ -88,10 +90,10 @@ class Training:
     stages: list[Stage] = option(
         [],
         "what changes later: a list of {from_kimg: 1000, …} with new values of the network's image_resolution, "
-        "neural_resolution, normal_head, face_head, or of the learning rates and weights here; a network that changes takes "
+        "neural_resolution, use_normal_discriminator, use_face_discriminator, or of the learning rates and weights here; a network that changes takes "
         "over the weights that fit",
     )
-    resume_from: str = option("", "folder of a checkpoint or of a saved state to start from (fine-tuning)")
+    resume_from: str = option("", "folder of a checkpoint or of a saved state to start from (fine-tuning)", path=True)
     freeze: list[str] = option(
         [],
         "parts that keep their weights: mapping, backbone, decoder, density, superresolution, or discriminator:N for the "
@@ -129,7 +131,7 @@ def milestone_name(kimg: float) -> str:
 class Machine:
     """How the training runs; changing it never retrains."""
 
-    device: str = option("auto", "auto: CUDA where there is one; or cpu, cuda")
+    device: str = device_option()
     precision: str = option(
         "auto",
         "of the convolutions; everything else is float32. auto: bfloat16 on GPUs that have it, float32 on a processor",
@@ -147,17 +149,17 @@ class Machine:
         0.5, "memory of each process for decoded photographs (GB): those that fit are read only once", low=0
     )
     micro_batch: int = option(0, "images per forward pass; 0: the whole share of a GPU", low=0)
-    record: bool = option(
+    cuda_graphs: bool = option(
         True, "on a GPU, record what it is told to do and replay it: twice as fast, for about twice the memory"
     )
     checkpoint_minutes: float = option(5.0, "how often the state is saved for resuming", low=0)
-    keep_states: int = option(2, "how many saved states to keep", low=1)
+    keep_checkpoints: int = option(2, "how many saved states to keep", low=1)
     patience: int = option(
         50,
         "ticks after which a collapsed training stops: one side always wins, or generated people are all alike; 0: never",
         low=0,
     )
-    tick_images: int = option(1000, "images between two lines of the log", low=1)
-    preview_ticks: int = option(10, "ticks between two preview grids", low=1)
+    log_every_images: int = option(1000, "images between two lines of the log", low=1)
+    preview_every: int = option(10, "ticks between two preview grids", low=1)
     tensorboard: bool = option(False, "also write curves and previews for TensorBoard (package tensorboard)")
     wandb: bool = option(False, "also send them to Weights & Biases (package wandb)")

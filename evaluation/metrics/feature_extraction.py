@@ -41,7 +41,7 @@ def extractors(
         if network == "embedded":
             found[network] = [EmbeddedFeatures(embedding, models) for embedding in EMBEDDINGS]
         elif network == "patches":
-            found[network] = [Patches(min(128, max(8, PATCHES // settings.samples)))]
+            found[network] = [Patches(min(128, max(8, PATCHES // settings.num_images)))]
         else:
             assert network in MODES, network
             found[network] = [Inception(settings.inception, network, device)]

@@ -61,7 +61,9 @@ def ray_samples(generator: Generator, number: int) -> Iterator[None]:
     """Render with `number` samples per ray in each pass (0: as the network is set)."""
     before = generator.renderer.settings
     if number:
-        generator.renderer.settings = dataclasses.replace(before, samples=number, samples_fine=number)
+        generator.renderer.settings = dataclasses.replace(
+            before, depth_resolution=number, depth_resolution_importance=number
+        )
     try:
         yield
     finally:

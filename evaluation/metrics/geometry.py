@@ -67,7 +67,7 @@ class Crowd:
     @torch.no_grad()
     def drawn(generator: Generator, poses: np.ndarray, settings: Evaluation) -> Crowd:
         device = next(generator.parameters()).device
-        z, label = draw(poses, settings.people, generator.settings.z_dim, settings.seed)
+        z, label = draw(poses, settings.num_geometry_people, generator.settings.z_dim, settings.seed)
         return Crowd(generator, settings, label.to(device), generator.mapping(z.to(device)))
 
     def each(self, what: str, measure: Callable[[torch.Tensor, torch.Tensor], dict[str, float]]) -> None:
@@ -120,7 +120,11 @@ def _pose(crowd: Crowd, data: list[Path], models: Path) -> dict[str, float]:
     body = generator.body.to("cpu")
     crowd.values |= _pose_values(pose_errors(net, body, pictures, crowd.label))
     photographs = ZipDataset(data, generator.settings.image_resolution, cache_bytes=0)
-    chosen = np.linspace(0, len(photographs) - 1, min(len(photographs), crowd.settings.people)).round().astype(int)
+    chosen = (
+        np.linspace(0, len(photographs) - 1, min(len(photographs), crowd.settings.num_geometry_people))
+        .round()
+        .astype(int)
+    )
     items = [photographs[int(k)] for k in chosen]
     real = pose_errors(
         net,

@@ -88,7 +88,7 @@ def measured(work: Measurement, picture: Path | None = None) -> dict[str, Any] |
     return {
         "metrics": metrics,
         "protocols": agreed,
-        "counts": {"poses": len(work.poses), "people": settings.people},
+        "counts": {"poses": len(work.poses), "people": settings.num_geometry_people},
         "seed": settings.seed,
         "notes": notes(metrics),
     }
@@ -117,7 +117,7 @@ def geometric_conditions(entry: dict[str, Any], work: Measurement, data: str) ->
         **{
             "name": "geometry",
             "measure": geometry.MEASURES[entry["measure"]],
-            "people": settings.people,
+            "people": settings.num_geometry_people,
             "seed": settings.seed,
         },
         **{"resolution": generator.settings.image_resolution, "normal_side": generator.neural_resolution},

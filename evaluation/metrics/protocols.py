@@ -58,7 +58,7 @@ FID_PROTOCOLS = (*FID_SAMPLES, *(f"clean_{name}" for name in FID_SAMPLES))
 
 def chosen(settings: Evaluation) -> list[Protocol]:
     """The protocols that `evaluation.metrics` asks for. Without FID, other kinds are measured on embedded features."""
-    own = Source(settings.samples)
+    own = Source(settings.num_images)
     found = []
     for name in FID_PROTOCOLS:
         if name in settings.metrics:

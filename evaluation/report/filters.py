@@ -85,6 +85,6 @@ FILTERS = (
     Filter("matting.min_joints", "joints on the matte (share)", _status("mattes", "joints"), True),
     Filter("fitting.max_reprojection", "landmark error (of height)", _column("fits", "reprojection"), False),
     Filter("fitting.min_silhouette_iou", "silhouette overlap (IoU)", _column("fits", "silhouette_iou"), True),
-    Filter("fitting.max_cut", "body outside the picture", _column("fits", "cut"), False),
+    Filter("fitting.max_out_of_frame", "body outside the picture", _column("fits", "cut"), False),
     Filter("alignment.min_sharpness", "sharpness", _status("aligned", "sharpness"), True),
 )

@@ -107,7 +107,7 @@ def _rate(place: Path, video: str, step: int) -> float:
     for manifest in sorted((folder.parent / "photos").glob("*.parquet")):
         record = read_record(manifest)
         settings = record.get("settings", {})
-        per_second = 0.0 if settings.get("every") else float(settings.get("frames_per_second") or 0)
+        per_second = 0.0 if settings.get("frame_stride") else float(settings.get("frames_per_second") or 0)
         path = manifest.parent / record.get("folder", "") / video
         with contextlib.suppress(OSError, RuntimeError, StopIteration):
             if path.is_file():

@@ -147,7 +147,7 @@ def make(arguments: argparse.Namespace) -> None:
     check_output(what, output)
     if arguments.columns < 1 or not 16 <= arguments.voxels <= 1024:
         raise UserError("--columns must be at least 1, and --voxels between 16 and 1024")
-    look = Look(kinds_of(arguments.show), settings.side, arguments.voxels, arguments.columns)
+    look = Look(kinds_of(arguments.show), settings.image_size, arguments.voxels, arguments.columns)
     seeds = seeds_of(arguments.seeds) if arguments.seeds else []
     motion = named_motion(arguments.motion).resampled(settings.fps) if what == "animation" else None
     device = choose_device(arguments.device, "--device")

@@ -32,8 +32,8 @@ FILMED = 4  # people shown side by side in videos
 
 def make_avatars(people: People, settings: Avatars, output: Path) -> None:
     """Write all the files."""
-    posed = sample_pictures(people, people.label, settings.side)
-    resting = sample_pictures(people, canonical(people), settings.side)
+    posed = sample_pictures(people, people.label, settings.image_size)
+    resting = sample_pictures(people, canonical(people), settings.image_size)
     everyone = range(len(people))
     save_png(
         output / "samples.png",
@@ -51,7 +51,7 @@ def make_avatars(people: People, settings: Avatars, output: Path) -> None:
         save_png(output / "people" / f"{seed:06d}.png", grid([[posed[kind][index] for kind in KINDS]]))
     filmed = torch.arange(min(FILMED, len(people)))
     seeds = people.seeds[: len(filmed)]
-    look = Look(("image", "normal"), settings.side)
+    look = Look(("image", "normal"), settings.image_size)
     for name, degrees in (("novel_view", 40), ("turn", 360)):
         shots = novel_view(people, filmed, steps_round(settings.frames, degrees), look)
         write_film(output / f"{name}.mp4", shots, look, settings.fps, seeds)

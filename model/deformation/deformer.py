@@ -125,7 +125,9 @@ class Deformer(nn.Module):
         transforms = self.body.transforms_of(label, reference_scale=unscaled) @ self.inverse
         blended = blend_skinning_weights(self.start_weights, transforms)
         surface = apply_transforms(blended, self.vertices[self.start_vertices])
-        around = nearby(surface, blended, self.part_begins, self.settings.gate) if use_cuda_kernels(surface) else ()
+        around = (
+            nearby(surface, blended, self.part_begins, self.settings.cull_distance) if use_cuda_kernels(surface) else ()
+        )
         return transforms, surface, *self._tables(transforms), blended, *around
 
     def _tables(self, transforms: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -134,7 +136,7 @@ class Deformer(nn.Module):
     @torch.no_grad()
     def candidates(self, points: torch.Tensor, posed: Posed) -> Candidates:
         """Canonical roots of the posed points [B,N,3] that lie near their bodies."""
-        distance = self.settings.gate
+        distance = self.settings.cull_distance
         if self.settings.skinning == "nearest":
             every = blend_skinning_weights(self.body.weights, posed.transforms)
             return from_nearest(points, posed.surface, every, self.box, distance)
@@ -158,7 +160,7 @@ class Deformer(nn.Module):
         """Best root [B·N,3] and signed value [B·N] of all points, `empty` where there is no root, by the kernels: the processor
         does not wait for the number of points near the bodies."""
         assert posed.around is not None
-        near = near_parts(points, posed.around, self.settings.gate)
+        near = near_parts(points, posed.around, self.settings.cull_distance)
         grids = posed.search.table, self.weights_shape, self.box_numbers, self.distance, self.distance_shape
         return best_roots(points, near, posed.around, *grids, rows, side, half, decoder, empty)
 

@@ -48,10 +48,14 @@ def surface(people: People, person: int, settings: Export, plain: bool = False) 
     with torch.no_grad():
         ws = people.ws[person : person + 1]
         planes = people.generator.planes(ws)
-    mesh = canonical_mesh(people.generator, planes, settings.resolution, settings.faces, settings.level)
+    mesh = canonical_mesh(people.generator, planes, settings.resolution, settings.max_faces, settings.iso_level)
     if plain or not settings.texture:
         return mesh
-    fine = people.generator.resolution >= FINE if settings.colors == "auto" else settings.colors == "images"
+    fine = (
+        people.generator.resolution >= FINE
+        if settings.texture_source == "auto"
+        else settings.texture_source == "images"
+    )
     shown = Shown(ws, people.betas[person]) if fine else None
     return textured(people.generator, planes, mesh, settings.texture, shown)
 
@@ -114,7 +118,7 @@ def main() -> None:
         raise UserError("--posed needs --poses, the pose distribution to take the pose from (or --ws with poses)")
     if arguments.posed and arguments.motion:
         raise UserError("--posed and --motion both say how to pose the mesh; give one of them")
-    clips = [] if what == "mesh" else read_clips(settings.motions, settings.fps, settings.travel)
+    clips = [] if what == "mesh" else read_clips(settings.motions, settings.fps, settings.root_motion)
     device = choose_device(arguments.device, "--device")
     repeatable(device)
     generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)

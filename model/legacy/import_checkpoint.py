@@ -109,7 +109,7 @@ def fine_tuning(settings: Network, output: Path, body_file: Path | None) -> dict
         "dataset": dict(side),
         "network": network,
         # As when the reference resumes: no blur at the start, and the average does not begin anew.
-        "training": {"resume_from": str(output.resolve()), "kimg": 1000.0, "blur_kimg": 0.0, "ema_rampup": 0.0},
+        "training": {"resume_from": str(output.resolve()), "kimg": 1000.0, "blur_fade_kimg": 0.0, "ema_rampup": 0.0},
     }
 
 

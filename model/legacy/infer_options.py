@@ -10,13 +10,8 @@ from ag3d.model.legacy.key_map import attributes, option
 
 CLAMP = 256.0
 MOST_SAMPLES = 1024
-_RENDERING = {
-    "depth_resolution": "samples",
-    "depth_resolution_importance": "samples_fine",
-    "ray_start": "ray_start",
-    "ray_end": "ray_end",
-    "box_warp": "box_warp",
-}
+_SAMPLES = ("depth_resolution", "depth_resolution_importance")
+_LENGTHS = ("ray_start", "ray_end", "box_warp")
 # What every released network has; with another value it is a network that this package does not have.
 _NEEDED = {"c_gen_conditioning_zero": True, "is_sdf": True, "white_back": True, "decoder_lr_mul": 1}
 
@@ -31,29 +26,29 @@ def settings(generator: Any, discriminator: Any, image_resolution: int, source: 
                 f"{source} was trained with {name} = {stated!r:.40}; only networks with {value} can be read"
             )
     found: dict[str, Any] = {}
-    for theirs, name in _RENDERING.items():
-        value = _rendering(state, theirs)
+    for name in (*_SAMPLES, *_LENGTHS):
+        value = _rendering(state, name)
         if value is None:
             continue
         if type(value) not in (int, float):
-            raise UserError(f"{source} has {theirs} = {value!r:.40}, which is no number")
-        if name.startswith("samples") and value > MOST_SAMPLES:
-            raise UserError(f"{source} has {theirs} = {value}, more than {MOST_SAMPLES}")
-        found[name] = value if name.startswith("samples") else float(value)
+            raise UserError(f"{source} has {name} = {value!r:.40}, which is no number")
+        if name in _SAMPLES and value > MOST_SAMPLES:
+            raise UserError(f"{source} has {name} = {value}, more than {MOST_SAMPLES}")
+        found[name] = value if name in _SAMPLES else float(value)
     neural = option(state, "neural_rendering_resolution")
     if type(neural) is int and neural != image_resolution // 2:
         if neural > image_resolution:
             raise UserError(f"{source} has neural_rendering_resolution = {neural}, its images {image_resolution}")
         found["neural_resolution"] = neural
     half = option(state, "_init_kwargs", "sr_num_fp16_res")
-    found["clamp"] = 0.0 if half == 0 else CLAMP
+    found["conv_clamp"] = 0.0 if half == 0 else CLAMP
     if option(state, "_init_kwargs", "num_fp16_res"):
         log.warning(
             "%s: its backbone was trained in half precision with clamped values; ours does not clamp them", source
         )
     group = option(judge, "_init_kwargs", "epilogue_kwargs", "mbstd_group_size")
     if type(group) is int:
-        found["minibatch_std_group"] = group
+        found["mbstd_group_size"] = group
     return found
 
 

@@ -46,8 +46,8 @@ def sizes(generator: Shapes, discriminator: Shapes) -> dict[str, Any]:
         face = max(_widths(discriminator, r"D_face_image\.b(\d+)\.conv0\.weight"), default=4)
         found |= {
             "discriminator_mapping_layers": _layers(discriminator, "D_image.mapping"),
-            "normal_head": "D_normal.b4.out.weight" in discriminator,
-            "face_head": "D_face_image.b4.out.weight" in discriminator,
+            "use_normal_discriminator": "D_normal.b4.out.weight" in discriminator,
+            "use_face_discriminator": "D_face_image.b4.out.weight" in discriminator,
             "face_fraction": found["image_resolution"] // face,
         }
     return found

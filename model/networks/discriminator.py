@@ -84,11 +84,11 @@ class Discriminator(nn.Module):
             setattr(
                 self,
                 f"b{side}",
-                DiscriminatorBlock(in_channels if side == resolution else 0, width, below, settings.clamp),
+                DiscriminatorBlock(in_channels if side == resolution else 0, width, below, settings.conv_clamp),
             )
         self.mapping = MappingNetwork(0, c_dim, features, settings.discriminator_mapping_layers)
         self.b4 = DiscriminatorEpilogue(
-            0 if self.sides else in_channels, features, features, settings.minibatch_std_group, settings.clamp
+            0 if self.sides else in_channels, features, features, settings.mbstd_group_size, settings.conv_clamp
         )
 
     def forward(
@@ -113,11 +113,11 @@ class Discriminators(nn.Module):
         self.neural_resolution = settings.neural_resolution or settings.image_resolution // 2
         face, face_normal = face_sizes(settings)
         self.D_image = Discriminator(settings, 6, self.resolution)
-        if settings.normal_head:
+        if settings.use_normal_discriminator:
             self.D_normal = Discriminator(settings, 3, self.neural_resolution)
-        if settings.face_head:
+        if settings.use_face_discriminator:
             self.D_face_image = Discriminator(settings, 3, face)
-        if settings.face_head and settings.normal_head:
+        if settings.use_face_discriminator and settings.use_normal_discriminator:
             self.D_face_normal = Discriminator(settings, 3, face_normal)
         self.heads = {"full": "D_image", "normal": "D_normal", "face": "D_face_image", "normal_face": "D_face_normal"}
         self.heads = {key: name for key, name in self.heads.items() if hasattr(self, name)}

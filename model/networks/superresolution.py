@@ -36,9 +36,11 @@ class SuperResolution(nn.Module):
         super().__init__()
         wide, narrow = settings.sr_channels, settings.sr_channels // 2
         self.block0 = SuperResolutionBlock(
-            settings.plane_channels, wide, settings.w_dim, resolution, up=False, clamp=settings.clamp
+            settings.plane_channels, wide, settings.w_dim, resolution, up=False, clamp=settings.conv_clamp
         )
-        self.block1 = SuperResolutionBlock(wide, narrow, settings.w_dim, 2 * resolution, up=True, clamp=settings.clamp)
+        self.block1 = SuperResolutionBlock(
+            wide, narrow, settings.w_dim, 2 * resolution, up=True, clamp=settings.conv_clamp
+        )
         self.resolution = resolution
         self.dtype = torch.float32
 

@@ -146,7 +146,7 @@ class Renderer(nn.Module):
         coarse = self._first_depths(parts, posed, origins, directions, deterministic)
         if posed is not None and self.at_once(deformer, decoder):
             return self._shown(origins, directions, coarse, posed, packed, decoder, deformer, parts, deterministic)
-        count, fine_count = coarse.shape[-1], self.settings.samples_fine
+        count, fine_count = coarse.shape[-1], self.settings.depth_resolution_importance
         with torch.no_grad():
             first, value = locate(place(origins, directions, coarse))
             ray, column = first.flat // count, first.flat % count
@@ -209,7 +209,7 @@ class Renderer(nn.Module):
             able
             and not torch.is_grad_enabled()
             and decoder.features % 4 == 0
-            and settings.samples > 3
+            and settings.depth_resolution > 3
             and use_cuda_kernels(deformer.distance)
         )
 
@@ -228,7 +228,7 @@ class Renderer(nn.Module):
         """The pictures alone, by the shorter way."""
         batch, per_image = directions.shape[:2]
         colors, normals, depth, opacity = fast_renderer.render(
-            origins, directions, coarse, self.settings.samples_fine, posed, packed, decoder, deformer, self.sharpness(),
+            origins, directions, coarse, self.settings.depth_resolution_importance, posed, packed, decoder, deformer, self.sharpness(),
             parts, EMPTY, self.settings.box_warp / 2, deterministic,
         )  # fmt: skip
         side = math.isqrt(per_image)
@@ -255,11 +255,11 @@ class Renderer(nn.Module):
         settings = self.settings
         batch, per_image = directions.shape[:2]
         if settings.departures.body_bounds and posed is not None:
-            near, far = depth_bounds(posed.surface, parts.cam2world, settings.gate / 2)
-            return stratified(near, far, settings.samples, per_image, deterministic)
+            near, far = depth_bounds(posed.surface, parts.cam2world, settings.cull_distance / 2)
+            return stratified(near, far, settings.depth_resolution, per_image, deterministic)
         near = torch.full((batch,), settings.ray_start, device=origins.device)
         far = torch.full((batch,), settings.ray_end, device=origins.device)
-        return stratified(near, far, settings.samples, per_image, deterministic) - origins[:, :, 2:]
+        return stratified(near, far, settings.depth_resolution, per_image, deterministic) - origins[:, :, 2:]
 
     def _normals(
         self,

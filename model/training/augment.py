@@ -151,7 +151,7 @@ class Controller:
             return
         total, count = processes.sum_numbers([*self._signs.sums().get("real", (0.0, 0))])
         error = total / count - self.settings.ada_target
-        change = self.settings.batch * INTERVAL / (self.settings.ada_kimg * 1000)
+        change = self.settings.batch_size * INTERVAL / (self.settings.ada_kimg * 1000)
         self.p = min(max(self.p + math.copysign(change, error) * (error != 0), 0.0), MAX_P)
         self._signs.clear()
 

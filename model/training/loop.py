@@ -64,7 +64,7 @@ class Loop:
 
     def until(self, steps: int, loader: Loader, request: StopRequest) -> None:
         """Train until `steps` steps are taken. Raises Stopped after saving; UserError on divergence or too small a GPU."""
-        trainer, size = self.trainer, self.machine.tick_images
+        trainer, size = self.trainer, self.machine.log_every_images
         if trainer.steps == 0:
             self._preview()
         batches = iter(loader)
@@ -75,8 +75,8 @@ class Loop:
             self._step(batch)
             done = trainer.steps == steps
             tick = trainer.images // size
-            if tick > (trainer.images - trainer.settings.batch) // size or done:
-                shown = tick % self.machine.preview_ticks == 0 or done
+            if tick > (trainer.images - trainer.settings.batch_size) // size or done:
+                shown = tick % self.machine.preview_every == 0 or done
                 if shown:
                     self._preview()
                 self._tick(steps, self.previews.statistics if shown else {})
@@ -87,11 +87,11 @@ class Loop:
         try:
             trainer.step(batch)
         except torch.OutOfMemoryError as error:
-            size = len(trainer.processes.chunks(trainer.settings.batch, trainer.micro_batch)[0])
+            size = len(trainer.processes.chunks(trainer.settings.batch_size, trainer.micro_batch)[0])
             raise UserError(
                 f"the GPU's memory does not suffice for {size} images at once: "
-                + ("set machine.record to false (slower, half the memory), or " if trainer.records else "set ")
-                + "machine.micro_batch below that (best a multiple of network.minibatch_std_group), or choose a smaller "
+                + ("set machine.cuda_graphs to false (slower, half the memory), or " if trainer.records else "set ")
+                + "machine.micro_batch below that (best a multiple of network.mbstd_group_size), or choose a smaller "
                 "network; the saved states are whole, and with these settings of the machine the training goes on from the last"
             ) from error
 
@@ -128,7 +128,7 @@ class Loop:
             raise UserError(
                 f"the training diverged: {', '.join(bad)} stopped being a number before {self.trainer.images} images; the last saved state is "
                 "still good, but going on from it will most likely end the same: lower training.learning_rate_g and "
-                "learning_rate_d, or raise training.gamma"
+                "learning_rate_d, or raise training.r1_gamma"
             )
         return means
 
@@ -141,7 +141,7 @@ class Loop:
             self.run.metrics.append(row)
             for observer in self.observers:
                 observer.tick(row)
-            self._tell(row, steps * trainer.settings.batch, speed)
+            self._tell(row, steps * trainer.settings.batch_size, speed)
             self._watch(row)
         self._stop_if_collapsed()
         trainer.averages.clear()
@@ -157,7 +157,7 @@ class Loop:
         row["seconds_per_kimg"] = round(speed, 2)
         row["waiting"] = round(waiting, 3)
         row["memory_gb"] = round(_memory(trainer.device), 2)
-        row["blur"] = schedule.blur_sigma(trainer.settings, trainer.images)
+        row["blur"] = schedule.blur_init_sigma(trainer.settings, trainer.images)
         if trainer.augment.adaptive:
             row["augment_p"] = trainer.augment.p
         return row | means
@@ -194,7 +194,7 @@ class Loop:
         raise UserError(
             f"the training collapsed: {' and '.join(health.symptoms)}, for {health.ticks} ticks, since {health.since} images; "
             f"the last state before is {good or 'among the milestones, if there is one'}: choose a new run, set "
-            "training.resume_from to it, and raise training.gamma, lower the learning rates, or use training.augment; machine.patience: 0 trains on regardless"
+            "training.resume_from to it, and raise training.r1_gamma, lower the learning rates, or use training.augment; machine.patience: 0 trains on regardless"
         )
 
     def _preview(self) -> None:

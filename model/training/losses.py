@@ -59,11 +59,11 @@ def _inputs(
         centers = changes.points(centers)
     inputs = {"image": image, "image_raw": raw}
     face, face_normal = face_sizes(settings)
-    if settings.normal_head:
+    if settings.use_normal_discriminator:
         inputs["image_normal"] = normal
-    if settings.face_head:
+    if settings.use_face_discriminator:
         inputs["face"] = crop(image, centers, face)
-    if settings.face_head and settings.normal_head:
+    if settings.use_face_discriminator and settings.use_normal_discriminator:
         inputs["face_normal"] = crop(normal, centers, face_normal)
     return inputs
 

@@ -28,7 +28,7 @@ def lazy_adam(lr: float, interval: int, beta2: float = 0.99) -> Adam:
 
 def regularises(settings: Training) -> bool:
     """Whether the generator takes regularising steps."""
-    return max(settings.density, settings.minimal_surface, settings.body_prior, settings.diversity) > 0
+    return max(settings.density_reg, settings.minimal_surface, settings.body_prior, settings.diversity) > 0
 
 
 def diversity_weight(settings: Training, images: int) -> float:
@@ -42,33 +42,33 @@ def left(images: int, kimg: float) -> float:
 
 
 def adam_g(settings: Training) -> Adam:
-    return lazy_adam(settings.learning_rate_g, settings.density_interval if regularises(settings) else 0)
+    return lazy_adam(settings.learning_rate_g, settings.density_reg_every if regularises(settings) else 0)
 
 
 def adam_d(settings: Training) -> Adam:
-    return lazy_adam(settings.learning_rate_d, settings.r1_interval if settings.gamma > 0 else 0)
+    return lazy_adam(settings.learning_rate_d, settings.d_reg_interval if settings.r1_gamma > 0 else 0)
 
 
-def blur_sigma(settings: Training, images: int) -> float:
+def blur_init_sigma(settings: Training, images: int) -> float:
     """Standard deviation-like width (pixels of the image) of the discriminators' blur after `images` images."""
-    kimg = settings.blur_kimg
+    kimg = settings.blur_fade_kimg
     if kimg < 0:
-        kimg = 0 if settings.resume_from else 200 * settings.batch / 32
+        kimg = 0 if settings.resume_from else 200 * settings.batch_size / 32
     if kimg == 0:
         return 0.0
-    return left(images, kimg) * settings.blur_sigma
+    return left(images, kimg) * settings.blur_init_sigma
 
 
 def ema_beta(settings: Training, images: int) -> float:
     """How much of the moving average stays in one step, after `images` images."""
-    kimg = settings.ema_kimg if settings.ema_kimg >= 0 else 10 * settings.batch / 32
+    kimg = settings.ema_kimg if settings.ema_kimg >= 0 else 10 * settings.batch_size / 32
     half_life = kimg * 1000
     rampup = settings.ema_rampup
     if rampup < 0:
         rampup = 0 if settings.resume_from else 0.05  # an average that was taken over is not to begin anew
     if rampup > 0:
         half_life = min(half_life, images * rampup)
-    return 0.5 ** (settings.batch / max(half_life, 1e-8))
+    return 0.5 ** (settings.batch_size / max(half_life, 1e-8))
 
 
 def steps_until(kimg: float, batch: int) -> int:

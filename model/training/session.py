@@ -48,7 +48,7 @@ class Session:
         labels = torch.from_numpy(dataset.labels)
         precision = chosen(self.machine.precision, self.device, training=True)
         allow_tf32(precision)
-        machine = (self.device, self.processes, self.machine.micro_batch, precision, self.machine.record)
+        machine = (self.device, self.processes, self.machine.micro_batch, precision, self.machine.cuda_graphs)
         trainer = Trainer(part.training, part.network, self.body, labels, *machine)
         if state is None:
             if part.training.resume_from:
@@ -64,10 +64,10 @@ class Session:
     def train(self, part: Part, trainer: Trainer, dataset: ZipDataset, seconds: float) -> Snapshot:
         """Train to the end of the part; `seconds` were spent before. Returns the state, on the CPU."""
         settings = part.training
-        share = self.processes.share(settings.batch)
+        share = self.processes.share(settings.batch_size)
         sampler = Sampler(len(dataset), settings.seed)
         workers = self.machine.workers
-        loader = Loader(dataset, sampler, settings.batch, trainer.images, share.start, len(share), workers)
+        loader = Loader(dataset, sampler, settings.batch_size, trainer.images, share.start, len(share), workers)
         previews = Previews(self.run.previews, dataset, part.network.z_dim, settings.seed)
         watching: list[Observer] = []
         if self.processes.rank == 0:
@@ -78,7 +78,7 @@ class Session:
         if self.processes.rank == 0:
             loop.recall()
         try:
-            loop.until(part.end // settings.batch, loader, self.request)
+            loop.until(part.end // settings.batch_size, loader, self.request)
         finally:
             loader.close()
             for observer in watching:

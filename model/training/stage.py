@@ -112,16 +112,19 @@ def train(args: argparse.Namespace) -> None:
     observers.check(machine)
     device = choose_device(machine.device, "machine.device")
     processes = Processes.start(str(device))
-    if processes.world > settings.batch:
+    if processes.world > settings.batch_size:
         raise UserError(
-            f"training.batch is {settings.batch}, too few for {processes.world} processes: lower machine.gpus"
+            f"training.batch_size is {settings.batch_size}, too few for {processes.world} processes: lower machine.gpus"
         )
     first = processes.rank == 0
     if not first:
         logging.getLogger().setLevel(logging.ERROR)  # the first tells what all would tell
-    images = schedule.steps_until(settings.kimg if args.kimg is None else args.kimg, settings.batch) * settings.batch
+    images = (
+        schedule.steps_until(settings.kimg if args.kimg is None else args.kimg, settings.batch_size)
+        * settings.batch_size
+    )
     body = Body.load(args.body)
-    run = RunFolder(args.state, machine.keep_states)
+    run = RunFolder(args.state, machine.keep_checkpoints)
     with locked(args.state) if first else nullcontext(), listening() as request:
         data = content_of(args.data, args.index) if first or not args.data_name else ""
         plan = parts(settings, network, images, args.data_name or data, body.sha256)

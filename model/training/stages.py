@@ -45,7 +45,7 @@ def science(
 def parts(training: Training, network: Network, images: int, data: str, body: str) -> list[Part]:
     """The parts that the first `images` images belong to. `data`, `body`: what names data set and body."""
     stages = resolve(training, network)
-    starts = [schedule.steps_until(kimg, training.batch) * training.batch for kimg, _, _ in stages]
+    starts = [schedule.steps_until(kimg, training.batch_size) * training.batch_size for kimg, _, _ in stages]
     found: list[Part] = []
     for number, (start, (_, settings, sizes)) in enumerate(zip(starts, stages, strict=True)):
         end = min([images, *starts[number + 1 : number + 2]])

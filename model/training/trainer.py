@@ -61,7 +61,9 @@ class Trainer:
         self.frozen = frozen(settings.freeze, self.G, self.D)
         both: tuple[nn.Module, ...] = (self.G, self.D)
         self._parameters = {network: list(network.parameters()) for network in both}  # finding them is slow
-        self.adam_g = optimizers.adam(self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_rate})
+        self.adam_g = optimizers.adam(
+            self.G, schedule.adam_g(settings), {"renderer.sigmoid_beta": settings.beta_lr_mult}
+        )
         self.adam_d = optimizers.adam(self.D, schedule.adam_d(settings))
         self.inputs = Inputs(network, body.to(device))
         self.augment = Controller(settings)
@@ -71,7 +73,7 @@ class Trainer:
         self._memory = Memory()  # the discriminators' passes end before anything else begins
         self._reached: list[bool] = []  # which of the discriminators' parameters the R1 penalty depends on
         # A recording's gradients are overwritten by its next replay: one chunk a step.
-        whole = len(self.processes.chunks(settings.batch, micro_batch)) == 1
+        whole = len(self.processes.chunks(settings.batch_size, micro_batch)) == 1
         self.records = record and whole and device.type == "cuda"
         if self.records:
             self.G.record(self._memory)
@@ -79,19 +81,19 @@ class Trainer:
     @property
     def images(self) -> int:
         """How many real images have been shown."""
-        return self.steps * self.settings.batch
+        return self.steps * self.settings.batch_size
 
     def step(self, batch: Batch) -> None:
         """Train on this process's share of a batch: uint8 images and normals [b,3,R,R], labels [b,111]."""
         settings, step = self.settings, self.steps
-        sigma = schedule.blur_sigma(settings, self.images)
+        sigma = schedule.blur_init_sigma(settings, self.images)
         image, normal, label = (part.to(self.device, non_blocking=True) for part in batch)
         batch = (image, normal, label)
         fakes = self._generator_phase(sigma)
-        if schedule.regularises(settings) and step % settings.density_interval == 0:
+        if schedule.regularises(settings) and step % settings.density_reg_every == 0:
             self._density_phase()
         self._discriminator_phase(batch, sigma, fakes)
-        if settings.gamma > 0 and step % settings.r1_interval == 0:
+        if settings.r1_gamma > 0 and step % settings.d_reg_interval == 0:
             self._r1_phase(batch, sigma)
         self.steps += 1
         self.augment.adjust(self.steps, self.processes)
@@ -117,8 +119,8 @@ class Trainer:
             eikonal = losses.eikonal(out["gradient"], out["empty"])
             self.averages.add("loss/G", loss)
             self.averages.add("loss/eikonal", eikonal)
-            share = len(chunk) / self.settings.batch
-            (share * (loss.mean() + self.settings.eikonal * eikonal)).backward()
+            share = len(chunk) / self.settings.batch_size
+            (share * (loss.mean() + self.settings.eikonal_weight * eikonal)).backward()
         self._end(self.G, self.adam_g)
         self.averages.add("beta", 1 / self.G.renderer.sharpness())
         return fakes
@@ -138,7 +140,7 @@ class Trainer:
                 planes = self.G.planes(ws)
             variation = losses.density_variation(self.G, ws, points, planes)
             self.averages.add("loss/density", variation)
-            loss = settings.density * variation
+            loss = settings.density_reg * variation
             if settings.minimal_surface > 0:
                 surface = losses.minimal_surface(self.G.field(points, ws, planes=planes, shown=False)["sdf"])
                 self.averages.add("loss/minimal_surface", surface)
@@ -152,7 +154,7 @@ class Trainer:
                 self.averages.add("loss/diversity", alike)
                 loss = loss + apart * alike.mean()
             if loss.requires_grad:  # not with a frozen field
-                (len(chunk) / settings.batch * settings.density_interval * loss).backward()
+                (len(chunk) / settings.batch_size * settings.density_reg_every * loss).backward()
         self._end(self.G, self.adam_g)
 
     def _discriminator_phase(self, batch: Batch, sigma: float, fakes: list[Seen]) -> None:
@@ -173,7 +175,7 @@ class Trainer:
             real_loss = self._adversarial(losses.discriminator_real_loss, logits)
             self.augment.note(losses.total_logit(logits, self._weights))
             self.averages.add("loss/D", fake_loss + real_loss)
-            ((fake_loss + real_loss).sum() / self.settings.batch).backward()
+            ((fake_loss + real_loss).sum() / self.settings.batch_size).backward()
         self._end(self.D, self.adam_d)
 
     def _r1_phase(self, batch: Batch, sigma: float) -> None:
@@ -192,7 +194,7 @@ class Trainer:
     @property
     def _r1_weight(self) -> float:
         settings = self.settings
-        return settings.gamma / 2 * settings.r1_interval / settings.batch
+        return settings.r1_gamma / 2 * settings.d_reg_interval / settings.batch_size
 
     def _r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
         real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
@@ -241,15 +243,15 @@ class Trainer:
 
     def _chunks(self, phase: str):
         """This process's chunks of the global batch, each with the devices' generators seeded for it."""
-        for chunk in self.processes.chunks(self.settings.batch, self.micro_batch):
+        for chunk in self.processes.chunks(self.settings.batch_size, self.micro_batch):
             rng.seed_everything(self.settings.seed, self.steps, phase, chunk.start)
             yield chunk
 
     def _draw(self, phase: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Latent codes [batch,z_dim] and labels [batch,111] of the global batch."""
         settings = self.settings
-        z = rng.latents(settings.seed, self.steps, phase, settings.batch, self.network.z_dim)
-        rows = rng.rows(settings.seed, self.steps, phase, settings.batch, len(self.labels))
+        z = rng.latents(settings.seed, self.steps, phase, settings.batch_size, self.network.z_dim)
+        rows = rng.rows(settings.seed, self.steps, phase, settings.batch_size, len(self.labels))
         return z.to(self.device), self.labels[rows.to(self.device)]
 
     def _styles(self, phase: str, z: torch.Tensor, chunk: range) -> torch.Tensor:
@@ -272,7 +274,7 @@ class Trainer:
     def _changes(self, phase: str) -> Changes | None:
         """Augmentation of the global batch."""
         numbers = rng.generator(self.settings.seed, self.steps, f"{phase} augmentation")
-        changes = self.augment.changes(self.settings.batch, numbers)
+        changes = self.augment.changes(self.settings.batch_size, numbers)
         return None if changes is None else changes.to(self.device)
 
     def _fake(self, out: Images, label: torch.Tensor, chunk: range, sigma: float, changes: Changes | None) -> Seen:
@@ -284,7 +286,7 @@ class Trainer:
 
     def _real(self, batch: Batch, chunk: range, sigma: float, changes: Changes | None) -> Seen:
         """The same of photographs; `batch` is this process's share of the global batch."""
-        first = self.processes.share(self.settings.batch).start
+        first = self.processes.share(self.settings.batch_size).start
         image, normal, label = (part[chunk.start - first : chunk.stop - first] for part in batch)
         mine = None if changes is None else changes[chunk.start : chunk.stop]
         seen = self.inputs.real(image, normal, label, sigma, mine)
@@ -292,7 +294,7 @@ class Trainer:
 
     @property
     def _apart(self) -> bool:
-        return self.settings.heads == "apart"
+        return self.settings.loss_reduction == "apart"
 
     @property
     def _weights(self) -> dict[str, float]:

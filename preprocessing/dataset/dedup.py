@@ -98,7 +98,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = from_options(Dataset, args)
     people = read(args.aligned, args.normals)
-    table = alike(people, settings.max_alike)
+    table = alike(people, settings.dedup_max_hamming)
     write_table(args.output, table, provenance.record("alike", to_mapping(settings)))
     log.info("%d people, %d of them shown already", len(people), len(table))
 

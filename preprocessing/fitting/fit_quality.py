@@ -69,7 +69,7 @@ def verdict(
     """status, reason and measured value of a fit."""
     checks = (
         (not np.isfinite(reprojection), "no landmarks to fit to", reprojection),
-        (cut > settings.max_cut, "cut off by the edge of the photograph (share of the body outside)", cut),
+        (cut > settings.max_out_of_frame, "cut off by the edge of the photograph (share of the body outside)", cut),
         (reach > 1, "does not fit into the frame (largest |x|, |y|; the frame ends at 1)", reach),
         (
             not reprojection <= settings.max_reprojection,

@@ -69,10 +69,10 @@ def fit_shard(
         return import_shard(ready, mattes, body, points, settings, factors or {})
     batches = list(_batches(ready, settings.batch))
     rows: list[dict[str, Any]] = []
-    if settings.smooth > 0:  # a video's frames may lie in several batches
+    if settings.temporal_sigma > 0:  # a video's frames may lie in several batches
         every = [solve(batch, mattes, points, settings) for batch in console.progress(batches, "fitting", unit="batch")]
         whole = Fit(*(torch.cat(values) for values in zip(*(vars(f).values() for f in every), strict=True)))
-        whole = smooth(whole, ready, settings.smooth) if every else whole
+        whole = smooth(whole, ready, settings.temporal_sigma) if every else whole
         sizes = [len(batch) for batch in batches]
         parts = zip(*(value.split(sizes) for value in vars(whole).values()), strict=True)
         for batch, part in zip(batches, parts, strict=True):
@@ -113,7 +113,7 @@ def import_shard(
 def solve(batch: pd.DataFrame, mattes: ShardReader, points: PointBody, settings: Fitting) -> Fit:
     """Fit the people of `batch`."""
     seen = observed(batch, mattes).to(points.template.device)
-    return fit(points, seen, settings.iterations, samples=settings.samples)
+    return fit(points, seen, settings.iterations, samples=settings.uncertainty_samples)
 
 
 def describe(

@@ -36,13 +36,13 @@ def flip_test(
         average = mean_pose(first, second)
         return average, face, _contradicts(face, average, settings)
     towards, away = sorted((first, second), key=lambda pose: abs(facing(pose)))
-    return towards if face >= settings.min_face else away, face, settings.max_no_face < face < settings.min_face
+    return towards if face >= settings.min_face else away, face, settings.face_reject_below < face < settings.min_face
 
 
 def _contradicts(face: float, pose: Pose, settings: People) -> bool:
     """A person seen from the front without a face, or from behind with one."""
     turned = abs(facing(pose))
-    return (turned < FRONT_BELOW and face <= settings.max_no_face) or (
+    return (turned < FRONT_BELOW and face <= settings.face_reject_below) or (
         turned > BACK_ABOVE and face >= settings.min_face
     )
 

@@ -50,7 +50,7 @@ def wanted(listing: str) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'photos.list': {path} cannot be read ({error})") from error
+        raise UserError(f"'photos.include': {path} cannot be read ({error})") from error
     if text.lstrip().startswith("{"):
         names = [str(name) for name in dict(json.loads(text).get("labels", {}))]
     else:
@@ -58,7 +58,7 @@ def wanted(listing: str) -> dict[str, str]:
         names = [re.split(r"[,;\t ]", line.strip())[0] for line in lines]
     found = {key(name): name for name in names if re.search(r"\.\w{3,4}$", name) or "id_" in name}
     if not found:
-        raise UserError(f"'photos.list': {path} names no files; a name a line is expected")
+        raise UserError(f"'photos.include': {path} names no files; a name a line is expected")
     return found
 
 
@@ -72,7 +72,7 @@ def chosen(entries: list[Entry], listing: str) -> list[Entry]:
 
 def check(folder: Path, settings: Photos) -> dict:
     """The content of the file. Raises UserError that says what is missing."""
-    kind, entries = settings.delivery, list_photos(folder)
+    kind, entries = settings.layout, list_photos(folder)
     fits = _deepfashion if kind == "deepfashion" else _ubcfashion
     good = [entry for entry in entries if fits(entry)]
     if not good:
@@ -80,13 +80,13 @@ def check(folder: Path, settings: Photos) -> dict:
             f"{folder} is not {kind} as its owners deliver it: no file lies at {LAYOUT[kind]}. "
             "Get it from them, under their licence, and unpack it (docs/data.md)"
         )
-    names = wanted(settings.list) if settings.list else {}
+    names = wanted(settings.include) if settings.include else {}
     if missing := [name for k, name in names.items() if k not in {key(entry.path) for entry in good}]:
         raise UserError(
-            f"{len(missing)} of the {len(names)} files on {settings.list} are not in {folder}: {', '.join(missing[:5])}"
+            f"{len(missing)} of the {len(names)} files on {settings.include} are not in {folder}: {', '.join(missing[:5])}"
             f"{' …' if len(missing) > 5 else ''}. Complete the folder, or take their lines off the list"
         )
-    used = chosen(good, settings.list)
+    used = chosen(good, settings.include)
     if damaged := [entry.path for entry in used if entry.size <= 0 or not _readable(folder, entry)]:
         raise UserError(
             f"{len(damaged)} files in {folder} are empty or damaged: {', '.join(damaged[:5])}. Get them again"
@@ -132,7 +132,7 @@ def main() -> None:
     add_options(parser, Photos)
     args = parser.parse_args()
     settings = from_options(Photos, args)
-    if not settings.delivery:
+    if not settings.layout:
         raise UserError("give --delivery: deepfashion or ubcfashion")
     result = check(args.input.expanduser(), settings)
     write_json(args.output, result)

@@ -40,7 +40,7 @@ def manifest(folder: str | Path, shard: int, settings: Photos, listing: Path | N
     """The table of shard number `shard`. `listing`: a kept one (see scan). Raises UserError about the folder; never about
     a file in it."""
     root = Path(folder).expanduser()
-    entries = chosen(list_photos(root) if listing is None else read_listing(listing), settings.list)
+    entries = chosen(list_photos(root) if listing is None else read_listing(listing), settings.include)
     mine = [entry for entry in entries if shard_of(entry.photo_id, settings.shards) == shard]
     copies = duplicates(root, entries, [entry.path for entry in mine])
     first: dict[str, str] = {}
@@ -75,7 +75,7 @@ def describe_video(root: Path, entry: Entry, copy_of: str | None, settings: Phot
     start = _start(entry)
     try:
         _check(root, entry, copy_of, start)
-        every = video.step(root / entry.path, settings.every, settings.frames_per_second)
+        every = video.step(root / entry.path, settings.frame_stride, settings.frames_per_second)
         for number, rgb in video.frames(root / entry.path, 0, every):
             sizes = _sizes(Photo.of_frame(rgb, settings.max_pixels, settings.min_side))
             name = frame_id(entry.photo_id, number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ag3d.config import Photos, to_mapping
+from ag3d.config import Synthetic, to_mapping
 from ag3d.config.settings import add_options, from_options
 from ag3d.core import console, provenance
 from ag3d.core.shards import write_shard
@@ -20,9 +20,9 @@ def main() -> None:
     parser.add_argument("--output-photos", type=Path, required=True, help="folder for the JPEGs")
     parser.add_argument("--output-truth", type=Path, required=True, help="folder for truth.parquet and truth.zip")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    add_options(parser, Photos)
+    add_options(parser, Synthetic)
     arguments = parser.parse_args()
-    settings = from_options(Photos, arguments)
+    settings = from_options(Synthetic, arguments)
     body, garments = str(arguments.body), str(arguments.garments)
     record = provenance.record("synthetic", to_mapping(settings), [arguments.body, arguments.garments])
     arguments.output_photos.mkdir(parents=True, exist_ok=True)

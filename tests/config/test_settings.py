@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
 
 from ag3d.config import Config, Training, load, schema, to_mapping
-from ag3d.config.settings import add_options, from_mapping, from_options, option, read_yaml
+from ag3d.config.renamed import RENAMED
+from ag3d.config.settings import add_options, default_of, from_mapping, from_options, option, read_yaml
 from ag3d.core.errors import UserError
 
 
@@ -66,9 +68,103 @@ def test_errors_name_the_key(mapping, words):
         assert word in str(caught.value)
 
 
-def test_not_a_number_is_refused_where_a_range_is_declared():
-    with pytest.raises(UserError, match="gamma"):
-        from_mapping(Training, {"gamma": float("nan")})
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_are_finite(value):
+    with pytest.raises(UserError, match=r"training\.r1_gamma.*finite"):
+        load({"training": {"r1_gamma": value}})
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"network": {"neural_resolution": 1000}}, ["network.neural_resolution", "1000", "power of two"]),
+        ({"network": {"neural_resolution": 1024}}, ["network.neural_resolution", "1024", "image_resolution", "512"]),
+        ({"network": {"image_resolution": 500}}, ["network.image_resolution", "power of two"]),
+        ({"network": {"ray_start": 0.3, "ray_end": -0.3}}, ["network.ray_start", "ray_end"]),
+        ({"network": {"channel_base": 64}}, ["network.channel_base", "64", "512"]),
+        ({"network": {"face_fraction": 128}}, ["network.face_fraction", "use_face_discriminator"]),
+        ({"normals": {"onnx": {"axes": "q"}}}, ["normals.onnx.axes", "'q'", "x -y -z"]),
+        ({"normals": {"onnx": {"axes": "x x z"}}}, ["normals.onnx.axes", "x -y -z"]),
+        ({"normals": {"onnx": {"output_range": [1]}}}, ["normals.onnx.output_range", "two different numbers"]),
+        ({"machine": {"device": "tpu"}}, ["machine.device", "'tpu'", "auto"]),
+        ({"fitting": {"device": "cuda:x"}}, ["fitting.device", "auto"]),
+        ({"evaluation": {"device": ""}}, ["evaluation.device", "auto"]),
+        ({"export": {"motions": ["walk", "/no/such/file.npz"]}}, ["export.motions", "/no/such/file.npz", "wave"]),
+        ({"dataset": {"resolution": 64}}, ["dataset.resolution", "64", "512"]),
+        ({"alignment": {"resolution": 128}}, ["alignment.resolution", "128", "512"]),
+        (
+            {"network": {"image_resolution": 64}, "training": {"stages": [{"from_kimg": 1, "image_resolution": 256}]}}
+            | {"dataset": {"resolution": 128}},
+            ["dataset.resolution", "128", "256"],
+        ),
+        ({"training": {"milestones": 10**9}}, ["training.milestones", "between 1 and 1000"]),
+        ({"run": "-rf"}, ["'run'", "-rf"]),
+        ({"run": "a;b"}, ["'run'", "a;b"]),
+        ({"photos": {"source": "folder"}}, ["photos.path"]),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(mapping, words):
+    with pytest.raises(UserError) as caught:
+        load(mapping)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_resolutions_follow_the_network():
+    """Nobody trains on enlarged photographs because one of three numbers was left at its default."""
+    config = load({})
+    assert config.alignment.resolution == config.dataset.resolution == config.network.image_resolution == 512
+    stages = [{"from_kimg": 1, "image_resolution": 256}]
+    config = load({"network": {"image_resolution": 64}, "training": {"stages": stages}})
+    assert (config.alignment.resolution, config.dataset.resolution) == (256, 256)
+
+
+def test_old_keys_are_taken_over_with_a_word(caplog):
+    old = {
+        "photos": {"delivery": "deepfashion", "count": 7},
+        "training": {"batch": 4, "stages": [{"from_kimg": 1, "normal_head": False, "gamma": 3}]},
+    }
+    config = load(old)
+    assert (config.photos.layout, config.synthetic.count, config.training.batch_size) == ("deepfashion", 7, 4)
+    assert config.training.stages[0].named() == {"use_normal_discriminator": False, "r1_gamma": 3.0}
+    told = caplog.text
+    for new in ("photos.layout", "synthetic.count", "training.batch_size", "training.stages[0].r1_gamma"):
+        assert new in told
+    assert old["training"]["batch"] == 4  # what was given is left as it is
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_renamed_keys_exist(old, new):
+    settings = {field.name: field for field in dataclasses.fields(Config)}
+    section, name = new.split(".")
+    names = {field.name for field in dataclasses.fields(default_of(settings[section]))}
+    assert name in names
+    section, name = old.split(".")
+    assert name not in {field.name for field in dataclasses.fields(default_of(settings[section]))}
+
+
+def test_a_key_under_both_names_is_refused():
+    with pytest.raises(UserError, match=r"training\.gamma.*old name of 'training\.r1_gamma'"):
+        load({"training": {"gamma": 1, "r1_gamma": 2}})
+    with pytest.raises(UserError, match=r"photos\.count.*old name of 'synthetic\.count'"):
+        load({"photos": {"count": 1}, "synthetic": {"count": 2}})
+
+
+def test_options_have_their_old_names_too():
+    parser = argparse.ArgumentParser()
+    add_options(parser, Training)
+    settings = from_options(Training, parser.parse_args(["--gamma", "3", "--batch", "4"]))
+    assert (settings.r1_gamma, settings.batch_size) == (3.0, 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["run: a\nrun: b\n", "training: {seed: 1}\ntraining: {seed: 2}\n", "training: {seed: 1, seed: 2}\n"]
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"c\.yaml.*stands in line"):
+        read_yaml(path)
 
 
 def test_options_override_settings():

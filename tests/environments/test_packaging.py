@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+import yaml
 from support import ROOT
+
+from ag3d.config import Config, schema
+from ag3d.config.settings import from_mapping, read_yaml
+from ag3d.config.template import template
 
 
 def test_imports_follow_the_files(tmp_path: Path) -> None:
@@ -32,10 +36,13 @@ def test_every_folder_of_modules_is_a_package() -> None:
         assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-def test_schema_is_up_to_date():
-    yaml = pytest.importorskip("yaml")
-    from ag3d.config import Config, schema
-
+def test_generated_files_are_up_to_date() -> None:
     kept = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     kept.pop("$schema")
     assert kept == schema(Config), "run: python -m ag3d.config --schema > workflow/schemas/config.schema.yaml"
+    reference = (ROOT / "config/reference.yaml").read_text()
+    assert reference == template(Config()), "run: python -m ag3d.config --template > config/reference.yaml"
+    demo = ROOT / "config.yaml"
+    assert demo.read_text() == template(from_mapping(Config, read_yaml(demo))), (
+        "run: python -m ag3d.config --template config.yaml > new && mv new config.yaml"
+    )

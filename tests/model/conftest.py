@@ -17,7 +17,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.training import init
 
-SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "samples": 8, "samples_fine": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
+SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 8, "depth_resolution_importance": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

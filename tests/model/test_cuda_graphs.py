@@ -27,7 +27,7 @@ def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_bo
     Sums are in another order on a GPU, so not bit for bit.
     """
     like = make_trainer()
-    settings = dataclasses.replace(like.settings, r1_interval=2, density_interval=2, reuse_fakes=reuse_fakes)
+    settings = dataclasses.replace(like.settings, d_reg_interval=2, density_reg_every=2, reuse_fakes=reuse_fakes)
     network, labels = like.network, like.labels.cpu()
 
     def train(record: bool) -> Trainer:

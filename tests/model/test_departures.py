@@ -21,7 +21,7 @@ from ag3d.model.rendering.rasterizer import silhouette, vertex_normals
 from ag3d.model.training import init, losses
 from ag3d.model.training.discriminator_inputs import Inputs
 
-SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "samples": 16, "samples_fine": 16, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
+SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 16, "depth_resolution_importance": 16, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
 
 def without(departure: str) -> Departures:

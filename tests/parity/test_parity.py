@@ -68,10 +68,10 @@ class Recording:
         return Network(
             **sizes(generator, discriminator),
             neural_resolution=int(data["out/image_raw"].shape[-1]),
-            samples=scalar("depth_resolution", 12),
-            samples_fine=scalar("depth_resolution_importance", 12),
-            clamp=0.0,
-            minibatch_std_group=scalar("mbstd_group", 2),
+            depth_resolution=scalar("depth_resolution", 12),
+            depth_resolution_importance=scalar("depth_resolution_importance", 12),
+            conv_clamp=0.0,
+            mbstd_group_size=scalar("mbstd_group", 2),
         )
 
     def silence(self) -> None:
@@ -142,10 +142,14 @@ def test_search(recording):
     points, mask = data["def/points"], data["def/mask"][..., 0]
     posed = deformer.pose(recording.label)
     surface = posed.surface[:, ::REFERENCE_STRIDE]
-    near = [gate(cloud, around, recording.settings.gate)[0] for cloud, around in zip(points.to(DEVICE), surface)]
+    near = [
+        gate(cloud, around, recording.settings.cull_distance)[0] for cloud, around in zip(points.to(DEVICE), surface)
+    ]
     for index, place in enumerate(near):
         assert torch.equal(place.cpu(), torch.nonzero(mask[index]).squeeze(1))
-    found = from_bones(points.to(DEVICE), posed.surface, posed.transforms, posed.search, recording.settings.gate)
+    found = from_bones(
+        points.to(DEVICE), posed.surface, posed.transforms, posed.search, recording.settings.cull_distance
+    )
     recorded_valid, recorded_roots = data["def/valid"].flatten(0, 1), data["def/roots"].flatten(0, 1)
     # Our roots are packed; they are brought into the recording's order by their distance to the recorded ones.
     flat, roots = found.flat.cpu(), found.roots.cpu()

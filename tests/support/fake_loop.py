@@ -17,7 +17,7 @@ class FakeTrainer:
     """Its discriminators win from 40 images on."""
 
     def __init__(self):
-        self.settings, self.processes = Training(batch=2), Processes()
+        self.settings, self.processes = Training(batch_size=2), Processes()
         self.steps, self.averages, self.device = 0, Averages(), torch.device("cpu")
         self.G_ema, self.augment = None, SimpleNamespace(adaptive=False)
 
@@ -40,7 +40,7 @@ class FakeTrainer:
 def loop_in(folder, patience=0, pictures=None, observers=()):
     """The training's loop around it, with its files in `folder`."""
     previews = SimpleNamespace(save=lambda *_: folder / "picture.png", statistics=pictures or {})
-    machine = Machine(tick_images=10, checkpoint_minutes=0.0, preview_ticks=1, patience=patience)
+    machine = Machine(log_every_images=10, checkpoint_minutes=0.0, preview_every=1, patience=patience)
     part = SimpleNamespace(key="key", number=0)
     return Loop(FakeTrainer(), RunFolder(folder), part, previews, machine, observers=observers)
 

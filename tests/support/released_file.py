@@ -27,7 +27,12 @@ from ag3d.model.networks.discriminator import Discriminators
 SIZES = {
     **{"image_resolution": 32, "plane_resolution": 16, "plane_channels": 4, "z_dim": 8, "w_dim": 8},
     **{"channel_base": 128, "channel_max": 8, "face_fraction": 4, "sr_channels": 8, "decoder_hidden": 8},
-    **{"samples": 8, "samples_fine": 8, "discriminator_mapping_layers": 1, "minibatch_std_group": 2},
+    **{
+        "depth_resolution": 8,
+        "depth_resolution_importance": 8,
+        "discriminator_mapping_layers": 1,
+        "mbstd_group_size": 2,
+    },
     "compatibility": "reference",
 }
 SOURCE = "import os\nos.system('touch canary')\nraise SystemExit('the source text was run')\n"
@@ -154,7 +159,10 @@ class _Writer:
     def generator(self, generator: Generator, body: dict[str, np.ndarray] | None, options: dict[str, Any]) -> Any:
         settings = generator.settings
         rendering = {
-            **{"depth_resolution": settings.samples, "depth_resolution_importance": settings.samples_fine},
+            **{
+                "depth_resolution": settings.depth_resolution,
+                "depth_resolution_importance": settings.depth_resolution_importance,
+            },
             **{"ray_start": settings.ray_start, "ray_end": settings.ray_end, "box_warp": settings.box_warp},
             **{"c_gen_conditioning_zero": True, "is_sdf": True, "white_back": True, "decoder_lr_mul": 1},
         }
@@ -170,7 +178,7 @@ class _Writer:
             **state["_modules"],
         )
         state["_buffers"]["dataset_label_std"] = torch.ones(111)
-        half = 4 if settings.clamp else 0
+        half = 4 if settings.conv_clamp else 0
         init = {"rendering_kwargs": dict(rendering), "sr_num_fp16_res": half, "num_fp16_res": 0, "img_channels": 3}
         neural = generator.neural_resolution
         state |= {"_init_kwargs": init, "rendering_kwargs": rendering, "neural_rendering_resolution": neural}
@@ -213,7 +221,7 @@ def write_released(
         writer = _Writer(named)
         content = {
             "G": writer.generator(generator, body, options or {}),
-            "D": writer.discriminators(discriminators, generator.settings.minibatch_std_group),
+            "D": writer.discriminators(discriminators, generator.settings.mbstd_group_size),
             "G_ema": writer.generator(average, body, options or {}),
             "training_set_kwargs": named["EasyDict"](class_name="training.dataset.ImageFolderDataset", path="a.zip"),
             "progress": {"cur_nimg": 2_500_000, "cur_tick": 2500, "batch_idx": torch.LongTensor([78125])},

@@ -37,8 +37,8 @@ def settings(steps: int = 6, **machine: Any) -> dict[str, Any]:
         "device": "cpu",
         "workers": 1,
         "checkpoint_minutes": 0.0,
-        "tick_images": 4,
-        "preview_ticks": 100,
+        "log_every_images": 4,
+        "preview_every": 100,
         **machine,
     }
     small["evaluation"] |= {"device": "cpu"}

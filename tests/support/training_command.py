@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import from_mapping
 
-TINY = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "samples": 6, "samples_fine": 6, "sr_channels": 8, "face_fraction": 4, "discriminator_mapping_layers": 1, "minibatch_std_group": 1}  # fmt: skip
+TINY = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 6, "depth_resolution_importance": 6, "sr_channels": 8, "face_fraction": 4, "discriminator_mapping_layers": 1, "mbstd_group_size": 1}  # fmt: skip
 BATCH = 2
 
 
@@ -35,11 +35,17 @@ class Command:
 
     def line(self, steps: int, *more: str) -> list[str]:
         training = to_mapping(
-            from_mapping(Training, {"batch": BATCH, "density_interval": 2, "r1_interval": 2, **self.training})
+            from_mapping(Training, {"batch_size": BATCH, "density_reg_every": 2, "d_reg_interval": 2, **self.training})
         )
         machine = to_mapping(
             Machine(
-                **{"device": "cpu", "checkpoint_minutes": 0.0, "tick_images": 4, "preview_ticks": 100, **self.machine}
+                **{
+                    "device": "cpu",
+                    "checkpoint_minutes": 0.0,
+                    "log_every_images": 4,
+                    "preview_every": 100,
+                    **self.machine,
+                }
             )
         )
         network = to_mapping(Network(**{**TINY, **self.network}))

@@ -78,7 +78,7 @@ def test_own_photographs_need_no_synthetic_stage(directory):
     ("change", "words"),
     [
         ({"trainning": {}}, "unknown key 'trainning'; did you mean 'training'?"),
-        ({"training": {"batch": "eight"}}, "'training.batch' must be a whole number"),
+        ({"training": {"batch_size": "eight"}}, "'training.batch_size' must be a whole number"),
         ({"photos": {"source": "folder"}}, "'photos.path' is missing"),
         ({"photos": {"source": "folder", "path": "no/such/folder"}}, "no/such/folder does not exist"),
         ({"matting": {"method": "onnx"}}, "'matting.onnx.file' is missing"),
@@ -109,7 +109,7 @@ def test_a_data_set_made_elsewhere_skips_the_stages_before(directory):
 def test_a_delivered_data_set_is_checked_once(directory):
     (directory / "frames").mkdir()
     (directory / "frames" / "a.mp4").write_bytes(b"x")
-    change = {"photos": {"source": "folder", "path": str(directory / "frames"), "delivery": "ubcfashion", "shards": 3}}
+    change = {"photos": {"source": "folder", "path": str(directory / "frames"), "layout": "ubcfashion", "shards": 3}}
     (directory / "config.yaml").write_text(yaml.safe_dump(change))
     counts = job_counts(dry_run(directory, "--", "data"))
     assert (counts["delivery"], counts["photos"], counts["alike"]) == (1, 3, 1)

@@ -32,15 +32,15 @@ def finished() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"machine.workers": 2, "machine.tick_images": 8}, set()),
+        ({"machine.workers": 2, "machine.log_every_images": 8}, set()),
         ({"avatars.frames": 5}, {"settings", "avatars", "export", "viewer"}),
-        ({"export.faces": 1000}, {"settings", "export", "viewer"}),
-        ({"evaluation.samples": 17}, {"settings", "metrics", "tables"}),
-        ({"training.gamma": 3.0}, AFTER_TRAINING),
-        ({"network.samples": 7}, AFTER_TRAINING),
+        ({"export.max_faces": 1000}, {"settings", "export", "viewer"}),
+        ({"evaluation.num_images": 17}, {"settings", "metrics", "tables"}),
+        ({"training.r1_gamma": 3.0}, AFTER_TRAINING),
+        ({"network.depth_resolution": 7}, AFTER_TRAINING),
         ({"dataset.version": 2}, {"index"} | AFTER_TRAINING),
         ({"fitting.iterations": 100}, DATA_AFTER_FITS | AFTER_TRAINING),
-        ({"fitting.iterations": 100, "evaluation.samples": 17}, DATA_AFTER_FITS | AFTER_TRAINING | {"settings"}),
+        ({"fitting.iterations": 100, "evaluation.num_images": 17}, DATA_AFTER_FITS | AFTER_TRAINING | {"settings"}),
         ({"training.kimg": 0.06, "training.milestones": 3}, AFTER_TRAINING),
     ],
 )

@@ -45,8 +45,8 @@ def test_several_computers_are_counted_as_tasks_of_srun(tmp_path):
 def test_a_milestone_knows_the_stages_before_it(tmp_path):
     stages = [
         {"from_kimg": 1.5, "normal_weight": 0.5},
-        {"from_kimg": 2.5, "gamma": 3.0},
-        {"from_kimg": 9.0, "gamma": 2.0},
+        {"from_kimg": 2.5, "r1_gamma": 3.0},
+        {"from_kimg": 9.0, "r1_gamma": 2.0},
     ]
     found = commands(tmp_path, training={"kimg": 3.0, "milestones": 2, "stages": stages})
     told = {}
@@ -65,9 +65,13 @@ def test_the_recipes_end_with_the_released_networks_shape(tmp_path, name):
     for training, network in [
         (training, network) for _, training, network in resolve(settings.training, settings.network)
     ]:
-        assert training.batch % (settings.machine.gpus * settings.machine.micro_batch) == 0
-        assert settings.machine.micro_batch % network.minibatch_std_group == 0
-    assert (network.image_resolution, network.normal_head, network.face_head) == (512, True, True)
+        assert training.batch_size % (settings.machine.gpus * settings.machine.micro_batch) == 0
+        assert settings.machine.micro_batch % network.mbstd_group_size == 0
+    assert (network.image_resolution, network.use_normal_discriminator, network.use_face_discriminator) == (
+        512,
+        True,
+        True,
+    )
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs/a.jpg").write_bytes(b"x")
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))

@@ -2,10 +2,12 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from ag3d.config import load, to_mapping
+from ag3d.config.settings import read_yaml
 from ag3d.core.errors import UserError
 from ag3d.core.provenance import digest
 
@@ -15,6 +17,10 @@ os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["
 os.environ["AG3D_SOURCE"] = str(workflow.basedir)
 
 try:
+    for file in workflow.configfiles:
+        read_yaml(
+            Path(file)
+        )  # Snakemake's own reading takes the last of two equal keys
     settings = load(config)
 except UserError as error:
     raise WorkflowError(str(error))

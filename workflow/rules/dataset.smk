@@ -18,11 +18,11 @@ rule alike:
         mem_mb=more(2000),
         runtime=more(120),
     params:
-        most=settings.dataset.max_alike,
+        most=settings.dataset.dedup_max_hamming,
     message:
         "Looking for people who are shown twice"
     shell:
-        "python -m ag3d.preprocessing.dataset.dedup --aligned {input.aligned} --normals {input.normals} --max-alike {params.most}"
+        "python -m ag3d.preprocessing.dataset.dedup --aligned {input.aligned} --normals {input.normals} --dedup-max-hamming {params.most}"
         " --output {output} > {log} 2>&1"
 
 
@@ -78,7 +78,9 @@ else:
         input:
             aligned=f"{D}/aligned/{{shard}}.zip",
             normals=f"{D}/normals/{{shard}}.zip",
-            alike=f"{D}/alike.parquet" if settings.dataset.max_alike >= 0 else [],
+            alike=(
+                f"{D}/alike.parquet" if settings.dataset.dedup_max_hamming >= 0 else []
+            ),
         output:
             update(f"{D}/dataset/{{shard}}.zip"),  # left as it is where it holds the same people already
         log:

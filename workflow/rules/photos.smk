@@ -30,7 +30,7 @@ if SYNTHETIC:
             mem_mb=more(2000),
             runtime=more(240),
         params:
-            settings=section("photos"),
+            settings=section("synthetic"),
         message:
             "Rendering the open photographs"
         shell:
@@ -84,7 +84,7 @@ rule delivery:
 rule photos:
     input:
         folder=local(PHOTOS) if SYNTHETIC else ancient(local(PHOTOS)),
-        delivery=ancient(f"{D}/delivery.json") if settings.photos.delivery else [],
+        delivery=ancient(f"{D}/delivery.json") if settings.photos.layout else [],
     output:
         f"{D}/photos/{{shard}}.parquet",
     log:

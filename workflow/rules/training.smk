@@ -5,6 +5,7 @@ DATA_NAME = digest(
     section(
         "body",
         "photos",
+        "synthetic",
         "people",
         "matting",
         "fitting",

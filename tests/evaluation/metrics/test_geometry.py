@@ -24,8 +24,8 @@ SIZES = {
     **{
         "sr_channels": 8,
         "decoder_hidden": 8,
-        "samples": 24,
-        "samples_fine": 24,
+        "depth_resolution": 24,
+        "depth_resolution_importance": 24,
         "beta_init": 0.005,
         "face_fraction": 4,
     },

@@ -39,7 +39,13 @@ SIZES = {
         "face_fraction": 4,
         "beta_init": 0.01,
     },
-    **{"sr_channels": 8, "decoder_hidden": 8, "samples": 4, "samples_fine": 4, "discriminator_mapping_layers": 1},
+    **{
+        "sr_channels": 8,
+        "decoder_hidden": 8,
+        "depth_resolution": 4,
+        "depth_resolution_importance": 4,
+        "discriminator_mapping_layers": 1,
+    },
 }
 
 
@@ -81,14 +87,20 @@ def test_the_references_protocol_has_its_sizes_noise_and_rays(network, poses, da
     synthesis = network.synthesis
 
     def spy(*arguments, **options):
-        seen.append((network.renderer.settings.samples, network.renderer.settings.samples_fine, options["noise_mode"]))
+        seen.append(
+            (
+                network.renderer.settings.depth_resolution,
+                network.renderer.settings.depth_resolution_importance,
+                options["noise_mode"],
+            )
+        )
         return synthesis(*arguments, **options)
 
     monkeypatch.setattr(network, "synthesis", spy)
     source = Source(4, reference=True)
     first = [next(generated(network, poses, source, 4, seed=1)) for _ in range(2)]
     assert seen == [(48, 48, "random")] * 2
-    assert network.renderer.settings.samples == SIZES["samples"]
+    assert network.renderer.settings.depth_resolution == SIZES["depth_resolution"]
     np.testing.assert_array_equal(first[0].image, first[1].image)
     assert {name: v[0].shape[0] for name, v in first[0].streams().items()} == {"image": 32, "normal": 256, "face": 8}
     assert first[0].normal[0].dtype == np.uint8

@@ -16,7 +16,13 @@ from ag3d.model.generator import Generator
 FOLDER = ROOT / "benchmarks"
 SIZES = {
     **{"image_resolution": 32, "plane_resolution": 16, "z_dim": 8, "w_dim": 8, "channel_base": 128, "channel_max": 8},
-    **{"sr_channels": 8, "decoder_hidden": 8, "samples": 4, "samples_fine": 4, "face_fraction": 4},
+    **{
+        "sr_channels": 8,
+        "decoder_hidden": 8,
+        "depth_resolution": 4,
+        "depth_resolution_importance": 4,
+        "face_fraction": 4,
+    },
 }
 
 
@@ -35,7 +41,7 @@ def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monke
     weights = str(stand_in_inception.save(stand_in_inception.StandIn(), tmp_path))
     args = argparse.Namespace(samples=4, size=40, batch=2, poses=None, data=[], models=tmp_path, inception=weights)
     generator = Generator(Network(**SIZES), tiny_body).eval().requires_grad_(False)
-    settings = Evaluation(metrics=[name], samples=4, batch=2, inception=weights, bootstrap=2)
+    settings = Evaluation(metrics=[name], num_images=4, batch=2, inception=weights, bootstrap=2)
     (protocol,) = chosen(settings)
     monkeypatch.setattr(protocol.source.__class__, "ray_samples", 4)  # and not the reference's 48
     row = benchmark.Pass(args, generator, tmp_path).row(protocol, settings)

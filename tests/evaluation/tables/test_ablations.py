@@ -23,13 +23,17 @@ def test_shipped_variants_change_what_they_say():
     assert full.training.seed == 7
     found = dict(zip(list(read_variants(FOLDER))[1:], others, strict=True))
     assert found["nearest-skinning"].network.skinning == "nearest"
-    assert not found["without-face-discriminator"].network.face_head
-    assert not found["without-normals"].network.normal_head
+    assert not found["without-face-discriminator"].network.use_face_discriminator
+    assert not found["without-normals"].network.use_normal_discriminator
     weights = found["without-normal-discriminator"].training
     assert (weights.normal_weight, weights.face_normal_weight) == (0, 1)
     for other in others:  # beside that, nothing
         other.training.normal_weight, other.training.face_normal_weight = 1.0, -1.0
-        other.network.skinning, other.network.face_head, other.network.normal_head = "search", True, True
+        other.network.skinning, other.network.use_face_discriminator, other.network.use_normal_discriminator = (
+            "search",
+            True,
+            True,
+        )
         assert other == full
 
 
@@ -38,10 +42,10 @@ def test_variants_are_laid_over_the_configuration(tmp_path):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     variants = read_variants(tmp_path)
     assert list(variants) == [FULL, "a", "empty"]
-    base = {"network": {"face_fraction": 4, "departures": {"body_bounds": False}}, "training": {"batch": 4}}
+    base = {"network": {"face_fraction": 4, "departures": {"body_bounds": False}}, "training": {"batch_size": 4}}
     found = variant(base, variants["a"], 3)
     assert (found.network.departures.solid_body, found.network.departures.body_bounds) == (False, False)
-    assert (found.network.face_fraction, found.training.batch, found.training.seed) == (4, 4, 3)
+    assert (found.network.face_fraction, found.training.batch_size, found.training.seed) == (4, 4, 3)
     assert base["network"]["departures"] == {"body_bounds": False}
 
 

@@ -75,7 +75,7 @@ def test_frames_between_are_filled(tmp_path: Path, tiny_body: Body) -> None:
 
 def test_the_rate_is_the_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fits = save(tmp_path, rows("dance.mp4", range(0, 40, 12)))
-    record = {"stage": "photos", "settings": {"frames_per_second": 2.0, "every": 0}, "folder": "../videos"}
+    record = {"stage": "photos", "settings": {"frames_per_second": 2.0, "frame_stride": 0}, "folder": "../videos"}
     write_table(tmp_path / "photos" / "00000.parquet", pd.DataFrame({"photo_id": ["x"]}), record)
     assert read_fits(fits).fps == pytest.approx(2)  # as far as the settings tell: 24 / 12
     assert "dance.mp4 is not there any more: 24 frames per second" in caplog.text

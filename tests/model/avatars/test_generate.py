@@ -30,7 +30,13 @@ def command(small_checkpoint: Path, tiny_body_path: Path, poses_path: Path, monk
     """Run the command; options given replace those that make it work."""
 
     def run(what: str, output: Path, **options: object) -> Path:
-        given = {"checkpoint": small_checkpoint, "body": tiny_body_path, "poses": poses_path, "number": 2, "side": 24}
+        given = {
+            "checkpoint": small_checkpoint,
+            "body": tiny_body_path,
+            "poses": poses_path,
+            "number": 2,
+            "image_size": 24,
+        }
         given |= {"frames": 3, "output": output, **options}
         words = [
             f"--{name.replace('_', '-')}={value}"

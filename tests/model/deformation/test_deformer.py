@@ -172,7 +172,7 @@ def test_zero_pose_maps_to_itself(tiny_body):
 
 def test_the_surface_of_unusual_bodies_is_found(tiny_body):
     """The field moves with the joints alone, so that a posed body's own vertices leave its surface as its betas grow."""
-    deformer = Deformer(Network(gate=0.05), tiny_body)
+    deformer = Deformer(Network(cull_distance=0.05), tiny_body)
     label = strong_poses(2, 0.2)
     label[:, 101:] = 3.0
     posed = deformer.pose(label)

@@ -92,8 +92,21 @@ def test_how_far_it_was_trained(tmp_path, made, progress, kimg):
 
 def test_other_sizes(tmp_path, tiny_body):
     """Sampling, bounds and clamps are not in the shapes, but among the options."""
-    other = {"neural_resolution": 32, "clamp": 0.0, "samples": 5, "samples_fine": 6, "ray_end": 0.5, "box_warp": 1.8}
-    other |= {"face_head": False, "mapping_layers": 1, "channel_max": 16, "minibatch_std_group": 4, "z_dim": 12}
+    other = {
+        "neural_resolution": 32,
+        "conv_clamp": 0.0,
+        "depth_resolution": 5,
+        "depth_resolution_importance": 6,
+        "ray_end": 0.5,
+        "box_warp": 1.8,
+    }
+    other |= {
+        "use_face_discriminator": False,
+        "mapping_layers": 1,
+        "channel_max": 16,
+        "mbstd_group_size": 4,
+        "z_dim": 12,
+    }
     made = networks(tiny_body, **other)
     found = read_released(write_released(tmp_path / "network.pkl", made)).settings
     assert to_mapping(found) == to_mapping(
@@ -109,7 +122,7 @@ def test_other_sizes(tmp_path, tiny_body):
             image_resolution=128, plane_resolution=64, channel_base=2048, channel_max=32, compatibility="reference"
         ),
         Network(image_resolution=64, face_fraction=8, channel_base=8192, channel_max=64, compatibility="reference"),
-        Network(normal_head=False, mapping_layers=3, plane_channels=16, compatibility="reference"),
+        Network(use_normal_discriminator=False, mapping_layers=3, plane_channels=16, compatibility="reference"),
     ],
 )
 def test_sizes_are_read_back_from_shapes(settings):

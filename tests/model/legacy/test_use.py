@@ -85,7 +85,18 @@ def test_evaluate(monkeypatch, tmp_path, imported, tiny_body_path, poses_path, d
 def test_fine_tune(monkeypatch, caplog, tmp_path, imported, made, tiny_body_path, data):
     network = read_json(imported / "checkpoint.json")["network"]
     output = tmp_path / "run" / "ckpt" / "000000"
-    settings = ["--resume-from", imported, "--batch", 2, "--ema-rampup", 0, "--blur-kimg", 0, "--learning-rate-g", 1e-6]
+    settings = [
+        "--resume-from",
+        imported,
+        "--batch",
+        2,
+        "--ema-rampup",
+        0,
+        "--blur-fade-kimg",
+        0,
+        "--learning-rate-g",
+        1e-6,
+    ]
     call(
         monkeypatch,
         run.main,

@@ -26,7 +26,7 @@ from ag3d.model.ops.conv2d_gradfix import conv2d
 from ag3d.model.ops.upfirdn2d import upfirdn2d, upsample2d
 
 SMALL = Network(
-    image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, minibatch_std_group=2, discriminator_mapping_layers=2, face_fraction=4
+    image_resolution=32, plane_resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, mbstd_group_size=2, discriminator_mapping_layers=2, face_fraction=4
 )  # fmt: skip
 
 WHERE = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -226,7 +226,7 @@ def test_minibatch_std():
     ("normal", "face", "keys"), [(True, True, 4), (True, False, 2), (False, True, 2), (False, False, 1)]
 )
 def test_heads_follow_the_settings(normal, face, keys):
-    settings = Network(**{**vars(SMALL), "normal_head": normal, "face_head": face})
+    settings = Network(**{**vars(SMALL), "use_normal_discriminator": normal, "use_face_discriminator": face})
     heads = Discriminators(settings)
     images = {"image": torch.randn(2, 3, 32, 32), "image_raw": torch.randn(2, 3, 16, 16), "image_normal": torch.randn(2, 3, 16, 16), "face": torch.randn(2, 3, 8, 8), "face_normal": torch.randn(2, 3, 4, 4)}  # fmt: skip
     logits = heads(images, torch.randn(2, 111))

@@ -24,7 +24,7 @@ from ag3d.model.ops.upfirdn2d import upfirdn2d, upsample2d
 from ag3d.model.rendering import ray_marcher, rays
 
 SMALL = Network(
-    image_resolution=32, plane_resolution=32, channel_base=512, channel_max=16, z_dim=16, w_dim=16, samples=8, samples_fine=8, decoder_hidden=16, face_fraction=4
+    image_resolution=32, plane_resolution=32, channel_base=512, channel_max=16, z_dim=16, w_dim=16, depth_resolution=8, depth_resolution_importance=8, decoder_hidden=16, face_fraction=4
 )  # fmt: skip
 WHERE = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -80,7 +80,7 @@ def make_trainer(tiny_body, tiny_network):
     """A function that makes a trainer of a tiny network for batches of two; settings of the training as keywords."""
 
     def made(network: Network | None = None, micro_batch: int = 0, **settings) -> Trainer:
-        chosen = Training(batch=2, **{"blur_kimg": 0.0, **settings})
+        chosen = Training(batch_size=2, **{"blur_fade_kimg": 0.0, **settings})
         labels, device = body_label.canonical_label(4), torch.device("cpu")
         return Trainer(chosen, network or tiny_network, tiny_body, labels, device, micro_batch=micro_batch)
 

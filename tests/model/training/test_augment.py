@@ -173,7 +173,7 @@ def test_gradients_pass():
 
 
 def test_the_controller_follows_the_signs():
-    settings = Training(augment="ada", batch=8, ada_target=0.6, ada_kimg=1.0)
+    settings = Training(augment="ada", batch_size=8, ada_target=0.6, ada_kimg=1.0)
     controller, change_ = Controller(settings), 8 * INTERVAL / 1000
     assert controller.changes(8, torch.Generator()) is None
 
@@ -197,7 +197,7 @@ def test_the_controller_follows_the_signs():
 
 
 def test_the_controller_goes_on_from_its_state():
-    settings = Training(augment="ada", batch=2, ada_kimg=0.1)
+    settings = Training(augment="ada", batch_size=2, ada_kimg=0.1)
     straight, stopped = Controller(settings), Controller(settings)
     drawn = torch.Generator().manual_seed(3)
     for number in range(1, 60):
@@ -224,7 +224,7 @@ def test_augmentation_rises_when_the_photographs_are_learnt_by_heart(make_traine
     trainings = {}
     for target in (0.6, 1.0):
         settings = {"augment": "ada", "ada_kimg": 0.1, "ada_target": target, "learning_rate_g": 0.0}
-        trainings[target] = make_trainer(**settings, gamma=0.0, density=0.0, learning_rate_d=0.01)
+        trainings[target] = make_trainer(**settings, r1_gamma=0.0, density_reg=0.0, learning_rate_d=0.01)
         for _ in range(24):
             trainings[target].step(uint8_batch)
     assert trainings[0.6].augment.p > 0.1

@@ -44,7 +44,7 @@ def test_steady_noise_leaves_the_choice_to_the_latent_code(make_trainer, tiny_ne
 def test_beta_rate_slows_the_densitys_width_alone(make_trainer, uint8_batch):
     moved, others = [], []
     for rate in (1.0, 0.1):
-        training = make_trainer(beta_rate=rate)
+        training = make_trainer(beta_lr_mult=rate)
         beta, weight = training.G.renderer.sigmoid_beta, training.G.decoder.layers[0].weight
         before = beta.detach().clone(), weight.detach().clone()
         training.step(uint8_batch)
@@ -60,7 +60,7 @@ def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch):
     for weight in (0.0, 10.0):
         found = []
         for seed in range(3):
-            training = make_trainer(body_prior=weight, density_interval=1, seed=seed)
+            training = make_trainer(body_prior=weight, density_reg_every=1, seed=seed)
             for _ in range(12):
                 training.step(uint8_batch)
             torch.manual_seed(5)
@@ -76,7 +76,7 @@ def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch
     found = [0.0, 0.0]
     for place, weight in enumerate((0.0, 1.0)):
         for seed in range(3):
-            training = make_trainer(diversity=weight, density=0.01, density_interval=1, seed=seed)
+            training = make_trainer(diversity=weight, density=0.01, density_reg_every=1, seed=seed)
             for _ in range(24):
                 training.step(uint8_batch)
             torch.manual_seed(5)
@@ -116,7 +116,7 @@ def test_face_weight_counts():
 
 
 def test_style_mixing_and_minimal_surface_train(make_trainer, uint8_batch):
-    training = make_trainer(style_mixing=1.0, minimal_surface=0.1, density_interval=1)
+    training = make_trainer(style_mixing=1.0, minimal_surface=0.1, density_reg_every=1)
     training.step(uint8_batch)
     means = training.averages.means()
     assert 0 < means["loss/minimal_surface"] <= 1

@@ -20,7 +20,7 @@ def moved(training, before):
 
 @pytest.mark.parametrize("part", FREEZABLE)
 def test_a_frozen_part_keeps_its_weights_and_the_others_train(make_trainer, uint8_batch, part):
-    training = make_trainer(freeze=[part], density_interval=1)
+    training = make_trainer(freeze=[part], density_reg_every=1)
     before = moved(training, None)
     for _ in range(2):
         training.step(uint8_batch)
@@ -49,7 +49,7 @@ def test_the_first_layers_of_every_discriminator(make_trainer, uint8_batch):
 
 
 def test_a_frozen_field_still_trains_its_pictures(make_trainer, uint8_batch):
-    training = make_trainer(freeze=["mapping", "backbone", "decoder", "density"], density_interval=1)
+    training = make_trainer(freeze=["mapping", "backbone", "decoder", "density"], density_reg_every=1)
     before = moved(training, None)
     training.step(uint8_batch)
     assert {name.split(".")[0] for name in moved(training, before) if name.startswith("G/")} == {"G/superresolution"}

@@ -15,7 +15,7 @@ def test_a_gpu_that_is_too_small_is_told_with_the_key_to_change():
     def step(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    settings = SimpleNamespace(batch=32)
+    settings = SimpleNamespace(batch_size=32)
     trainer = SimpleNamespace(step=step, steps=1, images=32, settings=settings, processes=Processes())
     for trainer.records, trainer.micro_batch, advice in (
         (True, 0, r"32 images at once: set machine\.record to false .* or machine\.micro_batch"),

@@ -129,10 +129,15 @@ def test_body_prior_is_the_squared_residual_in_its_unit():
     assert float(body_prior.residual(off, ws)) == pytest.approx((0.1 / 0.05) ** 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("normal_head", [True, False])
-@pytest.mark.parametrize("face_head", [True, False])
-def test_what_the_heads_see(normal_head, face_head):
-    settings = Network(image_resolution=64, face_fraction=4, normal_head=normal_head, face_head=face_head)
+@pytest.mark.parametrize("use_normal_discriminator", [True, False])
+@pytest.mark.parametrize("use_face_discriminator", [True, False])
+def test_what_the_heads_see(use_normal_discriminator, use_face_discriminator):
+    settings = Network(
+        image_resolution=64,
+        face_fraction=4,
+        use_normal_discriminator=use_normal_discriminator,
+        use_face_discriminator=use_face_discriminator,
+    )
     image, normal = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
     centers = torch.full((2, 2), 0.5)
     real = losses.real_inputs(image, normal, centers, settings)
@@ -140,9 +145,9 @@ def test_what_the_heads_see(normal_head, face_head):
     out = {"image": image, "image_raw": real["image_raw"], "image_normal": resize(normal, 32)}
     fake = losses.fake_inputs(out, centers, settings)
     expected = {"image": 64, "image_raw": 32}
-    expected |= {"image_normal": 32} if normal_head else {}
-    expected |= {"face": 16} if face_head else {}
-    expected |= {"face_normal": 8} if normal_head and face_head else {}
+    expected |= {"image_normal": 32} if use_normal_discriminator else {}
+    expected |= {"face": 16} if use_face_discriminator else {}
+    expected |= {"face_normal": 8} if use_normal_discriminator and use_face_discriminator else {}
     assert {name: value.shape[-1] for name, value in real.items()} == expected
     for name in expected:
         assert torch.equal(real[name], fake[name]), name
@@ -160,7 +165,7 @@ class Linear(nn.Module):
 
 
 def test_the_lazy_penalty_has_its_weight_and_interval(make_trainer, uint8_batch):
-    training = make_trainer(gamma=3.0, r1_interval=7)
+    training = make_trainer(r1_gamma=3.0, d_reg_interval=7)
     training.D = Linear()
     training._parameters[training.D] = list(training.D.parameters())
     training.adam_d = torch.optim.SGD(training.D.parameters(), lr=0.0)
@@ -171,7 +176,7 @@ def test_the_lazy_penalty_has_its_weight_and_interval(make_trainer, uint8_batch)
 
 
 def test_regularisation_comes_in_its_interval(make_trainer, uint8_batch):
-    training, taken = make_trainer(density_interval=2, r1_interval=3), []
+    training, taken = make_trainer(density_reg_every=2, d_reg_interval=3), []
     training._density_phase = lambda: taken.append(("density", training.steps))
     training._r1_phase = lambda *_: taken.append(("R1", training.steps))
     for _ in range(5):

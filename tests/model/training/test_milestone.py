@@ -71,7 +71,7 @@ def test_the_same_network_is_taken_over_whole(make_trainer, trained, folder, cap
 
 
 def test_another_resolution_takes_over_what_fits(make_trainer, trained, folder, tiny_network, caplog, uint8_batch):
-    large = dataclasses.replace(tiny_network, image_resolution=64, normal_head=False)
+    large = dataclasses.replace(tiny_network, image_resolution=64, use_normal_discriminator=False)
     training = make_trainer(network=large, seed=3)
     fresh = {name: value.clone() for name, value in training.D.state_dict().items()}
     with caplog.at_level(logging.INFO):

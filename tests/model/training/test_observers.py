@@ -76,7 +76,7 @@ def test_weights_and_biases_offline(tmp_path, picture, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     folder = tmp_path / "my-run" / "train"
     folder.mkdir(parents=True)
-    (run,) = observers(Machine(wandb=True), folder, 0, "key", {"training": {"gamma": 5.0}})
+    (run,) = observers(Machine(wandb=True), folder, 0, "key", {"training": {"r1_gamma": 5.0}})
     run.picture(picture, 10)
     run.tick({"images": 10, "loss/G": 1.5})
     run.close()

@@ -16,7 +16,7 @@ def plan(data="photos-1", kimg=100.0, **changes):
 
 def stages(*gammas):
     """A stage for each weight, at 10, 20, … kimg."""
-    return [Stage(from_kimg=10.0 * (number + 1), gamma=gamma) for number, gamma in enumerate(gammas)]
+    return [Stage(from_kimg=10.0 * (number + 1), r1_gamma=gamma) for number, gamma in enumerate(gammas)]
 
 
 def test_other_settings_set_the_training_aside_and_bring_it_back(tmp_path, caplog):
@@ -25,9 +25,9 @@ def test_other_settings_set_the_training_aside_and_bring_it_back(tmp_path, caplo
     key = plan()[0].key
     (tmp_path / "metrics.jsonl").write_text("first\n")
     with caplog.at_level(logging.WARNING):
-        run.adopt(plan(gamma=9.0), "content")
-    assert plan(gamma=9.0)[0].key != key
-    assert "training.gamma" in caplog.text
+        run.adopt(plan(r1_gamma=9.0), "content")
+    assert plan(r1_gamma=9.0)[0].key != key
+    assert "training.r1_gamma" in caplog.text
     assert "starts from its own beginning" in caplog.text
     assert not (tmp_path / "metrics.jsonl").exists()
     assert (tmp_path / f"other-{key}" / "metrics.jsonl").read_text() == "first\n"
@@ -60,7 +60,7 @@ def test_later_stages_leave_the_earlier_ones_as_they_are(tmp_path, caplog):
     assert not caplog.records
     assert (tmp_path / "metrics.jsonl").read_text() == "first\n"
     run.adopt(plan(kimg=30, stages=stages(1.0, 3.0)), "content")  # another third stage
-    assert "training.gamma" in caplog.text
+    assert "training.r1_gamma" in caplog.text
     assert "starts from the stage before" in caplog.text
     aside = tmp_path / f"other-{plan(kimg=30, stages=stages(1.0, 2.0))[-1].key}"
     for folder in (aside, tmp_path):

@@ -15,25 +15,25 @@ def test_lazy_corrections_are_the_published_numbers():
 
 
 def test_no_correction_without_regularisation():
-    assert schedule.adam_g(Training(density=0)).lr == 0.0025
-    assert schedule.adam_d(Training(gamma=0)).betas == (0, 0.99)
+    assert schedule.adam_g(Training(density_reg=0)).lr == 0.0025
+    assert schedule.adam_d(Training(r1_gamma=0)).betas == (0, 0.99)
 
 
 def test_blur_fades_linearly():
-    settings = Training(batch=16)  # over 100 kimg
-    assert schedule.blur_sigma(settings, 0) == 10
-    assert schedule.blur_sigma(settings, 25_000) == pytest.approx(7.5)
-    assert schedule.blur_sigma(settings, 100_000) == 0
-    assert schedule.blur_sigma(settings, 200_000) == 0
-    assert schedule.blur_sigma(Training(blur_kimg=0), 0) == 0
+    settings = Training(batch_size=16)  # over 100 kimg
+    assert schedule.blur_init_sigma(settings, 0) == 10
+    assert schedule.blur_init_sigma(settings, 25_000) == pytest.approx(7.5)
+    assert schedule.blur_init_sigma(settings, 100_000) == 0
+    assert schedule.blur_init_sigma(settings, 200_000) == 0
+    assert schedule.blur_init_sigma(Training(blur_fade_kimg=0), 0) == 0
 
 
 def test_ema_ramps_up():
-    settings = Training(batch=32)
+    settings = Training(batch_size=32)
     assert schedule.ema_beta(settings, 0) == 0
     assert schedule.ema_beta(settings, 6400) == pytest.approx(0.5 ** (32 / 320))
     assert schedule.ema_beta(settings, 10**7) == pytest.approx(0.5 ** (32 / 10_000))
-    assert schedule.ema_beta(Training(batch=32, ema_rampup=0), 0) == pytest.approx(0.5 ** (32 / 10_000))
+    assert schedule.ema_beta(Training(batch_size=32, ema_rampup=0), 0) == pytest.approx(0.5 ** (32 / 10_000))
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_steps(kimg, batch, steps):
 
 
 def test_fine_tuning_neither_blurs_nor_begins_the_average_anew():
-    settings = Training(batch=32, resume_from="somewhere")
-    assert schedule.blur_sigma(settings, 0) == 0
+    settings = Training(batch_size=32, resume_from="somewhere")
+    assert schedule.blur_init_sigma(settings, 0) == 0
     assert schedule.ema_beta(settings, 0) == pytest.approx(0.5 ** (32 / 10_000))
-    asked = Training(batch=32, resume_from="somewhere", blur_kimg=10, ema_rampup=0.1)
-    assert schedule.blur_sigma(asked, 5000) == 5
+    asked = Training(batch_size=32, resume_from="somewhere", blur_fade_kimg=10, ema_rampup=0.1)
+    assert schedule.blur_init_sigma(asked, 5000) == 5
     assert schedule.ema_beta(asked, 0) == 0

@@ -22,8 +22,8 @@ LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def train_alone_and_together(training_command, device: str):
     # With chunks of two, one process and two do the same work, and even noise and jitter agree.
     machine = {"device": device, "precision": "float32"}
-    one = training_command(f"one {device}", training={"batch": 4}, machine={**machine, "micro_batch": 2})
-    two = training_command(f"two {device}", training={"batch": 4}, machine=machine, launcher=LAUNCHER)
+    one = training_command(f"one {device}", training={"batch_size": 4}, machine={**machine, "micro_batch": 2})
+    two = training_command(f"two {device}", training={"batch_size": 4}, machine=machine, launcher=LAUNCHER)
     for command in (one, two):
         done = command.run(STEPS)
         assert done.returncode == 0, done.stderr
@@ -42,7 +42,10 @@ def test_two_processes_train_the_same_weights_as_one(training_command):
 
 def test_a_state_saved_between_a_rare_loss_and_the_tick(training_command):
     """R1 comes in the first of the three steps of a tick, and a state, which gathers the sums in one process, after every step."""
-    settings = {"training": {"batch": 4, "r1_interval": 3, "density_interval": 3}, "machine": {"tick_images": 12}}
+    settings = {
+        "training": {"batch_size": 4, "d_reg_interval": 3, "density_reg_every": 3},
+        "machine": {"log_every_images": 12},
+    }
     one, two = training_command("one", **settings), training_command("two", **settings, launcher=LAUNCHER)
     for steps in (2, 7):  # the second start goes on from a state between the two
         for command in (one, two):
@@ -70,7 +73,7 @@ def test_two_gpus_train_the_same_weights_as_one(training_command):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank):
     launcher = (*LAUNCHER[:-1], str(ROOT / "tests/support/failing_rank.py"))
-    command = training_command(f"failing {rank}", training={"batch": 4}, launcher=launcher)
+    command = training_command(f"failing {rank}", training={"batch_size": 4}, launcher=launcher)
     line = [part for part in command.line(1000) if part != "ag3d.model.training"]
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**environment(), "FAIL": str(rank)}
@@ -88,7 +91,7 @@ def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank
 
 def test_sigterm_to_the_launcher_saves(training_command):
     command = training_command(
-        "launched", training={"batch": 4}, machine={"checkpoint_minutes": 60.0}, launcher=LAUNCHER
+        "launched", training={"batch_size": 4}, machine={"checkpoint_minutes": 60.0}, launcher=LAUNCHER
     )
     process = command.start(1000)
     wait_for((command.folder / "train/previews/reals.png").exists, process)
@@ -99,6 +102,6 @@ def test_sigterm_to_the_launcher_saves(training_command):
 
 
 def test_more_processes_than_images_are_refused(training_command):
-    done = training_command("crowd", training={"batch": 1}, launcher=LAUNCHER).run(STEPS)
+    done = training_command("crowd", training={"batch_size": 1}, launcher=LAUNCHER).run(STEPS)
     assert done.returncode != 0
-    assert "training.batch is 1, too few for 2 processes" in done.stderr
+    assert "training.batch_size is 1, too few for 2 processes" in done.stderr

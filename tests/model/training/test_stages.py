@@ -16,8 +16,8 @@ from ag3d.model.training import snapshot
 pytestmark = pytest.mark.slow
 STEPS = 7
 BOUNDARY = 4
-SMALL = {"image_resolution": 16, "face_fraction": 2, "face_head": False}
-STAGE = {"from_kimg": BOUNDARY * 2 / 1000, "image_resolution": 32, "face_head": True, "normal_weight": 0.5}
+SMALL = {"image_resolution": 16, "face_fraction": 2, "use_face_discriminator": False}
+STAGE = {"from_kimg": BOUNDARY * 2 / 1000, "image_resolution": 32, "use_face_discriminator": True, "normal_weight": 0.5}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_styles_mix_as_often_as_asked(make_trainer):
 
 
 def test_the_phases_train_their_own_network(make_trainer, uint8_batch):
-    training = make_trainer(r1_interval=10**6, density_interval=10**6)
+    training = make_trainer(d_reg_interval=10**6, density_reg_every=10**6)
     training.steps = 1
     before = {name: value.clone() for name, value in training.tensors().items()}
     training._generator_phase(0.0)

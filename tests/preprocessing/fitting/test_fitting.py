@@ -259,9 +259,9 @@ def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
 def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body: Body, points: PointBody) -> None:
     people_file, mattes = write_inputs(tmp_path, body, points, people(4, seed=4))
     table = read_table(people_file).iloc[:3].copy()
-    settings = Fitting(iterations=15, batch=2, samples=0, device="cpu")
+    settings = Fitting(iterations=15, batch=2, uncertainty_samples=0, device="cpu")
     alone = fitting.fit_shard(table, ShardReader(mattes), body, settings)
-    settings.smooth = 0.5
+    settings.temporal_sigma = 0.5
     photographs = fitting.fit_shard(table, ShardReader(mattes), body, settings)
     pd.testing.assert_frame_equal(alone, photographs)  # nothing to smooth
     table["path"], table["photo_id"] = "walk.mp4", [f"walk-1-f{10 * k:06d}" for k in range(3)]

@@ -65,7 +65,7 @@ def test_where_somebody_faces(blazepose: BlazePose, open_body: Body) -> None:
 def test_a_face_is_seen_from_the_front_only(blazepose: BlazePose, faces: FaceDetector, open_body: Body) -> None:
     pictures = [draw(open_body, 1280, 896, turn=turn, seed=3) for turn in (0.0, np.pi)]
     front, back = (faces.score(f.rgb, flip_test.head_region(first(blazepose, f))) for f in pictures)
-    assert back < People().max_no_face
+    assert back < People().face_reject_below
     assert front > back + 0.1
 
 

@@ -60,7 +60,7 @@ def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
     names = deepfashion(tmp_path / "data")
     listing = tmp_path / "list.txt"
     listing.write_text("# full bodies\nMEN-Denim-id_00000089-04_7_additional.png\n" + names[1] + ", front\n")
-    settings = Photos(source="folder", delivery="deepfashion", list=str(listing), shards=1)
+    settings = Photos(source="folder", layout="deepfashion", include=str(listing), shards=1)
     assert source_check.check(tmp_path / "data", settings) == {
         "kind": "deepfashion",
         "files": 2,
@@ -70,9 +70,9 @@ def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
     table = photos.manifest(tmp_path / "data", 0, settings)
     assert sorted(table["path"]) == [f"img_highres/{name}" for name in names[:2]]
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {f"img_{names[0].replace('/', '-')}": [1]}}))
-    settings.list = str(tmp_path / "dataset.json")
+    settings.include = str(tmp_path / "dataset.json")
     assert source_check.check(tmp_path / "data", settings)["files"] == 1
-    settings.list = ""
+    settings.include = ""
     assert source_check.check(tmp_path / "data", settings)["files"] == 3
 
 
@@ -81,10 +81,10 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(
         "MEN-Denim-id_00000089-04_7_additional.png\nMEN-Denim-id_00000090-01_1_front.png\n"
     )
-    settings = Photos(source="folder", delivery="deepfashion", list=str(tmp_path / "list.txt"))
+    settings = Photos(source="folder", layout="deepfashion", include=str(tmp_path / "list.txt"))
     with pytest.raises(UserError, match=r"1 of the 2 files .*id_00000090-01_1_front"):
         source_check.check(tmp_path / "data", settings)
-    settings.list = str(tmp_path / "nothing.txt")
+    settings.include = str(tmp_path / "nothing.txt")
     with pytest.raises(UserError, match=r"photos\.list"):
         source_check.check(tmp_path / "data", settings)
     Image.fromarray(np.zeros((200, 150, 3), np.uint8)).save(tmp_path / "holiday.jpg")
@@ -92,17 +92,17 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").rename(tmp_path / "other" / "holiday.jpg")
     for kind in ("deepfashion", "ubcfashion"):
         with pytest.raises(UserError, match=f"is not {kind} as its owners deliver it"):
-            source_check.check(tmp_path / "other", Photos(source="folder", delivery=kind))
+            source_check.check(tmp_path / "other", Photos(source="folder", layout=kind))
 
 
 def test_videos_are_opened(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "train").mkdir()
     film(tmp_path / "train" / "91+HAqJ.mp4")
     (tmp_path / "list.txt").write_text("https://videos.example/I/91%2BHAqJ.mp4\n")
-    settings = Photos(source="folder", delivery="ubcfashion", list=str(tmp_path / "list.txt"))
+    settings = Photos(source="folder", layout="ubcfashion", include=str(tmp_path / "list.txt"))
     assert source_check.check(tmp_path, settings)["folders"] == {"train": 1}
     assert "1 of the 500" in caplog.text
     (tmp_path / "train" / "broken.mp4").write_bytes(b"no film")
-    settings.list = ""
+    settings.include = ""
     with pytest.raises(UserError, match="broken.mp4"):
         source_check.check(tmp_path, settings)

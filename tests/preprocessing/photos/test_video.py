@@ -42,7 +42,7 @@ def table_of(folder: Path, **settings) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"), [({"every": 5}, 5), ({"frames_per_second": 4}, 3), ({"frames_per_second": 99}, 1)]
+    ("settings", "expected"), [({"frame_stride": 5}, 5), ({"frames_per_second": 4}, 3), ({"frames_per_second": 99}, 1)]
 )
 def test_frames_are_taken_by_the_rule_and_bear_their_video_s_name(
     tmp_path: Path, settings: dict, expected: int
@@ -127,7 +127,7 @@ def test_a_video_belongs_to_one_shard_and_changing_it_runs_that_again(tmp_path: 
         write_video(tmp_path / name)
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + name.encode() * len(name) * ord(name[0]))
     before = photo_index.fingerprints(tmp_path, 4)
-    tables = [photos.manifest(tmp_path, shard, Photos(shards=4, every=12)) for shard in range(4)]
+    tables = [photos.manifest(tmp_path, shard, Photos(shards=4, frame_stride=12)) for shard in range(4)]
     assert sorted(pd.concat(tables)["path"].unique()) == ["a.mp4", "b.mp4", "c.mp4"]
     assert all(len(group) == 2 for table in tables for _, group in table.groupby("path"))
     write_video(tmp_path / "b.mp4", fps=10)
