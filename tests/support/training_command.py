@@ -52,7 +52,7 @@ class Command:
         settings = ["--settings", json.dumps(training), "--network-settings", json.dumps(network)]
         places = ["--state", str(self.folder / "train"), "--output", str(self.milestone(steps))]
         inputs = ["--data", *map(str, self.data), "--body", str(self.body), "--machine", json.dumps(machine)]
-        kimg = str(steps * training["batch"] / 1000)
+        kimg = str(steps * training["batch_size"] / 1000)
         return [*self.launcher, "ag3d.model.training", *inputs, *settings, *places, "--kimg", kimg, *more]
 
     def run(self, steps: int, *more: str) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,7 @@ def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch
     found = [0.0, 0.0]
     for place, weight in enumerate((0.0, 1.0)):
         for seed in range(3):
-            training = make_trainer(diversity=weight, density=0.01, density_reg_every=1, seed=seed)
+            training = make_trainer(diversity=weight, density_reg=0.01, density_reg_every=1, seed=seed)
             for _ in range(24):
                 training.step(uint8_batch)
             torch.manual_seed(5)

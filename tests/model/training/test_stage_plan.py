@@ -65,7 +65,7 @@ def test_keys_depend_on_what_came_before_and_on_nothing_later():
         ([{"from_kimg": 5}], ["training.stages[0]", "changes nothing"]),
         ([{"r1_gamma": 5}], ["training.stages[0].from_kimg", "more than 0"]),
         (
-            [{"from_kimg": 5, "r1_gamma": 1}, {"from_kimg": 5, "gamma": 2}],
+            [{"from_kimg": 5, "r1_gamma": 1}, {"from_kimg": 5, "r1_gamma": 2}],
             ["training.stages[1].from_kimg", "more than 5"],
         ),
         ([{"from_kimg": 5, "image_resolution": 100}], ["image_resolution", "power of two", "training.stages[0]"]),
