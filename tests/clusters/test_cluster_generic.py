@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support import small_run
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="make clusters installs it")
 
 # Notes its options, runs the script, keeps its status, prints a job's name. As many jobs as FAILING says end with status 1.

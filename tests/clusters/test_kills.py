@@ -20,6 +20,8 @@ import psutil
 import pytest
 from support import small_run
 
+pytestmark = pytest.mark.slow
+
 # What is killed. Readers of the training are threads and die with it; the workers that are processes render photographs.
 KINDS = ["a data worker", "a stage", "Snakemake", "training", "everything"]
 SEED = int(os.environ.get("AG3D_SEED", "1"))

@@ -23,6 +23,8 @@ import yaml
 from support import small_run
 from support.s3_server import BUCKET, PREFIX, fetch, s3, send
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("snakemake_executor_plugin_kubernetes", reason="make clusters installs it")
 
 

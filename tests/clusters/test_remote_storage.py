@@ -15,6 +15,8 @@ import pytest
 from support import small_run
 from support.s3_server import BUCKET, PREFIX, fetch, s3, send
 
+pytestmark = pytest.mark.slow
+
 STORAGE = ["--default-storage-provider", "s3", "--default-storage-prefix", f"s3://{BUCKET}/{PREFIX}"]
 
 

@@ -20,6 +20,8 @@ import yaml
 from support import slurm_by_hand, small_run
 from support.slurm_by_hand import Slurm, wait_for
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="make clusters installs it")
 if why := slurm_by_hand.missing():
     pytest.skip(why, allow_module_level=True)

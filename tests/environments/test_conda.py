@@ -78,6 +78,7 @@ def photographs(tmp_path: Path) -> Path:
     return work
 
 
+@pytest.mark.slow
 def test_jobs_run_in_the_environment(tmp_path):
     work, home = photographs(tmp_path), tmp_path / "conda"
     (home / "bin").mkdir(parents=True)

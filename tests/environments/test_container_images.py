@@ -23,6 +23,7 @@ from support.image_recipes import apptainer, docker
 CERTIFICATES = "/usr/local/share/this-machine.crt"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not small_run.LONG, reason="takes minutes; AG3D_LONG_TESTS=1 asks for it"),
     pytest.mark.skipif(shutil.which("debootstrap") is None, reason="no debootstrap (Debian: apt install debootstrap)"),
     pytest.mark.skipif(os.geteuid() != 0, reason="chroot and debootstrap need root"),

@@ -91,6 +91,7 @@ def finished(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_added_and_removed_photographs_run_their_shards_again_and_no_other(finished: Path) -> None:
     snakemake(finished, "--cores", "2", "--quiet", "all")
     assert started(finished) == set()

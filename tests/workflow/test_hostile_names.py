@@ -14,6 +14,8 @@ from support import ROOT
 
 from ag3d.core.files import read_table
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "$(touch pwned).png", "`touch pwned`.png", "; touch pwned; .png", "a' \"b.png", "-rf.png", "{x}{input}.png", "a\nb.png",
     "| touch pwned.png", "> pwned.png", "*?.png", "&& touch pwned &&.png", "~.png", "%s %d.png", "!!python.png",

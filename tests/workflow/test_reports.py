@@ -16,6 +16,8 @@ from support import ROOT
 
 from ag3d.evaluation.tables.formats import fragment
 
+pytestmark = pytest.mark.slow
+
 SMOKE = ROOT / "config/smoke.yaml"
 PAGE = ROOT / "results/smoke/report.html"
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from support import ROOT
 
+pytestmark = pytest.mark.slow
+
 SMOKE = ROOT / "config/smoke.yaml"
 DATA_AFTER_FITS = {"fitting", "alignment", "normals", "alike", "dataset", "poses", "rejected", "index", "truth"}
 AFTER_TRAINING = {"training", "training_settings", "metrics", "tables", "avatars", "export", "viewer"}

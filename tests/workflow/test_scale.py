@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import yaml
 from support import ROOT
 
@@ -21,6 +22,7 @@ runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 def test_ten_million_photographs_are_planned_in_thirty_seconds(tmp_path):
     """CPU seconds, because tests share their cores. The folder itself is never looked at."""
     settings = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())

@@ -334,6 +334,7 @@ def test_features_of_the_data_set_go_on_after_a_stop(network, data, embedded, tm
     assert [path.suffix for path in (tmp_path / "again").iterdir()] == [".npz"]  # and no blocks
 
 
+@pytest.mark.slow
 def test_two_processes_share_pictures_and_the_data_set(
     network, small_results, tiny_body_path, blazepose_folder, tmp_path
 ):

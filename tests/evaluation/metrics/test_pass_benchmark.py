@@ -36,6 +36,7 @@ def benchmark(monkeypatch):
     return metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fid5k_full", "clean_fid5k_full"])
 def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monkeypatch, name):
     weights = str(stand_in_inception.save(stand_in_inception.StandIn(), tmp_path))

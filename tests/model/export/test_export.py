@@ -90,6 +90,7 @@ def test_style_codes(command, tmp_path: Path, small_generator, pose_distribution
     assert sorted(path.name for path in (tmp_path / "all").glob("*.glb")) == ["000004.glb", "000005.glb", "000006.glb"]
 
 
+@pytest.mark.slow
 def test_colours_of_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     textured = export.textured
@@ -102,6 +103,7 @@ def test_colours_of_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert asked[-1] is not None
 
 
+@pytest.mark.slow
 def test_a_folder_as_the_rule_wants_it(command, tmp_path: Path, poses_path: Path) -> None:
     folder = tmp_path / "export"
     command("all", folder, "--poses", poses_path, "--seed", 4, "--settings", "{number: 2, motions: [walk]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 
 from ag3d.config.network import Departures
@@ -71,6 +72,7 @@ def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch):
     assert max(residuals[1]) < 0.5
 
 
+@pytest.mark.slow
 def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch):
     """In three trainings each: how different people start is chance."""
     found = [0.0, 0.0]

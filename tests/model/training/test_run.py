@@ -110,6 +110,7 @@ def test_more_images_train_the_new_part_only(training_command, straight):
     assert_same(command, straight)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_with_the_older_states_whole(training_command, straight, tmp_path):
     if subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("this system lets nobody mount a small disk")

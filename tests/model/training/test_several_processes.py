@@ -40,6 +40,7 @@ def test_two_processes_train_the_same_weights_as_one(training_command):
         assert rows[0] == {name: pytest.approx(value, rel=1e-3, abs=1e-5) for name, value in rows[1].items()}
 
 
+@pytest.mark.slow
 def test_a_state_saved_between_a_rare_loss_and_the_tick(training_command):
     """R1 comes in the first of the three steps of a tick, and a state, which gathers the sums in one process, after every step."""
     settings = {
@@ -70,6 +71,7 @@ def test_two_gpus_train_the_same_weights_as_one(training_command):
         assert rows[0] == {name: pytest.approx(value, rel=0.05, abs=0.02) for name, value in rows[1].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank):
     launcher = (*LAUNCHER[:-1], str(ROOT / "tests/support/failing_rank.py"))
@@ -89,6 +91,7 @@ def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank
     assert snapshot.read(command.states()[-1]).images == 8
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_launcher_saves(training_command):
     command = training_command(
         "launched", training={"batch_size": 4}, machine={"checkpoint_minutes": 60.0}, launcher=LAUNCHER

@@ -235,6 +235,7 @@ def test_record_tells_the_source(open_body_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_building_again_gives_the_same_bytes(
     open_body_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

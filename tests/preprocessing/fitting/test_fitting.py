@@ -256,6 +256,7 @@ def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
     assert fit(points, seen, iterations=1).spread.isnan().all()
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body: Body, points: PointBody) -> None:
     people_file, mattes = write_inputs(tmp_path, body, points, people(4, seed=4))
     table = read_table(people_file).iloc[:3].copy()

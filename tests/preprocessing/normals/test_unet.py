@@ -141,6 +141,7 @@ def test_untrained_it_gives_the_body_back_and_unit_normals_everywhere() -> None:
     assert (out * body).sum(1).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_and_the_same_seed_repeats(folder: Path, tmp_path: Path, monkeypatch) -> None:
     first = train(monkeypatch, folder, tmp_path / "a.safetensors", "--steps", "36", "--held-out", "set2")
     scores = first["held_out"]

@@ -7,8 +7,10 @@ import sys
 import time
 
 import psutil
+import pytest
 
 
+@pytest.mark.slow
 def test_no_worker_is_left_behind(tmp_path, open_body_path):
     line = [sys.executable, "-m", "ag3d.preprocessing.synthetic", "--body", open_body_path, "--workers", "2"]
     line += ["--garments", open_body_path.with_name("garments.npz"), "--output-photos", tmp_path / "photos"]
