@@ -14,6 +14,7 @@ def _vector(name: str, length: int, kind: pa.DataType = _FLOAT) -> pa.Field:
     return pa.field(name, pa.list_(kind), metadata={"length": str(length)})
 
 
+LISTING = pa.schema([("path", pa.binary()), ("size", pa.int64()), ("modified", pa.int64())])  # bytes; ns
 PHOTOS = pa.schema(
     [
         ("photo_id", _TEXT),

@@ -1,4 +1,4 @@
-"""Runs in PaddleSeg's own environment (envs/paddleseg.yaml), started by ag3d.preprocessing.matting.paddle: nothing of this
+"""Runs in PaddleSeg's own environment (envs/paddleseg.yaml), started by ag3d.preprocessing.matting.paddleseg: nothing of this
 project, and no other package than Paddle, OpenCV, numpy and PyYAML, is imported here.
 
     python paddle_worker.py FOLDER

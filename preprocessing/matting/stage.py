@@ -26,7 +26,7 @@ from ag3d.core.shards import ShardWriter, write_shard
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.matting.folder_backend import MatteFolder
 from ag3d.preprocessing.matting.onnx_backend import OnnxMatte
-from ag3d.preprocessing.matting.paddle import PaddleMatte
+from ag3d.preprocessing.matting.paddleseg import PaddleMatte
 from ag3d.preprocessing.people.blazepose import BlazePose
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.manifest import Manifest

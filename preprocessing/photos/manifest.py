@@ -10,20 +10,7 @@ from typing import Any
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_record, read_table
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError, read_photo
-from ag3d.preprocessing.photos.video import Frames
-
-COLUMNS = {
-    "photo_id": "str",
-    "path": "str",
-    "width": "int32",
-    "height": "int32",
-    "scale": "float64",
-    "sha256": "str",
-    "frame": "int32",
-    "status": "str",
-    "reason": "str",
-    "value": "float64",
-}
+from ag3d.preprocessing.photos.video import FrameReader
 
 
 class Manifest:
@@ -38,10 +25,10 @@ class Manifest:
             raise UserError(f"{path} is not a manifest of photographs; make it with ag3d.preprocessing.photos")
         self.folder = self.path.absolute().parent / record["folder"]
         self.max_pixels = int(record["settings"]["max_pixels"])
-        self._places: dict[str, tuple[str, int]] = {
+        self._source: dict[str, tuple[str, int]] = {
             row["photo_id"]: (row["path"], row["frame"]) for row in self.table.to_dict("records")
         }
-        self._video: Frames | None = None  # the one that was read last
+        self._video: FrameReader | None = None  # the one that was read last
         if len(self.table) and not self.folder.is_dir():
             raise UserError(
                 f"the folder of photographs {self.folder} is gone; put it back, or run the stage photos again"
@@ -56,14 +43,14 @@ class Manifest:
 
         Raises PhotoError if it is gone. Frames of a video are quick in the manifest's order.
         """
-        path, frame = self._places[photo_id]
-        most = min(self.max_pixels, max_pixels or self.max_pixels)
+        path, frame = self._source[photo_id]
+        limit = min(self.max_pixels, max_pixels or self.max_pixels)
         if frame < 0:
-            return read_photo(self.folder / path, most)
+            return read_photo(self.folder / path, limit)
         if self._video is None or self._video.path != self.folder / path:
             of_video = (self.table["path"] == path) & (self.table["frame"] >= 0)
-            self._video = Frames(self.folder / path, self.table.loc[of_video, "frame"].tolist())
-        return Photo.of_frame(self._video.read(frame), most)
+            self._video = FrameReader(self.folder / path, self.table.loc[of_video, "frame"].tolist())
+        return Photo.of_frame(self._video.read(frame), limit)
 
     def photos(self) -> Iterator[tuple[dict[str, Any], Photo | PhotoError]]:
         """Each usable row with its photograph, or with the error that reading it gives now."""
@@ -77,7 +64,5 @@ class Manifest:
 def recorded_folder(folder: str | os.PathLike[str], manifest: str | os.PathLike[str]) -> str:
     """How a manifest names its photographs' folder: relative where both lie in the data set's folder, so that the data
     set can be moved, else absolute."""
-    place, home = Path(folder).expanduser().resolve(), Path(manifest).absolute().parent.resolve()
-    if place.is_relative_to(home.parent):
-        return os.path.relpath(place, home)
-    return str(place)
+    photos, home = Path(folder).expanduser().resolve(), Path(manifest).absolute().parent.resolve()
+    return os.path.relpath(photos, home) if photos.is_relative_to(home.parent) else str(photos)

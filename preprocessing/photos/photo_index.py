@@ -1,25 +1,36 @@
-"""Which photographs and videos a folder holds, how they are named, and to which shard each belongs.
+"""Which photographs and videos a folder holds, how they are named, to which shard each belongs, and which are exact copies.
 
-Names and sizes only; no photograph is opened. The workflow calls this each time it starts, so that adding or changing
-a photograph runs its shard again and no other.
+Names and sizes only, but for the copies, which are found by reading as little as possible. The workflow calls this each
+time it starts, so that adding or changing a photograph runs its shard again and no other. Millions of photographs are too
+many to list at every start and in every job: their listing can be kept, a folder with a table a shard (its files, and those
+elsewhere that may be copies of them) and scan.json, which is written last and tells the shards' fingerprints. Delete it to
+look for new photographs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from ag3d.core.errors import UserError
+from ag3d.core.files import read_json, read_table, sha256, write_json, write_table
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos import video
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif"})
-BOTH = SUFFIXES | video.SUFFIXES
+log = logging.getLogger(__name__)
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif"})
+SUFFIXES = IMAGE_SUFFIXES | video.SUFFIXES
+RECORD = "scan.json"
+_PROBE = 4096  # bytes
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,12 @@ def list_photos(folder: str | os.PathLike[str]) -> list[Entry]:
     root = _root(folder)
     entries = sorted((entry for entry in _walk(str(root), "") if _is_photo(entry.path)), key=lambda entry: entry.path)
     if not entries:
-        raise UserError(f"no photographs in {root}; supported: {', '.join(sorted(BOTH))}")
+        raise UserError(f"no photographs in {root}; supported: {', '.join(sorted(SUFFIXES))}")
     return entries
 
 
-def ignored(folder: str | os.PathLike[str]) -> dict[str, int]:
-    """How many files of each other suffix the folder holds."""
+def other_suffixes(folder: str | os.PathLike[str]) -> dict[str, int]:
+    """How many files that are no photographs the folder holds, by suffix."""
     others = (os.path.splitext(e.path)[1].lower() for e in _walk(str(_root(folder)), "") if not _is_photo(e.path))
     return dict(Counter(suffix or "without a suffix" for suffix in others))
 
@@ -85,10 +96,10 @@ def _root(folder: str | os.PathLike[str]) -> Path:
 
 
 def _is_photo(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in BOTH
+    return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def twins(entries: list[Entry]) -> dict[int, list[Entry]]:
+def same_size_groups(entries: list[Entry]) -> dict[int, list[Entry]]:
     """Entries by size, where several share one: only these can be exact duplicates."""
     sizes: dict[int, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -99,17 +110,19 @@ def twins(entries: list[Entry]) -> dict[int, list[Entry]]:
 def fingerprints(folder: str | os.PathLike[str], shards: int) -> dict[int, str]:
     """A hash per shard over names, sizes and dates of its files, and of files elsewhere that may be their duplicates."""
     entries = list_photos(folder)
-    homes = {entry.path: shard_of(entry.photo_id, shards) for entry in entries}
-    return fingerprints_of(entries, twins(entries), homes, shards)
+    return _fingerprints(entries, same_size_groups(entries), _shard_by_path(entries, shards), shards)
 
 
-def fingerprints_of(
-    entries: list[Entry], same_size: dict[int, list[Entry]], homes: dict[str, int], shards: int
+def _shard_by_path(entries: list[Entry], shards: int) -> dict[str, int]:
+    return {entry.path: shard_of(entry.photo_id, shards) for entry in entries}
+
+
+def _fingerprints(
+    entries: list[Entry], same_size: dict[int, list[Entry]], shard_by_path: dict[str, int], shards: int
 ) -> dict[int, str]:
-    """`same_size`: of `twins`; `homes`: each path's shard."""
     hashes = {number: hashlib.sha1() for number in range(shards)}
     for entry in entries:
-        shard = hashes[homes[entry.path]]
+        shard = hashes[shard_by_path[entry.path]]
         for other in (entry, *same_size.get(entry.size, ())):
             shard.update(f"{other.path}\0{other.size}\0{other.modified}\n".encode(errors="surrogateescape"))
     return {number: shard.hexdigest()[:16] for number, shard in hashes.items()}
@@ -117,12 +130,12 @@ def fingerprints_of(
 
 def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Entry]:
     """Every file that is not hidden. Links are followed, except back to a folder that is being walked."""
-    place = os.path.join(root, prefix)
+    folder = os.path.join(root, prefix)
     try:
-        status = os.stat(place)
-        items = list(os.scandir(place))
+        status = os.stat(folder)
+        items = list(os.scandir(folder))
     except PermissionError as error:
-        raise UserError(f"no permission to list the folder {place}: allow it, or move the folder elsewhere") from error
+        raise UserError(f"no permission to list the folder {folder}: allow it, or move the folder elsewhere") from error
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         return
@@ -138,3 +151,84 @@ def _walk(root: str, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> It
             yield Entry(path, status.st_size, status.st_mtime_ns)
         except OSError:  # a link to nowhere: listed, so that it is rejected by name when it is read
             yield Entry(path, -1, 0)
+
+
+def cached_fingerprints(folder: str | os.PathLike[str], shards: int, cache: Path) -> dict[int, str]:
+    """The shards' fingerprints by the listing in `cache`, which is made if it is not there."""
+    if not (cache / RECORD).exists():
+        cache_listing(folder, shards, cache)
+    listing = read_json(cache / RECORD)
+    expected = {"folder": os.path.abspath(os.path.expanduser(folder)), "shards": shards}
+    if not isinstance(listing, dict) or {name: listing.get(name) for name in expected} != expected:
+        raise UserError(f"{cache} holds the listing of another folder or number of shards; delete it to list anew")
+    return {int(number): value for number, value in listing["fingerprints"].items()}
+
+
+def cache_listing(folder: str | os.PathLike[str], shards: int, cache: Path) -> None:
+    """List the folder into `cache`."""
+    log.warning("listing the photographs of %s once; this takes a minute or two a million", folder)
+    entries = list_photos(folder)
+    same_size = same_size_groups(entries)
+    shard_by_path = _shard_by_path(entries, shards)
+    own: dict[int, list[Entry]] = defaultdict(list)
+    possible_copies: dict[int, dict[str, Entry]] = defaultdict(dict)
+    for entry in entries:
+        own[shard_by_path[entry.path]].append(entry)
+    for group in same_size.values():
+        for shard in {shard_by_path[entry.path] for entry in group}:
+            outside = {entry.path: entry for entry in group if shard_by_path[entry.path] != shard}
+            possible_copies[shard].update(outside)
+    for shard in range(shards):
+        files = [*own[shard], *possible_copies[shard].values()]
+        rows = [(os.fsencode(entry.path), entry.size, entry.modified) for entry in files]
+        table = pd.DataFrame(rows, columns=schemas.LISTING.names)
+        write_table(listing_table(cache, shard), table, {"stage": "scan"}, schemas.LISTING)
+    prints = _fingerprints(entries, same_size, shard_by_path, shards)
+    root = os.path.abspath(os.path.expanduser(folder))
+    write_json(cache / RECORD, {"folder": root, "shards": shards, "number": len(entries), "fingerprints": prints})
+
+
+def listing_table(cache: Path, shard: int) -> Path:
+    return cache / f"{shard:05d}.parquet"
+
+
+def read_listing(path: Path) -> list[Entry]:
+    """The entries of a shard's table, by path."""
+    table = read_table(path, {"size": "number", "modified": "number"})
+    rows = zip(table["path"], table["size"], table["modified"], strict=True)
+    return sorted((Entry(os.fsdecode(name), int(size), int(when)) for name, size, when in rows), key=lambda e: e.path)
+
+
+def byte_duplicates(folder: str | os.PathLike[str], entries: list[Entry], wanted: Iterable[str]) -> dict[str, str]:
+    """For those paths of `wanted` that are a copy of an earlier file (by path) of `entries`: the first such file."""
+    root, chosen = Path(folder), set(wanted)
+    first_copy: dict[str, str] = {}
+    for group in same_size_groups(entries).values():
+        if not any(entry.path in chosen for entry in group):
+            continue
+        for same_probe in _group_by(group, lambda entry: _probe(root / entry.path, entry.size)):
+            for same_bytes in _group_by(same_probe, lambda entry: sha256(root / entry.path)):
+                first = same_bytes[0].path
+                first_copy.update({entry.path: first for entry in same_bytes[1:] if entry.path in chosen})
+    return first_copy
+
+
+def _group_by(entries: list[Entry], key: Callable[[Entry], str]) -> list[list[Entry]]:
+    """Those that share a key, in order of path; files that cannot be read have none."""
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        try:
+            groups[key(entry)].append(entry)
+        except OSError:
+            continue
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _probe(path: Path, size: int) -> str:
+    """A hash of the file's beginning, middle and end: differs for nearly all files that differ."""
+    digest = hashlib.sha1()
+    with open(path, "rb") as handle:
+        for offset in (0, size // 2, max(0, size - _PROBE)):
+            handle.seek(offset)
+            digest.update(handle.read(_PROBE))
+    return digest.hexdigest()

@@ -14,8 +14,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF")
 MAX_FILE_PIXELS = 200_000_000  # the largest cameras; decoding more would take gigabytes
+Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS  # Pillow refuses twice this; _read refuses the rest
 _ORIENTATION = 0x0112
-_TURNS = {
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -89,16 +90,12 @@ def _open(handle: Any) -> Image.Image:
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         raise PhotoError("HEIC is not supported; convert it to JPEG or PNG")
     handle.seek(0)
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS  # Pillow refuses twice this; _read refuses the rest
     try:
         return Image.open(handle, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise PhotoError(f"the file claims more than {MAX_FILE_PIXELS / 1e6:.0f} million pixels") from error
     except UnidentifiedImageError as error:
         raise PhotoError("not an image, or of a kind that is not supported") from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _read(image: Image.Image, max_pixels: int, min_side: int) -> Photo:
@@ -107,7 +104,7 @@ def _read(image: Image.Image, max_pixels: int, min_side: int) -> Photo:
         raise PhotoError(f"the file claims more than {MAX_FILE_PIXELS / 1e6:.0f} million pixels", width * height / 1e6)
     if min(width, height) < min_side:
         raise PhotoError(f"the shorter side is below {min_side} pixels", min(width, height))
-    turn = _orientation(image)
+    orientation = _orientation(image)
     profile = image.info.get("icc_profile")
     target = _reduced_size(width, height, max_pixels)
     if target != (width, height):
@@ -117,10 +114,10 @@ def _read(image: Image.Image, max_pixels: int, min_side: int) -> Photo:
     if image.size != target:
         image = image.resize(target, Image.Resampling.BOX, reducing_gap=None)
     image, alpha = _split_alpha(_to_srgb(image, profile))
-    if turn in _TURNS:
-        image = image.transpose(_TURNS[turn])
-        alpha = alpha.transpose(_TURNS[turn]) if alpha is not None else None
-        if turn >= 5:
+    if orientation in _TRANSPOSES:
+        image = image.transpose(_TRANSPOSES[orientation])
+        alpha = alpha.transpose(_TRANSPOSES[orientation]) if alpha is not None else None
+        if orientation >= 5:
             width, height = height, width
     return Photo(np.array(image), None if alpha is None else np.array(alpha), (width, height))
 

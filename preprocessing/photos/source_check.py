@@ -34,7 +34,7 @@ LAYOUT = {
 UBC = {"train": 500, "test": 100}
 
 
-def key(name: str) -> str:
+def name_key(name: str) -> str:
     """What is the same in all the ways that a photograph is named: as a path, with dashes, in AG3D's data sets."""
     name = unquote(name.strip().strip("\"'")).replace("\\", "/")
     parts = re.sub(r"\.\w{3,4}$", "", name).split("/")
@@ -43,7 +43,7 @@ def key(name: str) -> str:
     return re.sub(r"^(img|fashion)+(?=(wo)?men)", "", joined)
 
 
-def wanted(listing: str) -> dict[str, str]:
+def listed_names(listing: str) -> dict[str, str]:
     """Key to name of everything on a list: a text file with a name or address a line (or in its first column), or the
     dataset.json of a data set. Raises UserError."""
     path = Path(listing).expanduser()
@@ -56,37 +56,37 @@ def wanted(listing: str) -> dict[str, str]:
     else:
         lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
         names = [re.split(r"[,;\t ]", line.strip())[0] for line in lines]
-    found = {key(name): name for name in names if re.search(r"\.\w{3,4}$", name) or "id_" in name}
-    if not found:
+    names_by_key = {name_key(name): name for name in names if re.search(r"\.\w{3,4}$", name) or "id_" in name}
+    if not names_by_key:
         raise UserError(f"'photos.include': {path} names no files; a name a line is expected")
-    return found
+    return names_by_key
 
 
-def chosen(entries: list[Entry], listing: str) -> list[Entry]:
+def select_listed(entries: list[Entry], listing: str) -> list[Entry]:
     """Those on the list; all without one."""
     if not listing:
         return entries
-    names = wanted(listing)
-    return [entry for entry in entries if key(entry.path) in names]
+    names = listed_names(listing)
+    return [entry for entry in entries if name_key(entry.path) in names]
 
 
 def check(folder: Path, settings: Photos) -> dict:
     """The content of the file. Raises UserError that says what is missing."""
     kind, entries = settings.layout, list_photos(folder)
-    fits = _deepfashion if kind == "deepfashion" else _ubcfashion
-    good = [entry for entry in entries if fits(entry)]
+    belongs = _deepfashion if kind == "deepfashion" else _ubcfashion
+    good = [entry for entry in entries if belongs(entry)]
     if not good:
         raise UserError(
             f"{folder} is not {kind} as its owners deliver it: no file lies at {LAYOUT[kind]}. "
             "Get it from them, under their licence, and unpack it (docs/data.md)"
         )
-    names = wanted(settings.include) if settings.include else {}
-    if missing := [name for k, name in names.items() if k not in {key(entry.path) for entry in good}]:
+    names = listed_names(settings.include) if settings.include else {}
+    if missing := [name for k, name in names.items() if k not in {name_key(entry.path) for entry in good}]:
         raise UserError(
             f"{len(missing)} of the {len(names)} files on {settings.include} are not in {folder}: {', '.join(missing[:5])}"
             f"{' …' if len(missing) > 5 else ''}. Complete the folder, or take their lines off the list"
         )
-    used = chosen(good, settings.include)
+    used = select_listed(good, settings.include)
     if damaged := [entry.path for entry in used if entry.size <= 0 or not _readable(folder, entry)]:
         raise UserError(
             f"{len(damaged)} files in {folder} are empty or damaged: {', '.join(damaged[:5])}. Get them again"
@@ -110,8 +110,8 @@ def _ubcfashion(entry: Entry) -> bool:
 
 
 def _part(entry: Entry) -> str:
-    found = re.search(r"(?:^|/)(?:img_)?((?:WO)?MEN|train|test)[/-]", entry.path)
-    return found.group(1) if found else "."
+    part = re.search(r"(?:^|/)(?:img_)?((?:WO)?MEN|train|test)[/-]", entry.path)
+    return part.group(1) if part else "."
 
 
 def _readable(folder: Path, entry: Entry) -> bool:
@@ -119,7 +119,7 @@ def _readable(folder: Path, entry: Entry) -> bool:
     if not video.is_video(entry.path):
         return True
     try:
-        video.step(folder / entry.path, 0, 1.0)
+        video.frame_stride(folder / entry.path, 0, 1.0)
     except PhotoError:
         return False
     return True

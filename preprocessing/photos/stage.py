@@ -15,88 +15,91 @@ Writes a row a file:
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from ag3d.config.data import Photos
-from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.core import console, provenance
+from ag3d.core import console
 from ag3d.core.errors import UserError
-from ag3d.core.files import sha256, write_table
+from ag3d.core.files import sha256
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos import video
-from ag3d.preprocessing.photos.byte_duplicates import duplicates
-from ag3d.preprocessing.photos.listing_cache import read_listing
-from ag3d.preprocessing.photos.manifest import COLUMNS, recorded_folder
-from ag3d.preprocessing.photos.photo_index import Entry, frame_id, ignored, list_photos, shard_of
+from ag3d.preprocessing.photos.manifest import recorded_folder
+from ag3d.preprocessing.photos.photo_index import (
+    Entry,
+    byte_duplicates,
+    frame_id,
+    list_photos,
+    other_suffixes,
+    read_listing,
+    shard_of,
+)
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError, read_photo
-from ag3d.preprocessing.photos.source_check import chosen
+from ag3d.preprocessing.photos.source_check import select_listed
+from ag3d.preprocessing.stage import OK, Row, Verdict, parse, run_stage, stage_parser
 
 log = logging.getLogger(__name__)
 
 
-def manifest(folder: str | Path, shard: int, settings: Photos, listing: Path | None = None) -> pd.DataFrame:
-    """The table of shard number `shard`. `listing`: a kept one (see scan). Raises UserError about the folder; never about
+def photos_of_shard(folder: str | Path, shard: int, settings: Photos, listing: Path | None = None) -> Iterator[Row]:
+    """Rows of shard number `shard`. `listing`: a kept one (see photo_index). Raises UserError about the folder; never about
     a file in it."""
     root = Path(folder).expanduser()
-    entries = chosen(list_photos(root) if listing is None else read_listing(listing), settings.include)
-    mine = [entry for entry in entries if shard_of(entry.photo_id, settings.shards) == shard]
-    copies = duplicates(root, entries, [entry.path for entry in mine])
-    first: dict[str, str] = {}
-    rows: list[dict[str, Any]] = []
-    for entry in console.progress(mine, "photographs", unit="photo"):
-        copy_of = copies.get(entry.path)
+    entries = select_listed(list_photos(root) if listing is None else read_listing(listing), settings.include)
+    of_shard = [entry for entry in entries if shard_of(entry.photo_id, settings.shards) == shard]
+    copies = byte_duplicates(root, entries, [entry.path for entry in of_shard])
+    path_by_id: dict[str, str] = {}
+    count = 0
+    for entry in console.progress(of_shard, "photographs", unit="photo"):
         if video.is_video(entry.path):
-            rows.extend(describe_video(root, entry, copy_of, settings))
-            continue
-        row = describe(root, entry, copy_of, settings)
-        if entry.photo_id in first:  # one name in two Unicode forms
-            row |= {"photo_id": f"{entry.photo_id}-{len(rows)}", "status": "rejected", "value": None}
-            row["reason"] = f"its name differs from {first[entry.photo_id]} in Unicode form only; rename it"
-        first.setdefault(entry.photo_id, row["path"])
-        rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+            rows = video_rows(root, entry, copies.get(entry.path), settings)
+        else:
+            rows = [photo_row(root, entry, copies.get(entry.path), settings)]
+            if entry.photo_id in path_by_id:  # one name in two Unicode forms
+                reason = f"its name differs from {path_by_id[entry.photo_id]} in Unicode form only; rename it"
+                rows[0] |= {"photo_id": f"{entry.photo_id}-{count}", **vars(Verdict.rejected(reason))}
+            path_by_id.setdefault(entry.photo_id, rows[0]["path"])
+        count += len(rows)
+        yield from rows
 
 
-def describe(root: Path, entry: Entry, copy_of: str | None, settings: Photos) -> dict[str, Any]:
+def photo_row(root: Path, entry: Entry, copy_of: str | None, settings: Photos) -> Row:
     """The row of one file; `copy_of`: the path of the file that it repeats."""
-    row = _start(entry)
+    row = _unread(entry)
     try:
         _check(root, entry, copy_of, row)
         return row | _sizes(read_photo(root / entry.path, settings.max_pixels, settings.min_side))
     except PhotoError as error:
-        return row | {"reason": error.reason, "value": error.value}
+        return row | vars(Verdict.unreadable(error))
 
 
-def describe_video(root: Path, entry: Entry, copy_of: str | None, settings: Photos) -> list[dict[str, Any]]:
+def video_rows(root: Path, entry: Entry, copy_of: str | None, settings: Photos) -> list[Row]:
     """A row for each frame taken of a video; one row where it cannot be used."""
-    rows: list[dict[str, Any]] = []
-    start = _start(entry)
+    rows: list[Row] = []
+    unread = _unread(entry)
     try:
-        _check(root, entry, copy_of, start)
-        every = video.step(root / entry.path, settings.frame_stride, settings.frames_per_second)
-        for number, rgb in video.frames(root / entry.path, 0, every):
+        _check(root, entry, copy_of, unread)
+        stride = video.frame_stride(root / entry.path, settings.frame_stride, settings.frames_per_second)
+        for number, rgb in video.frames(root / entry.path, 0, stride):
             sizes = _sizes(Photo.of_frame(rgb, settings.max_pixels, settings.min_side))
-            name = frame_id(entry.photo_id, number)
-            rows.append(start | sizes | {"photo_id": name, "frame": number})
+            rows.append(unread | sizes | {"photo_id": frame_id(entry.photo_id, number), "frame": number})
     except PhotoError as error:
-        return [start | {"reason": error.reason, "value": error.value}]
+        return [unread | vars(Verdict.unreadable(error))]
     return rows
 
 
-def _start(entry: Entry) -> dict[str, Any]:
+def _unread(entry: Entry) -> Row:
     """A row of what is not yet known to be readable."""
-    row: dict[str, Any] = {"photo_id": entry.photo_id, "path": _printable(entry.path), "sha256": "", "frame": -1}
-    return row | {"width": 0, "height": 0, "scale": 1.0, "status": "rejected", "reason": "", "value": None}
+    row: Row = {"photo_id": entry.photo_id, "path": _printable(entry.path), "sha256": "", "frame": -1}
+    return row | {"width": 0, "height": 0, "scale": 1.0, **vars(OK)}
 
 
-def _sizes(photo: Photo) -> dict[str, Any]:
+def _sizes(photo: Photo) -> Row:
     height, width = photo.rgb.shape[:2]
-    return {"width": width, "height": height, "scale": photo.scale, "status": "ok"}
+    return {"width": width, "height": height, "scale": photo.scale}
 
 
-def _check(root: Path, entry: Entry, copy_of: str | None, row: dict[str, Any]) -> None:
+def _check(root: Path, entry: Entry, copy_of: str | None, row: Row) -> None:
     """Put the file's hash into its row. Raises PhotoError where its name or the file will not do."""
     if _printable(entry.path) != entry.path:
         raise PhotoError("its name is not valid Unicode; rename it")
@@ -118,29 +121,26 @@ def _printable(path: str) -> str:
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.photos", __doc__)
+    paths = {"output": "manifest to write (.parquet)"}
+    parser = stage_parser("photos", __doc__, Photos, paths)
     parser.add_argument("--input", required=True, help="folder of photographs, searched with its sub-folders")
     parser.add_argument("--shard", type=int, required=True, help="number of the shard to list, from 0")
     parser.add_argument(
         "--listing", type=Path, help="a kept listing of this shard, instead of listing the folder (.parquet)"
     )
-    parser.add_argument("--output", type=Path, required=True, help="manifest to write (.parquet)")
-    add_options(parser, Photos)
-    args = parser.parse_args()
-    settings = from_options(Photos, args)
+    args, settings = parse(parser, Photos)
     if not 0 <= args.shard < settings.shards:
         raise UserError(f"--shard is {args.shard}; with {settings.shards} shards it must be 0 to {settings.shards - 1}")
-    table = manifest(args.input, args.shard, settings, args.listing)
-    record = provenance.record("photos", to_mapping(settings)) | {"folder": recorded_folder(args.input, args.output)}
-    write_table(args.output, table, record)
-    _report(table, ignored(args.input) if args.listing is None else {})
-
-
-def _report(table: pd.DataFrame, others: dict[str, int]) -> None:
-    bad = table[table["status"] != "ok"]
-    log.info("%d photographs, %d of them left out", len(table), len(bad))
-    for reason, count in bad["reason"].value_counts().items():
-        log.info("  %d: %s", count, reason)
-    if others:
+    folder = recorded_folder(args.input, args.output)
+    run_stage(
+        "photos",
+        settings,
+        [],
+        args.output,
+        schemas.PHOTOS,
+        lambda: photos_of_shard(args.input, args.shard, settings, args.listing),
+        folder=folder,
+    )
+    if args.listing is None and (others := other_suffixes(args.input)):
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         log.info("files of other kinds in the folder, passed over: %s", kinds)

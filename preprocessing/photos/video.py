@@ -19,7 +19,7 @@ def is_video(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def step(path: str | os.PathLike[str], every: int, per_second: float) -> int:
+def frame_stride(path: str | os.PathLike[str], every: int, per_second: float) -> int:
     """Each how many frames one is taken: `every`, or where that is 0 the one that gives about `per_second`.
 
     Raises PhotoError where the file is no video.
@@ -27,33 +27,33 @@ def step(path: str | os.PathLike[str], every: int, per_second: float) -> int:
     if every:
         return every
     with closing(_open(path, [])) as reader:
-        rate = float(_first(reader).get("fps") or 0)
+        rate = float(_metadata(reader).get("fps") or 0)
     return max(1, round(rate / per_second))
 
 
-def frames(path: str | os.PathLike[str], start: int, every: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames number `start`, `start + every`, …: their number and uint8 RGB [H,W,3].
+def frames(path: str | os.PathLike[str], start: int, stride: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Frames number `start`, `start + stride`, …: their number and uint8 RGB [H,W,3].
 
     A video that is damaged ends where the damage begins. Raises PhotoError where it holds no such frame at all.
     """
-    chosen = f"select=gte(n\\,{start})*not(mod(n-{start}\\,{every}))"
+    selection = f"select=gte(n\\,{start})*not(mod(n-{start}\\,{stride}))"
     number = start
-    with closing(_open(path, ["-vf", chosen, "-fps_mode", "passthrough"])) as reader:
-        size = _first(reader)["size"]
+    with closing(_open(path, ["-vf", selection, "-fps_mode", "passthrough"])) as reader:
+        size = _metadata(reader)["size"]
         with suppress(RuntimeError, OSError):  # the rest cannot be decoded
             for data in reader:
                 yield number, np.frombuffer(data, np.uint8).reshape(size[1], size[0], 3)
-                number += every
+                number += stride
     if number == start:
         raise PhotoError("damaged video: no frame of it can be decoded")
 
 
-class Frames:
+class FrameReader:
     """The frames `numbers` of a video, evenly spaced; in this order they are read in one go."""
 
     def __init__(self, path: str | os.PathLike[str], numbers: Sequence[int]) -> None:
         self.path = path
-        self._every = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        self._stride = numbers[1] - numbers[0] if len(numbers) > 1 else 1
         self._reader: Iterator[tuple[int, np.ndarray]] = iter(())
         self._next = -1
         self._last: tuple[int, np.ndarray] | None = None
@@ -62,12 +62,12 @@ class Frames:
         """uint8 RGB [H,W,3]. Raises PhotoError where it cannot be decoded."""
         if self._last is not None and self._last[0] == number:
             return self._last[1]
-        if not 0 <= number - self._next <= 20 * self._every or (number - self._next) % self._every:
-            self._reader, self._next = frames(self.path, number, self._every), number
-        for found in self._reader:
-            self._last, self._next = found, found[0] + self._every
-            if found[0] == number:
-                return found[1]
+        if not 0 <= number - self._next <= 20 * self._stride or (number - self._next) % self._stride:
+            self._reader, self._next = frames(self.path, number, self._stride), number
+        for index, frame in self._reader:
+            self._last, self._next = (index, frame), index + self._stride
+            if index == number:
+                return frame
         raise PhotoError(f"damaged video: frame {number} cannot be decoded")
 
 
@@ -79,7 +79,7 @@ def _open(path: str | os.PathLike[str], output: list[str]) -> Generator[Any, Non
     return imageio_ffmpeg.read_frames(os.fspath(path), output_params=output)
 
 
-def _first(reader: Iterator) -> dict:
+def _metadata(reader: Iterator) -> dict:
     """What ffmpeg tells of the video before its frames."""
     try:
         return next(reader)

@@ -10,18 +10,16 @@ import pytest
 from skimage.data import astronaut
 from support.bad_photos import write_bad_photos
 from support.figure import Figure, backdrop
+from support.stage_tables import manifest_table, people_table
 
 from ag3d.config.data import Matting, People, Photos
 from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader, write_shard
-from ag3d.preprocessing import schemas
 from ag3d.preprocessing.matting import stage as matting
 from ag3d.preprocessing.people import stage as people
-from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector
+from ag3d.preprocessing.people.blazepose import BlazePose
 from ag3d.preprocessing.people.person_search import find_people
-from ag3d.preprocessing.photos import stage as photos
 from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
-from ag3d.preprocessing.stage import to_table
 
 
 def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: BlazePose, standing: Figure) -> None:
@@ -30,12 +28,11 @@ def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: Blaze
     expected = write_bad_photos(folder, standing.rgb, standing.mask, backdrop(640, 448, 3), huge=3000)
     settings = Photos(shards=1, max_pixels=2_000_000)
     path = tmp_path / "photos" / "00000.parquet"
-    listed = photos.manifest(folder, 0, settings)
+    listed = manifest_table(folder, 0, settings)
     write_table(
         path, listed, {"settings": {"max_pixels": settings.max_pixels}, "folder": recorded_folder(folder, path)}
     )
-    faces = FaceDetector(blazepose.files[0].parent)
-    found = to_table(people.people_of_shard(Manifest(path), blazepose, faces, People()), schemas.PEOPLE)
+    found = people_table(path, blazepose)
     with write_shard(tmp_path / "mattes.zip", {}) as output:
         status = matting.matting_of_shard(Manifest(path), found, matting.by_blazepose(blazepose), Matting(), output)
     assert set(listed["path"]) == set(expected)

@@ -1,5 +1,5 @@
 from ag3d.core.files import existing
-from ag3d.preprocessing.matting.paddle import paddle_files
+from ag3d.preprocessing.matting.paddleseg import paddle_files
 from ag3d.preprocessing.onnx_model import onnx_file
 
 

@@ -1,7 +1,6 @@
 from pathlib import Path
 
-from ag3d.preprocessing.photos.photo_index import fingerprints
-from ag3d.preprocessing.photos.listing_cache import kept_fingerprints
+from ag3d.preprocessing.photos.photo_index import cached_fingerprints, fingerprints
 
 SYNTHETIC = settings.photos.source == "synthetic"
 ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
@@ -47,7 +46,7 @@ if "{" in PHOTOS or "}" in PHOTOS:
 KEPT = settings.machine.keep_listing and not SYNTHETIC and not ZIPS
 try:
     if KEPT:
-        FINGERPRINTS = kept_fingerprints(
+        FINGERPRINTS = cached_fingerprints(
             PHOTOS, settings.photos.shards, Path(f"{D}/scan")
         )
     else:

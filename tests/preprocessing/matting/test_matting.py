@@ -7,22 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.figure import Figure, draw
+from support.stage_tables import manifest_table, people_table
 
-from ag3d.config.data import Matting, People, Photos
+from ag3d.config.data import Matting, Photos
 from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader
 from ag3d.model.body.body import Body
-from ag3d.preprocessing import schemas
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.matting import stage as matting
 from ag3d.preprocessing.matting.guided_filter import guided_filter
-from ag3d.preprocessing.people import stage as people
-from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector
+from ag3d.preprocessing.people.blazepose import BlazePose
 from ag3d.preprocessing.people.rotated_box import RotatedBox
-from ag3d.preprocessing.photos import stage as photos
-from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
+from ag3d.preprocessing.photos.manifest import recorded_folder
 from ag3d.preprocessing.photos.read_image import Photo
-from ag3d.preprocessing.stage import to_table
 
 
 def overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
@@ -121,9 +118,8 @@ def test_command_writes_mattes_and_status(
     Image.fromarray(np.full((300, 300, 3), 90, np.uint8)).save(place / "nobody.jpg")
     manifest = tmp_path / "photos" / "00000.parquet"
     record = {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, manifest)}
-    write_table(manifest, photos.manifest(place, 0, Photos(shards=1)), record)
-    networks = BlazePose(blazepose_folder), FaceDetector(blazepose_folder)
-    table = to_table(people.people_of_shard(Manifest(manifest), *networks, People()), schemas.PEOPLE)
+    write_table(manifest, manifest_table(place, 0, Photos(shards=1)), record)
+    table = people_table(manifest, BlazePose(blazepose_folder))
     write_table(tmp_path / "people.parquet", table, {})
     (place / "gone.jpg").unlink()
     output = tmp_path / "mattes" / "00000.zip"

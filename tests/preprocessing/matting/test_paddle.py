@@ -16,7 +16,7 @@ from support import ROOT
 from ag3d.config.data import PaddleMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import paddle_worker
-from ag3d.preprocessing.matting.paddle import PaddleMatte, paddle_files
+from ag3d.preprocessing.matting.paddleseg import PaddleMatte, paddle_files
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 ENVIRONMENT = ROOT / ".venv-paddleseg/bin/python"

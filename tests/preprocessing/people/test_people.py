@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from support.figure import Figure, backdrop, draw
+from support.stage_tables import manifest_table, people_table
 
 from ag3d.config.data import People, Photos
 from ag3d.core.files import read_record, read_table, write_table
@@ -16,9 +17,7 @@ from ag3d.preprocessing import schemas
 from ag3d.preprocessing.people import stage as people
 from ag3d.preprocessing.people.blazepose import BlazePose, FaceDetector
 from ag3d.preprocessing.people.person_search import find_people, person_box, same_person, share_on_mask
-from ag3d.preprocessing.photos import stage as photos
-from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
-from ag3d.preprocessing.stage import to_table
+from ag3d.preprocessing.photos.manifest import recorded_folder
 
 
 def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **options) -> pd.DataFrame:
@@ -27,11 +26,10 @@ def table_of(pictures: dict[str, np.ndarray], folder: Path, net: BlazePose, **op
     place.mkdir()
     for name, picture in pictures.items():
         Image.fromarray(picture).save(place / f"{name}.png")
-    listed = photos.manifest(place, 0, Photos(shards=1))
+    listed = manifest_table(place, 0, Photos(shards=1))
     path = folder / "photos" / "00000.parquet"
     write_table(path, listed, {"settings": {"max_pixels": 10**7}, "folder": recorded_folder(place, path)})
-    rows = people.people_of_shard(Manifest(path), net, FaceDetector(net.files[0].parent), People(**options))
-    table = to_table(rows, schemas.PEOPLE)
+    table = people_table(path, net, **options)
     return table.set_index(table["path"].str.removesuffix(".png"))
 
 
@@ -138,7 +136,7 @@ def test_command_on_an_empty_shard(tmp_path: Path, blazepose_folder: Path, monke
     path = tmp_path / "photos" / "00000.parquet"
     (tmp_path / "pictures").mkdir()
     Image.fromarray(backdrop(200, 200)).save(tmp_path / "pictures" / "a.png")
-    empty = photos.manifest(tmp_path / "pictures", 0, Photos(shards=1)).iloc[:0]
+    empty = manifest_table(tmp_path / "pictures", 0, Photos(shards=1)).iloc[:0]
     write_table(path, empty, {"settings": {"max_pixels": 10**6}, "folder": "../pictures"})
     output = tmp_path / "people" / "00000.parquet"
     options = ["--manifest", str(path), "--models", str(blazepose_folder), "--output", str(output)]

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from support.stage_tables import manifest_table
 
 from ag3d.config.data import Photos
 from ag3d.core.errors import UserError
-from ag3d.preprocessing.photos import manifest
-from ag3d.preprocessing.photos.listing_cache import kept_fingerprints, table_of
-from ag3d.preprocessing.photos.photo_index import fingerprints
+from ag3d.preprocessing.photos.photo_index import cached_fingerprints, fingerprints, listing_table
 
 
 @pytest.fixture
@@ -31,11 +30,11 @@ def folder(tmp_path):
 
 def test_shards_are_as_those_of_the_folder(folder, tmp_path):
     place, settings = tmp_path / "scan", Photos(shards=3)
-    assert kept_fingerprints(folder, 3, place) == fingerprints(folder, 3)
+    assert cached_fingerprints(folder, 3, place) == fingerprints(folder, 3)
     reasons = []
     for shard in range(3):
-        expected = manifest(folder, shard, settings)
-        found = manifest(folder, shard, settings, table_of(place, shard))
+        expected = manifest_table(folder, shard, settings)
+        found = manifest_table(folder, shard, settings, listing_table(place, shard))
         pd.testing.assert_frame_equal(found, expected)
         reasons += list(found["reason"])
     assert any("duplicate of 0.png" in reason for reason in reasons)  # also where it is in another shard
@@ -44,14 +43,14 @@ def test_shards_are_as_those_of_the_folder(folder, tmp_path):
 
 def test_the_listing_is_kept_until_it_is_deleted(folder, tmp_path):
     place = tmp_path / "scan"
-    before = kept_fingerprints(folder, 3, place)
+    before = cached_fingerprints(folder, 3, place)
     shutil.copy(folder / "2.png", folder / "new.png")
-    assert kept_fingerprints(folder, 3, place) == before
+    assert cached_fingerprints(folder, 3, place) == before
     shutil.rmtree(place)
-    assert kept_fingerprints(folder, 3, place) == fingerprints(folder, 3) != before
+    assert cached_fingerprints(folder, 3, place) == fingerprints(folder, 3) != before
 
 
 def test_a_listing_of_something_else_is_refused(folder, tmp_path):
-    kept_fingerprints(folder, 3, tmp_path / "scan")
+    cached_fingerprints(folder, 3, tmp_path / "scan")
     with pytest.raises(UserError, match="another folder or number of shards"):
-        kept_fingerprints(folder, 4, tmp_path / "scan")
+        cached_fingerprints(folder, 4, tmp_path / "scan")

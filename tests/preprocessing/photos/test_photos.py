@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 from support.bad_photos import write_bad_photos
 from support.figure import backdrop
+from support.stage_tables import manifest_table
 
 from ag3d.config.data import Photos
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos import photo_index
 from ag3d.preprocessing.photos import stage as photos
-from ag3d.preprocessing.photos.manifest import COLUMNS, Manifest
+from ag3d.preprocessing.photos.manifest import Manifest
 
 HUGE = 4000
 SETTINGS = Photos(shards=1, max_pixels=1_000_000)
@@ -32,7 +34,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple
 
 def test_every_bad_photograph_is_read_or_rejected_with_its_reason(bad) -> None:
     folder, expected = bad
-    table = photos.manifest(folder, 0, SETTINGS).set_index("path")
+    table = manifest_table(folder, 0, SETTINGS).set_index("path")
     assert sorted(table.index) == sorted(expected)
     assert table["photo_id"].is_unique
     for path, (stage, reason) in expected.items():
@@ -47,7 +49,7 @@ def test_every_bad_photograph_is_read_or_rejected_with_its_reason(bad) -> None:
 
 def test_sizes_are_upright_and_bounded(bad) -> None:
     folder, _ = bad
-    table = photos.manifest(folder, 0, SETTINGS).set_index("path")
+    table = manifest_table(folder, 0, SETTINGS).set_index("path")
     for turn in range(1, 9):
         assert tuple(table.loc[f"turned/exif {turn}.jpg", ["width", "height"]]) == (200, 300)
     huge = table.loc["huge.jpg"]
@@ -58,18 +60,18 @@ def test_sizes_are_upright_and_bounded(bad) -> None:
 def test_shards_share_out_the_folder(bad) -> None:
     folder, expected = bad
     settings = Photos(shards=3)
-    tables = [photos.manifest(folder, shard, settings) for shard in range(3)]
+    tables = [manifest_table(folder, shard, settings) for shard in range(3)]
     assert sorted(pd.concat(tables)["path"]) == sorted(expected)
     for shard, table in enumerate(tables):
         assert {photo_index.shard_of(name, 3) for name in table["photo_id"]} <= {shard}
-        assert dict(table.dtypes.astype(str)) == dict(photos.manifest(folder, 0, settings).dtypes.astype(str))
+        assert dict(table.dtypes.astype(str)) == dict(manifest_table(folder, 0, settings).dtypes.astype(str))
 
 
 def test_the_first_of_several_copies_stays(tmp_path: Path, bad) -> None:
     for name in ("b/x.jpg", "a.jpg", "c.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(bad[0] / "plain.jpg", tmp_path / name)
-    table = photos.manifest(tmp_path, 0, SETTINGS).set_index("path")
+    table = manifest_table(tmp_path, 0, SETTINGS).set_index("path")
     assert list(table["status"]) == ["ok", "rejected", "rejected"]
     assert set(table["reason"][1:]) == {"duplicate of a.jpg"}
     assert table["sha256"].nunique() == 1
@@ -79,7 +81,7 @@ def test_names_in_two_unicode_forms_and_in_none(tmp_path: Path, bad) -> None:
     shutil.copy(bad[0] / "plain.jpg", tmp_path / "caf\u00e9.jpg")
     shutil.copy(bad[0] / "one/same.jpg", tmp_path / "cafe\u0301.jpg")
     shutil.copy(bad[0] / "two/same.jpg", os.fsencode(tmp_path) + b"/latin\xe9.jpg")
-    table = photos.manifest(tmp_path, 0, SETTINGS)
+    table = manifest_table(tmp_path, 0, SETTINGS)
     assert table["photo_id"].is_unique
     assert list(table["status"]).count("ok") == 1
     reasons = " | ".join(table["reason"])
@@ -103,7 +105,7 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, output: Path, *options: s
 def test_command_writes_a_manifest_that_reads_the_photographs(tmp_path: Path, bad, monkeypatch) -> None:
     output = tmp_path / "data" / "photos" / "00000.parquet"
     run(monkeypatch, bad[0], output, "--shard", "0", "--shards", "1", "--max-pixels", "70000")
-    assert list(read_table(output).columns) == list(COLUMNS)
+    assert list(read_table(output).columns) == list(schemas.PHOTOS.names)
     manifest = Manifest(output)
     for row, photo in manifest.photos():
         assert photo.rgb.shape == (row["height"], row["width"], 3)

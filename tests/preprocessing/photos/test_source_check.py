@@ -9,11 +9,11 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
+from support.stage_tables import manifest_table
 
 from ag3d.config.data import Photos
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.photos import source_check
-from ag3d.preprocessing.photos import stage as photos
 
 
 def deepfashion(folder: Path) -> list[str]:
@@ -49,11 +49,13 @@ def film(path: Path) -> None:
     ],
 )
 def test_all_names_of_a_photograph_are_one(name: str) -> None:
-    assert source_check.key(name) == "mendenimid00000089047additional"
+    assert source_check.name_key(name) == "mendenimid00000089047additional"
 
 
 def test_women_are_not_men() -> None:
-    assert source_check.key("WOMEN/Denim/id_1/01_1_front.jpg") != source_check.key("MEN/Denim/id_1/01_1_front.jpg")
+    assert source_check.name_key("WOMEN/Denim/id_1/01_1_front.jpg") != source_check.name_key(
+        "MEN/Denim/id_1/01_1_front.jpg"
+    )
 
 
 def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_a_list_says_which_photographs_are_used(tmp_path: Path) -> None:
         "listed": 2,
         "folders": {"MEN": 1, "WOMEN": 1},
     }
-    table = photos.manifest(tmp_path / "data", 0, settings)
+    table = manifest_table(tmp_path / "data", 0, settings)
     assert sorted(table["path"]) == [f"img_highres/{name}" for name in names[:2]]
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {f"img_{names[0].replace('/', '-')}": [1]}}))
     settings.include = str(tmp_path / "dataset.json")
@@ -85,7 +87,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"1 of the 2 files .*id_00000090-01_1_front"):
         source_check.check(tmp_path / "data", settings)
     settings.include = str(tmp_path / "nothing.txt")
-    with pytest.raises(UserError, match=r"photos\.list"):
+    with pytest.raises(UserError, match=r"photos\.include"):
         source_check.check(tmp_path / "data", settings)
     Image.fromarray(np.zeros((200, 150, 3), np.uint8)).save(tmp_path / "holiday.jpg")
     (tmp_path / "other").mkdir()

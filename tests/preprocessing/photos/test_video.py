@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from support.stage_tables import manifest_table
 
 from ag3d.config.data import Photos
 from ag3d.core.files import write_table
 from ag3d.preprocessing.photos import photo_index, video
-from ag3d.preprocessing.photos import stage as photos
 from ag3d.preprocessing.photos.manifest import Manifest, recorded_folder
 from ag3d.preprocessing.photos.read_image import PhotoError
 
@@ -38,7 +38,7 @@ def write_video(path: Path, fps: int = 12, codec: str = "libx264") -> Path:
 
 
 def table_of(folder: Path, **settings) -> pd.DataFrame:
-    return photos.manifest(folder, 0, Photos(shards=1, **settings))
+    return manifest_table(folder, 0, Photos(shards=1, **settings))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_every_frame_is_the_right_one_in_any_order(tmp_path: Path, suffix: str) 
     write_video(folder / f"a{suffix}")
     write_video(folder / f"b{suffix}", fps=30)
     Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(folder / "photo.png")
-    manifest = manifest_of(folder, tmp_path, every=3)
+    manifest = manifest_of(folder, tmp_path, frame_stride=3)
     rows = manifest.rows()
     assert len(rows) == 2 * FRAMES / 3 + 1
     for order in (rows, rows[::-1], [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]):
@@ -85,7 +85,7 @@ def test_every_frame_is_the_right_one_in_any_order(tmp_path: Path, suffix: str) 
 
 def test_frames_are_reduced_like_photographs(tmp_path: Path) -> None:
     write_video(tmp_path / "v" / "a.mp4")
-    manifest = manifest_of(tmp_path / "v", tmp_path, every=8, max_pixels=10_000)
+    manifest = manifest_of(tmp_path / "v", tmp_path, frame_stride=8, max_pixels=10_000)
     photo = manifest.photo(manifest.rows()[1]["photo_id"])
     assert photo.rgb.shape[0] * photo.rgb.shape[1] <= 10_000
     assert photo.file_size == (WIDTH, HEIGHT)
@@ -99,7 +99,7 @@ def test_broken_videos_are_rejected_and_cut_ones_used_as_far_as_they_go(tmp_path
     (tmp_path / "cut.mkv").write_bytes(whole[: int(0.75 * len(whole))])
     (tmp_path / "copy.mkv").write_bytes(whole)
     (tmp_path / "sound.webm").write_bytes(whole[:300])
-    table = table_of(tmp_path, every=2)
+    table = table_of(tmp_path, frame_stride=2)
     counts = table[table["status"] == "ok"].groupby("path").size()
     assert counts["copy.mkv"] == FRAMES // 2
     assert 0 < counts["cut.mkv"] < FRAMES // 2
@@ -109,17 +109,17 @@ def test_broken_videos_are_rejected_and_cut_ones_used_as_far_as_they_go(tmp_path
     assert "damaged video" in bad["text.mp4"]
     assert "damaged video" in bad["sound.webm"]
     assert table["photo_id"].is_unique
-    small = table_of(tmp_path, every=2, min_side=170)
+    small = table_of(tmp_path, frame_stride=2, min_side=170)
     assert set(small.loc[small["path"] == "copy.mkv", "reason"]) == {"the shorter side is below 170 pixels"}
 
 
 def test_a_video_that_went_away_rejects_its_frames(tmp_path: Path) -> None:
     file = write_video(tmp_path / "v" / "a.mp4")
-    manifest = manifest_of(tmp_path / "v", tmp_path, every=8)
+    manifest = manifest_of(tmp_path / "v", tmp_path, frame_stride=8)
     file.unlink()
     assert all(isinstance(photo, PhotoError) for _, photo in manifest.photos())
     with pytest.raises(PhotoError, match="the file is missing"):
-        video.step(file, 0, 2)
+        video.frame_stride(file, 0, 2)
 
 
 def test_a_video_belongs_to_one_shard_and_changing_it_runs_that_again(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_video_belongs_to_one_shard_and_changing_it_runs_that_again(tmp_path: 
         write_video(tmp_path / name)
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + name.encode() * len(name) * ord(name[0]))
     before = photo_index.fingerprints(tmp_path, 4)
-    tables = [photos.manifest(tmp_path, shard, Photos(shards=4, frame_stride=12)) for shard in range(4)]
+    tables = [manifest_table(tmp_path, shard, Photos(shards=4, frame_stride=12)) for shard in range(4)]
     assert sorted(pd.concat(tables)["path"].unique()) == ["a.mp4", "b.mp4", "c.mp4"]
     assert all(len(group) == 2 for table in tables for _, group in table.groupby("path"))
     write_video(tmp_path / "b.mp4", fps=10)
