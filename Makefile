@@ -1,7 +1,8 @@
 # make demo   set up, then run the whole pipeline on open data (CPU, about five minutes)
 # make test   set up, then run the tests
 # make paddleseg  make the environment that PaddleSeg's models need (.venv-paddleseg)
-# make lint   formatting, static checks
+# make lint   formatting, static checks, the documentation
+# make docs   the documentation as pages, at a local address
 # make clean  remove results of the demo, keep the environment
 # make clusters  also install what Snakemake needs for Slurm, Kubernetes, other schedulers and S3
 # make faults    kill runs at random moments, disturb a Slurm started here, install on a bare Debian; an hour and more
@@ -16,7 +17,7 @@ TORCH := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' envs/requirements-torch.t
 # Whether the PyTorch that pip chose for this computer asks for NVIDIA's libraries.
 NEEDS_CUDA := from importlib.metadata import requires; from packaging.requirements import Requirement as R; found = [R(r) for r in requires("torch")]; raise SystemExit(not any(r.name.startswith(("nvidia", "cuda")) and (not r.marker or r.marker.evaluate()) for r in found))
 
-.PHONY: help setup paddleseg clusters demo test faults audit lock lint format bench clean
+.PHONY: help setup paddleseg clusters demo test faults audit lock lint docs format bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -34,8 +35,8 @@ setup: .venv/.ready
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.ready-dev: .venv/.ready envs/requirements-dev.txt
-	$(PIP) --no-deps --require-hashes -r envs/requirements-dev.txt
+.venv/.ready-dev: .venv/.ready envs/requirements-dev.txt envs/requirements-docs.txt
+	$(PIP) --no-deps --require-hashes -r envs/requirements-dev.txt -r envs/requirements-docs.txt
 	@touch $@
 
 clusters: .venv/.ready-clusters
@@ -64,7 +65,7 @@ faults: .venv/.ready-dev .venv/.ready-clusters
 audit: .venv/.ready
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	for part in requirements requirements-torch requirements-cuda requirements-clusters requirements-dev; do build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r envs/$$part.txt || exit 1; done
+	for part in requirements requirements-torch requirements-cuda requirements-clusters requirements-dev requirements-docs; do build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r envs/$$part.txt || exit 1; done
 
 lock:
 	$(PYTHON) envs/lock.py
@@ -74,6 +75,10 @@ lint: .venv/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy --config-file pyproject.toml ag3d
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs: .venv/.ready-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 format: .venv/.ready-dev
 	$(BIN)/ruff format .
