@@ -105,7 +105,8 @@ class _StrictLoader(yaml.SafeLoader):
                     f"'{key.value}' stands in line {lines[key.value]} and again", None, None, key.start_mark
                 )
             lines[str(key.value)] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"{where}: {text!r} is not valid YAML: {error}") from error
 
 
-def default_of(field: dataclasses.Field) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> Any:
     """A field's default value, made anew where it is mutable."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
@@ -240,7 +241,7 @@ def _type_schema(kind: Any) -> dict[str, Any]:
     return {"type": names[kind]} if kind in names else {}
 
 
-def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field | None = None) -> Any:
+def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field[Any] | None = None) -> Any:
     """`value` as the declared type, or a UserError that names the key."""
     origin = get_origin(kind)
     if dataclasses.is_dataclass(kind):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ag3d.config.network import Network
 from ag3d.config.settings import option
@@ -62,7 +62,7 @@ def resolve(training: Training, network: Network) -> list[tuple[float, Training,
     found = [(0.0, training, network)]
     for number, stage in enumerate(training.stages):
         _, training, network = found[-1]
-        parts: list[dict] = [{}, {}]
+        parts: list[dict[str, Any]] = [{}, {}]
         for name, value in stage.named().items():
             parts[hasattr(network, name)][name] = value
         try:

@@ -49,7 +49,8 @@ def _lines(settings: Any, depth: int) -> list[str]:
 
 
 def _dump(mapping: dict[str, Any]) -> list[str]:
-    return yaml.safe_dump(mapping, allow_unicode=True, sort_keys=False).rstrip().splitlines()
+    text: str = yaml.safe_dump(mapping, allow_unicode=True, sort_keys=False)
+    return text.rstrip().splitlines()
 
 
 def _plain(item: Any) -> Any:

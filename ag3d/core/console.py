@@ -21,7 +21,7 @@ log = logging.getLogger("ag3d")
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterable[T]:
     """A progress bar on a terminal; in a log file, a line every ten seconds."""
     interactive = sys.stderr.isatty()
-    return tqdm(
+    bar: Iterable[T] = tqdm(
         items,
         desc=what,
         total=total,
@@ -30,6 +30,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
         ascii=not interactive,
         dynamic_ncols=interactive,
     )
+    return bar
 
 
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
