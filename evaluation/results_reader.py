@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ag3d.core.dataset_format import people_in
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader, shard_files
 from ag3d.preprocessing.photos.manifest import Manifest
@@ -77,8 +78,7 @@ class DataFolder:
     @functools.cache  # noqa: B019
     def people(self) -> list[str]:
         """Everybody in the data set."""
-        names = (name for shard in self.shards("dataset") for name in shard.names)
-        return sorted(name[4:-4] for name in names if name.startswith("img_") and name.endswith(".png"))
+        return sorted(person for shard in self.shards("dataset") for person in people_in(shard))
 
     @functools.cache  # noqa: B019
     def rejected(self) -> pd.DataFrame:

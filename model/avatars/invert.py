@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from ag3d.core import console
 from ag3d.core.console import progress
+from ag3d.core.dataset_format import flat_label
 from ag3d.core.device import choose_device, repeatable
 from ag3d.core.errors import UserError
 from ag3d.core.shards import decode_image, save_png
@@ -30,7 +31,7 @@ from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
-from ag3d.model.training.dataset import ZipDataset, flat_label
+from ag3d.model.training.dataset import ZipDataset
 from ag3d.model.training.image_batch import prepare
 
 _DRAWN = 512  # random styles that tell how styles vary

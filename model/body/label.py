@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ag3d.core.dataset_format import LABEL_LENGTH as LENGTH
 from ag3d.core.landmarks import MIRRORED_JOINTS
 
-LENGTH = 111
 CAMERA_DISTANCE = 100.0
 FOCAL = 50.0
 _SIZES = {"cam2world": 16, "intrinsics": 9, "scale": 1, "transl": 3, "global_orient": 3, "body_pose": 69, "betas": 10}

@@ -1,22 +1,20 @@
-"""AG3D data sets: zips of `img_*.png`, `normal_*.png` and `dataset.json` with 111-number labels, read at random."""
+"""AG3D data sets (see ag3d.core.dataset_format), read at random."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ag3d.core.dataset_format import flat_label, is_image, label_rows, normal_name
 from ag3d.core.errors import UserError
 from ag3d.core.shards import ShardReader, decode_image
 from ag3d.model.body import label as body_label
 from ag3d.model.training import image_batch
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Item(NamedTuple):
@@ -95,40 +93,6 @@ class _Shard:
                 raise UserError(f"{self.path}: '{name}' has no normal map '{normal_name(name)}'")
             found[name] = flat_label(rows[name], f"{self.path}: label of '{name}'")
         return found
-
-
-def label_rows(shard: ShardReader) -> dict[str, Any]:
-    """What dataset.json says of each image, unchecked: a mapping, or a list of pairs. Raises UserError."""
-    if "dataset.json" not in shard:
-        raise UserError(f"{shard.path} has no dataset.json in its root; is it an AG3D data set?")
-    try:
-        return dict(json.loads(shard.read("dataset.json"))["labels"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{shard.path}: dataset.json is not {{'labels': mapping or list of pairs}} ({error}); every image needs a label"
-        ) from error
-
-
-def is_image(name: str) -> bool:
-    """As AG3D chooses them; what macOS adds to zips is passed over."""
-    hidden = name.startswith("__MACOSX/") or name.rsplit("/", maxsplit=1)[-1].startswith(".")
-    return name.lower().endswith(_SUFFIXES) and "img" in name and "_seg" not in name and not hidden
-
-
-def normal_name(name: str) -> str:
-    return name.replace("img", "normal")
-
-
-def flat_label(row: Any, where: str) -> np.ndarray:
-    """[camera 25, SMPL 86] or 111 numbers to float32 [111]."""
-    try:
-        with np.errstate(over="ignore"):
-            flat = np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in row])
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{where} is not a list of numbers") from error
-    if flat.shape != (body_label.LENGTH,) or not np.isfinite(flat).all():
-        raise UserError(f"{where} has {flat.size} numbers; {body_label.LENGTH} finite ones are needed")
-    return flat
 
 
 def collate(items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -17,12 +17,12 @@ import pandas as pd
 from ag3d.config.data import Dataset
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.core import console, provenance
+from ag3d.core.dataset_format import DatasetWriter, flat_label, is_image, label_rows, normal_name, write_dataset
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_table
-from ag3d.core.shards import ShardReader, ShardWriter, encode_png, write_shard
-from ag3d.model.training.dataset import flat_label, is_image, label_rows, normal_name
+from ag3d.core.shards import ShardReader
 from ag3d.preprocessing.dataset.rejected import COLUMNS
-from ag3d.preprocessing.dataset.stage import CAMERA_NUMBERS, resize_crop, resize_normals
+from ag3d.preprocessing.dataset.stage import resize_crop, resize_normals
 from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
 
 log = logging.getLogger(__name__)
@@ -32,49 +32,47 @@ class Unusable(Exception):
     """A person who cannot be taken over, and why."""
 
 
-def zips(place: Path) -> list[Path]:
+def zips(path: Path) -> list[Path]:
     """The zips that 'photos.path' names. Raises UserError where there are none."""
-    if place.is_file():
-        return [place]
-    if not place.is_dir():
-        raise UserError(f"'photos.path' is '{place}', which does not exist; name AG3D's zip, or a folder of such zips")
-    found = sorted(place.glob("*.zip"))
-    if not found:
-        raise UserError(f"'photos.path': {place} holds no .zip")
-    return found
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"'photos.path' is '{path}', which does not exist; name AG3D's zip, or a folder of such zips")
+    archives = sorted(path.glob("*.zip"))
+    if not archives:
+        raise UserError(f"'photos.path': {path} holds no .zip")
+    return archives
 
 
 def convert(
     source: ShardReader, name: str, label: Any, resolution: int
-) -> tuple[bytes | np.ndarray, bytes | np.ndarray, list[Any]]:
-    """Picture and normal map, as they are where they can be, and the label's two parts. Raises Unusable."""
+) -> tuple[bytes | np.ndarray, bytes | np.ndarray, np.ndarray]:
+    """Picture and normal map, as they are where they can be, and the label [111]. Raises Unusable."""
     try:
-        numbers = flat_label([] if label is None else label, "its label")
+        flat = flat_label([] if label is None else label, "its label")
     except UserError as error:
         raise Unusable(str(error)) from error
-    beside = normal_name(name)
-    if beside not in source:
+    map_name = normal_name(name)
+    if map_name not in source:
         raise Unusable("it has no normal map")
     try:
-        picture, normal = source.image(name), source.image(beside)
+        picture, normal = source.image(name), source.image(map_name)
     except UserError as error:
         raise Unusable("its picture or normal map cannot be read") from error
     if picture.ndim != 3 or picture.shape[0] != picture.shape[1] or normal.shape != (*picture.shape[:2], 3):
         raise Unusable("picture and normal map are not squares of one size, in colour")
-    parts = [numbers[:CAMERA_NUMBERS].tolist(), numbers[CAMERA_NUMBERS:].tolist()]
-    if len(picture) == resolution and name.endswith(".png") and beside.endswith(".png"):
-        return source.read(name), source.read(beside), parts
+    if len(picture) == resolution and name.endswith(".png") and map_name.endswith(".png"):
+        return source.read(name), source.read(map_name), flat
     if picture.shape[2] == 3:
         picture = np.dstack([picture, 255 * (normal != 255).any(-1).astype(np.uint8)])
     crop = resize_crop(picture, resolution)
-    return crop, resize_normals(normal, crop[..., 3]), parts
+    return crop, resize_normals(normal, crop[..., 3]), flat
 
 
 def import_shard(
-    sources: list[ShardReader], shard: int, shards: int, resolution: int, output: ShardWriter
+    sources: list[ShardReader], shard: int, shards: int, resolution: int, output: DatasetWriter
 ) -> tuple[int, pd.DataFrame]:
     """Write the people of shard number `shard`. Returns their number, and who was left out."""
-    rows: dict[str, list[Any]] = {}
     left_out: list[tuple[str, str, str, str, float | None]] = []
     for source in sources:
         known = label_rows(source)
@@ -83,18 +81,14 @@ def import_shard(
             if shard_of(person, shards) != shard:
                 continue
             try:
-                if f"img_{person}.png" in rows:
+                if person in output:
                     raise Unusable("another zip has a picture of this name")
-                picture, normal, parts = convert(source, name, label, resolution)
+                picture, normal, flat = convert(source, name, label, resolution)
             except Unusable as error:
                 left_out.append((person, f"{source.path.name}:{name}", "dataset", str(error), None))
                 continue
-            for prefix, content in (("img", picture), ("normal", normal)):
-                data = content if isinstance(content, bytes) else encode_png(content)
-                output.add(f"{prefix}_{person}.png", data)
-            rows[f"img_{person}.png"] = parts
-    output.add_json("dataset.json", {"labels": rows})
-    return len(rows), pd.DataFrame(left_out, columns=COLUMNS).astype({"value": "float64"})
+            output.write_person(person, picture, normal, flat)
+    return len(output), pd.DataFrame(left_out, columns=COLUMNS).astype({"value": "float64"})
 
 
 def main() -> None:
@@ -109,7 +103,7 @@ def main() -> None:
     settings = from_options(Dataset, args)
     files = zips(args.input.expanduser())
     record = provenance.record("import_zip", to_mapping(settings), files)
-    with write_shard(args.output, record) as output:
+    with write_dataset(args.output, record) as output:
         count, table = import_shard(
             [ShardReader(f) for f in files], args.shard, args.shards, settings.resolution, output
         )

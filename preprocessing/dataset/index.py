@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ag3d.core import console
+from ag3d.core.dataset_format import entry_names, people_in
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_json
 from ag3d.core.shards import ShardReader, content_hash
@@ -24,12 +25,12 @@ log = logging.getLogger(__name__)
 def index(paths: Sequence[Path], rejected: pd.DataFrame, version: int) -> dict[str, Any]:
     """The content of the index. Raises UserError if no photograph reached the data set."""
     shards = [ShardReader(path) for path in sorted(paths)]
-    counts = {shard.path.stem: sum(name.startswith("img_") for name in shard.names) for shard in shards}
+    counts = {shard.path.stem: len(people_in(shard)) for shard in shards}
     number = sum(counts.values())
     if not number:
         raise UserError(_empty(rejected))
     first = next(shard for shard in shards if counts[shard.path.stem])
-    resolution = first.image(next(name for name in first.names if name.startswith("img_"))).shape[0]
+    resolution = first.image(entry_names(people_in(first)[0])[0]).shape[0]
     return {
         "number": number,
         "shards": counts,

@@ -12,24 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from ag3d.core import console
+from ag3d.core.dataset_format import LABEL_LENGTH, read_labels
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic, sha256, write_json
 from ag3d.core.shards import ShardReader
-from ag3d.model.training.dataset import flat_label, label_rows
 
 log = logging.getLogger(__name__)
 
 
-def labels(shard: ShardReader) -> dict[str, np.ndarray]:
-    """Label (float32 [111]) of every image of a data set shard, by name. Raises UserError."""
-    rows = label_rows(shard)
-    return {name: flat_label(rows[name], f"{shard.path}: label of '{name}'") for name in sorted(rows)}
-
-
 def collect(paths: Iterable[Path]) -> np.ndarray:
-    """All labels of the data set shards, float32 [N,111]."""
-    rows = [row for path in sorted(paths) for row in labels(ShardReader(path)).values()]
-    return np.stack(rows) if rows else np.zeros((0, 111), np.float32)
+    """All labels of the data set shards, float32 [N,111]. Raises UserError."""
+    rows = [label for path in sorted(paths) for label in read_labels(ShardReader(path)).values()]
+    return np.stack(rows) if rows else np.zeros((0, LABEL_LENGTH), np.float32)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ag3d.core import console, provenance
+from ag3d.core.dataset_format import people_in
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_table
 from ag3d.core.shards import ShardReader, shard_files
@@ -36,12 +37,6 @@ def verdicts(folder: Path, stage: str, shard: str) -> dict[str, dict[str, Any]]:
     return ShardReader(folder / stage / f"{shard}.zip").json("status.json")
 
 
-def packed(folder: Path, shard: str) -> set[str]:
-    """Identifiers of the people in a shard of the data set."""
-    names = ShardReader(folder / "dataset" / f"{shard}.zip").names
-    return {name[len("img_") : -len(".png")] for name in names if name.startswith("img_")}
-
-
 def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]:
     """The table for one shard, and the numbers of photographs and of people in the data set.
 
@@ -49,7 +44,7 @@ def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]
     """
     manifest = read_table(folder / "photos" / f"{shard}.parquet")
     stages = {stage: verdicts(folder, stage, shard) for stage in STAGES[:-1]}
-    reached = packed(folder, shard)
+    reached = set(people_in(ShardReader(folder / "dataset" / f"{shard}.zip")))
     rows, lost = [], []
     for photo in manifest.to_dict("records"):
         name = photo["photo_id"]

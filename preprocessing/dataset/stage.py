@@ -1,11 +1,4 @@
-"""Pack a shard of the data set in AG3D's own format: an uncompressed zip that its data loader reads unchanged.
-
-| entry | content |
-| --- | --- |
-| `img_<person_id>.png` | RGBA crop |
-| `normal_<person_id>.png` | its normal map; background exactly white |
-| `dataset.json` | {"labels": {"img_<person_id>.png": [camera 25, SMPL 86]}} |
-"""
+"""Pack a shard of the data set in AG3D's own format (see ag3d.core.dataset_format)."""
 
 from __future__ import annotations
 
@@ -23,14 +16,14 @@ import numpy as np
 from ag3d.config.data import Dataset
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.core import console, provenance
+from ag3d.core.dataset_format import DatasetWriter, write_dataset
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
-from ag3d.core.shards import ShardReader, ShardWriter, write_shard
+from ag3d.core.shards import ShardReader
 from ag3d.preprocessing.normals.inpainting import unit
 from ag3d.preprocessing.normals.stage import BACKGROUND_ALPHA, encode
 
 log = logging.getLogger(__name__)
-CAMERA_NUMBERS = 25
 
 
 def resize_crop(crop: np.ndarray, resolution: int) -> np.ndarray:
@@ -59,29 +52,22 @@ def resize_normals(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def pack(
-    aligned: ShardReader, normals: ShardReader, resolution: int, output: ShardWriter, without: Collection[str] = ()
+    aligned: ShardReader, normals: ShardReader, resolution: int, output: DatasetWriter, without: Collection[str] = ()
 ) -> int:
     """Write the entries of everybody whose crop and normals are ok, but for those of `without`; the number of people."""
     status, labels = normals.json("status.json"), aligned.json("labels.json")
     ready = sorted(
         person for person in labels if status.get(person, {}).get("status") == "ok" and person not in without
     )
-    rows: dict[str, list[list[float]]] = {}
     for person in console.progress(ready, "packing", unit="image"):
         name = f"{person}.png"
-        if "img" in person:
-            raise ValueError(f"the identifier {person} contains 'img', which AG3D's data loader would misread")
         if len(crop := aligned.image(name)) == resolution:
-            output.add(f"img_{name}", aligned.read(name))
-            output.add(f"normal_{name}", normals.read(name))
+            output.write_person(person, aligned.read(name), normals.read(name), labels[person])
         else:
             crop = resize_crop(crop, resolution)
-            output.add_image(f"img_{name}", crop)
-            output.add_image(f"normal_{name}", resize_normals(normals.image(name), crop[..., 3]))
-        label = labels[person]
-        rows[f"img_{name}"] = [label[:CAMERA_NUMBERS], label[CAMERA_NUMBERS:]]
-    output.add_json("dataset.json", {"labels": rows})
-    return len(rows)
+            normal = resize_normals(normals.image(name), crop[..., 3])
+            output.write_person(person, crop, normal, labels[person])
+    return len(output)
 
 
 def holds(path: Path, record: dict[str, Any]) -> bool:
@@ -110,6 +96,6 @@ def main() -> None:
         os.utime(args.output)
         log.info("%s holds these people already", args.output)
         return
-    with write_shard(args.output, record) as output:
+    with write_dataset(args.output, record) as output:
         count = pack(aligned, ShardReader(args.normals), settings.resolution, output, without)
     log.info("%d people of %d pixels", count, settings.resolution)

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ag3d.core import console, provenance
+from ag3d.core.dataset_format import write_dataset
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
-from ag3d.core.shards import encode_png, write_shard
+from ag3d.core.shards import encode_png
 from ag3d.preprocessing.alignment import foreground, label, window
-from ag3d.preprocessing.dataset.stage import CAMERA_NUMBERS
 from ag3d.preprocessing.normals.inpainting import push_pull, unit
 from ag3d.preprocessing.normals.stage import encode, on_person
 from ag3d.preprocessing.synthetic import truth
@@ -43,7 +43,7 @@ def make(job: Job, resolution: int) -> Person:
     body, garments, seed, number = job
     photograph = make_photograph(*models(body, garments), seed, number)
     crop, normals, numbers = ideal(photograph, resolution)
-    return f"person_{number:06d}.png", encode_png(crop), encode_png(normals), numbers
+    return f"person_{number:06d}", encode_png(crop), encode_png(normals), numbers
 
 
 def main() -> None:
@@ -67,15 +67,11 @@ def main() -> None:
     people = iter(console.progress(made, "people", args.number, unit="person"))
     poses: list[list[float]] = []
     for shard, first in enumerate(range(0, args.number, args.shard_size)):
-        rows = {}
-        with write_shard(args.output / "dataset" / f"{shard:05d}.zip", record) as output:
+        with write_dataset(args.output / "dataset" / f"{shard:05d}.zip", record) as output:
             for _ in range(first, min(first + args.shard_size, args.number)):
                 name, crop, normals, numbers = next(people)
-                output.add(f"img_{name}", crop)
-                output.add(f"normal_{name}", normals)
-                rows[f"img_{name}"] = [numbers[:CAMERA_NUMBERS], numbers[CAMERA_NUMBERS:]]
+                output.write_person(name, crop, normals, numbers)
                 poses.append(numbers)
-            output.add_json("dataset.json", {"labels": rows})
     with atomic(args.output / "poses.npy") as beside, open(beside, "wb") as handle:
         np.save(handle, np.array(poses, np.float32))
     console.log.info("%d people of %d pixels in %s", len(poses), args.resolution, args.output)

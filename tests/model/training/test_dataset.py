@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from ag3d.core.dataset_format import flat_label, is_image, normal_name
 from ag3d.core.errors import UserError
 from ag3d.core.shards import encode_png
 from ag3d.model.body import label as body_label
 from ag3d.model.training import image_batch
-from ag3d.model.training.dataset import ZipDataset, flat_label, is_image, normal_name
+from ag3d.model.training.dataset import ZipDataset
 
 
 def vectors(normal):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ag3d.core.dataset_format import write_dataset
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader, encode_png, write_shard
@@ -91,5 +92,5 @@ def test_what_is_no_such_data_set_stops(tmp_path: Path) -> None:
         import_zip.zips(tmp_path)
     with write_shard(tmp_path / "a.zip", {}) as shard:
         shard.add("img_a.png", b"")
-    with write_shard(tmp_path / "out.zip", {}) as output, pytest.raises(UserError, match=r"dataset\.json"):
+    with write_dataset(tmp_path / "out.zip", {}) as output, pytest.raises(UserError, match=r"dataset\.json"):
         import_zip.import_shard([ShardReader(tmp_path / "a.zip")], 0, 1, SIDE, output)

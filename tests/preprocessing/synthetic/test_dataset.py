@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ag3d.core.dataset_format import flat_label, label_rows
 from ag3d.core.shards import ShardReader
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import render_normals
-from ag3d.model.training.dataset import flat_label, label_rows
 from ag3d.preprocessing.synthetic import dataset
 
 
