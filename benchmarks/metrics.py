@@ -31,12 +31,10 @@ from ag3d.core.device import choose_device, device_name
 from ag3d.core.files import write_json
 from ag3d.core.shards import encode_png, write_shard
 from ag3d.evaluation.metrics import fid_math, inception, kid, precision_recall
-from ag3d.evaluation.metrics.distances import Pair
-from ag3d.evaluation.metrics.feature_extraction import extractors, measure
-from ag3d.evaluation.metrics.generated_images import draw, generated
-from ag3d.evaluation.metrics.neighbour_picture import STREAMS, Pictures
-from ag3d.evaluation.metrics.protocols import Protocol, Source, chosen
-from ag3d.evaluation.metrics.real_images import Real
+from ag3d.evaluation.metrics.distances import FeaturePair
+from ag3d.evaluation.metrics.feature_extraction import extract_features, make_extractors
+from ag3d.evaluation.metrics.image_sets import STREAMS, ImageBatch, RealImages, generated_images, sample_inputs
+from ag3d.evaluation.metrics.protocols import Protocol, Source, requested_protocols
 from ag3d.model.avatars.identities import read_poses
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
@@ -80,14 +78,14 @@ class Pass:
         self.args, self.generator, self.folder = args, generator, folder
         self.device = next(generator.parameters()).device
         self.poses = (read_poses(args.poses) if args.poses else standing(64)).numpy()
-        self._made: dict[Source, tuple[float, list[Pictures]]] = {}
+        self._made: dict[Source, tuple[float, list[ImageBatch]]] = {}
         self._read: dict[Source, tuple[float, int]] = {}
         self._compared: dict[int, dict[str, float]] = {}
 
     def pictures(self, source: Source):
-        return generated(self.generator, self.poses, source, self.args.batch, seed=0)
+        return generated_images(self.generator, self.poses, source, self.args.batch, seed=0)
 
-    def made(self, source: Source) -> tuple[float, list[Pictures]]:
+    def made(self, source: Source) -> tuple[float, list[ImageBatch]]:
         """Seconds and pictures, of generating alone."""
         if source not in self._made:
             list(self.pictures(Source(2 * self.args.batch, source.reference)))  # compiles and records
@@ -98,7 +96,7 @@ class Pass:
         """Seconds of reading the data set, and the number of its people."""
         if source not in self._read:
             zips = self.args.data or [self._data_set(source)]
-            seconds, batches = timed(lambda: list(Real(zips, self.generator, source).batches(self.args.batch)))
+            seconds, batches = timed(lambda: list(RealImages(zips, self.generator, source).batches(self.args.batch)))
             self._read[source] = seconds, sum(len(batch.image) for batch in batches)
         return self._read[source]
 
@@ -113,7 +111,7 @@ class Pass:
         path = self.folder / "data.zip"
         if path.exists():
             return path
-        labels = draw(self.poses, source.samples, self.generator.settings.z_dim, 0)[1].numpy()
+        labels = sample_inputs(self.poses, source.samples, self.generator.settings.z_dim, 0)[1].numpy()
         side = self.generator.settings.image_resolution
         with write_shard(path, {}) as shard, ThreadPoolExecutor(os.cpu_count()) as threads:
             for kind, stream in (("img", "image"), ("normal", "normal")):
@@ -128,11 +126,11 @@ class Pass:
     def row(self, protocol: Protocol, settings: Evaluation) -> dict[str, Any]:
         """Seconds of every part, for `samples` pictures where they grow with them."""
         args, source = self.args, Source(self.args.samples, protocol.source.reference)
-        networks = extractors([protocol], args.models, settings, self.device)[protocol.network]
+        networks = make_extractors([protocol], args.models, settings, self.device)[protocol.network]
         making, kept = self.made(source)
-        measure(kept[:2], networks)
-        looking = {network.name: timed(lambda: measure(kept, [network]))[0] for network in networks}  # noqa: B023
-        passing, features = timed(lambda: measure(self.pictures(source), networks))
+        extract_features(kept[:2], networks)
+        looking = {network.name: timed(lambda: extract_features(kept, [network]))[0] for network in networks}  # noqa: B023
+        passing, features = timed(lambda: extract_features(self.pictures(source), networks))
         reading, people = self.decoded(source)
         dimensions = max(values.shape[1] for values in features.values())
         return {
@@ -148,14 +146,14 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     return image if len(image) == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def resizing(kept: list[Pictures], network: str, device: torch.device) -> float | None:
+def resizing(kept: list[ImageBatch], network: str, device: torch.device) -> float | None:
     """Seconds of making the network's input of all pictures of all streams; None where it is not a step of its own."""
     pictures = [images for batch in kept for images in batch.streams().values()]
 
     def clean() -> None:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             for images in pictures:
-                list(threads.map(inception.resize, map(inception.quantised, images)))
+                list(threads.map(inception.resize, map(inception.to_uint8, images)))
 
     def legacy() -> None:
         for images in pictures:
@@ -171,12 +169,14 @@ def comparing(size: int, dimensions: int, settings: Evaluation, device: torch.de
     random = np.random.default_rng(0)
     scale = 1 / np.sqrt(1 + np.arange(dimensions))
     x, y = ((random.standard_normal((size, dimensions)) * scale).astype(np.float32) for _ in range(2))
-    fid_math.quick_distance(x[:64], y[:64], device)
+    fid_math.frechet_distance_approx(x[:64], y[:64], device)
     parts: dict[str, Callable[[], object]] = {
-        "matrix root": lambda: fid_math.distance(x, y, device),
+        "matrix root": lambda: fid_math.frechet_distance(x, y, device),
         "bootstrap": lambda: fid_math.bootstrap(x, y, settings.bootstrap, 0, device),
-        "floor": lambda: Pair(x, y, settings, device).halves(lambda a, b: fid_math.quick_distance(a, b, device)),
-        "kernel": lambda: kid.distance(x, y, device),
+        "floor": lambda: FeaturePair(x, y, settings, device).floor(
+            lambda a, b: fid_math.frechet_distance_approx(a, b, device)
+        ),
+        "kernel": lambda: kid.kernel_distance(x, y, device),
         "precision and recall": lambda: precision_recall.precision_recall(x, y, device=device),
     }
     return {name: len(STREAMS) * timed(part)[0] for name, part in parts.items()}
@@ -215,7 +215,7 @@ def main() -> None:
             print(f"no models in {args.models}: the embedded features are not measured")
         settings = Evaluation(metrics=metrics, num_images=args.samples, batch=args.batch, inception=weights)
         work = Pass(args, generator, Path(folder))
-        for protocol in chosen(settings):
+        for protocol in requested_protocols(settings):
             row = work.row(protocol, settings)
             row["network"] = protocol.network if args.inception or protocol.network == "embedded" else "random weights"
             row["whole_s"] = shares(row)

@@ -12,16 +12,18 @@ import torch
 from ag3d.config import Evaluation
 from ag3d.evaluation.metrics import fid_math, kid, precision_recall, swd
 from ag3d.evaluation.metrics.feature_extraction import Features
-from ag3d.evaluation.metrics.neighbour_picture import STREAMS
-from ag3d.evaluation.metrics.protocols import MAIN, Protocol
+from ag3d.evaluation.metrics.image_sets import STREAMS
+from ag3d.evaluation.metrics.protocols import MAIN_NETWORK, Protocol
 
 Entry = dict[str, Any]
-SPLITS = 10  # random halves of the data set that a floor is the mean of …
-LARGE = 1 << 22  # … and fewer where there are more numbers than these
+Estimate = Callable[[np.ndarray, np.ndarray], float]
+FLOOR_SPLITS = 10  # random halves of the data set that a floor is the mean of …
+MANY_NUMBERS = 1 << 22  # … and fewer where there are more numbers than these
+SUBSET_SIZE = 1000  # at most
 
 
 @dataclass(frozen=True)
-class Pair:
+class FeaturePair:
     """Features of one stream by one network: of fakes and of reals."""
 
     fake: np.ndarray
@@ -29,98 +31,121 @@ class Pair:
     settings: Evaluation
     device: torch.device
 
-    def halves(self, estimate: Callable[[np.ndarray, np.ndarray], float], splits: int = SPLITS) -> float | None:
+    def floor(self, estimate: Estimate, splits: int = FLOOR_SPLITS) -> float | None:
         """The estimate between random halves of the reals: what a perfect network scores with half as many images."""
         if len(self.real) < 8:
             return None
         random = np.random.default_rng(self.settings.seed)
-        splits = splits if self.real.size < LARGE else 2
+        splits = splits if self.real.size < MANY_NUMBERS else 2
         orders = [random.permutation(len(self.real)) for _ in range(splits)]
-        middle = len(self.real) // 2
-        return float(np.mean([estimate(self.real[o[:middle]], self.real[o[middle:]]) for o in orders]))
+        half = len(self.real) // 2
+        return float(np.mean([estimate(self.real[order[:half]], self.real[order[half:]]) for order in orders]))
+
+    def deviation(self, estimate: Estimate, subsets: int | None = None) -> float:
+        """Its standard deviation, from subsets."""
+        settings = self.settings
+        return subset_deviation(self.fake, self.real, estimate, subsets or settings.bootstrap, settings.seed)
 
 
-def of_protocol(
+def compute_distances(
     protocol: Protocol, fake: Features, real: Features, settings: Evaluation, device: torch.device
 ) -> dict[str, Entry]:
     """All distances that the settings ask for under one protocol. Each says in which table and column it stands."""
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for stream in STREAMS:
         for key in sorted(name for name in fake if name.startswith(f"{stream}/")):
             network = key.split("/")[1]
-            pair = Pair(fake[key], real[key], settings, device)
-            suffix = stream if protocol.network != "embedded" or network == MAIN else f"{stream}_{network}"
-            main = suffix == stream
-            for kind, entry in _kinds(protocol, pair, main).items():
-                found[f"{protocol.metric(kind)}_{suffix}"] = {
-                    **{"table": protocol.metric(kind), "better": "lower", "main": main, **entry},
-                    "column": " ".join([stream, entry["column"]] if "column" in entry else [stream]),
-                    **{"stream": stream, "network": network},
+            pair = FeaturePair(fake[key], real[key], settings, device)
+            main = protocol.network != "embedded" or network == MAIN_NETWORK
+            suffix = stream if main else f"{stream}_{network}"
+            for kind, entry in _entries_by_kind(protocol, pair, main).items():
+                name = protocol.metric_name(kind)
+                entries[f"{name}_{suffix}"] = {
+                    "table": name,
+                    "better": "lower",
+                    "main": main,
+                    **entry,
+                    "column": f"{stream} {entry['column']}" if "column" in entry else stream,
+                    "stream": stream,
+                    "network": network,
                     "dimensions": int(np.prod(fake[key].shape[1:])),
-                    **{"fakes": len(fake[key]), "reals": len(real[key])},
+                    "fakes": len(fake[key]),
+                    "reals": len(real[key]),
                 }
-    return found
+    return entries
 
 
-def _kinds(protocol: Protocol, pair: Pair, main: bool) -> dict[str, Entry]:
+def _entries_by_kind(protocol: Protocol, pair: FeaturePair, main: bool) -> dict[str, Entry]:
     """Kinds of distances to their values; of networks beside the main one only the Fréchet distance."""
     wanted = pair.settings.metrics
     if protocol.network == "patches":
         return {"swd": _swd(pair)} if pair.fake.shape[1] else {}
-    found = {}
+    entries: dict[str, Entry] = {}
     if protocol.network != "embedded":
-        found["fid"] = _frechet(pair)
+        entries["fid"] = _frechet(pair)
     elif "frechet" in wanted:
-        found["frechet"] = _frechet(pair)
+        entries["frechet"] = _frechet(pair)
     if main and "kid" in wanted:
-        found["kid"] = _kid(pair)
+        entries["kid"] = _kid(pair)
     if main and "precision_recall" in wanted and min(len(pair.fake), len(pair.real)) > precision_recall.NEIGHBOURS:
-        found |= {
-            kind: {**entry, "table": protocol.metric("precision_recall")} for kind, entry in _coverage(pair).items()
-        }
-    return found
+        table = protocol.metric_name("precision_recall")
+        entries |= {kind: {**entry, "table": table} for kind, entry in _precision_recall(pair).items()}
+    return entries
 
 
-def _frechet(pair: Pair) -> Entry:
-    def quick(x: np.ndarray, y: np.ndarray) -> float:
-        return fid_math.quick_distance(x, y, pair.device)
+def _frechet(pair: FeaturePair) -> Entry:
+    def approx(x: np.ndarray, y: np.ndarray) -> float:
+        return fid_math.frechet_distance_approx(x, y, pair.device)
 
-    spread = fid_math.bootstrap(pair.fake, pair.real, pair.settings.bootstrap, pair.settings.seed, pair.device)
-    value = fid_math.distance(pair.fake, pair.real, pair.device)
-    return {"value": value, **vars(spread), "floor": pair.halves(quick)}
+    settings = pair.settings
+    spread = fid_math.bootstrap(pair.fake, pair.real, settings.bootstrap, settings.seed, pair.device)
+    value = fid_math.frechet_distance(pair.fake, pair.real, pair.device)
+    return {"value": value, **vars(spread), "floor": pair.floor(approx)}
 
 
-def _kid(pair: Pair) -> Entry:
+def _kid(pair: FeaturePair) -> Entry:
     def estimate(x: np.ndarray, y: np.ndarray) -> float:
-        return kid.distance(x, y, pair.device)
+        return kid.kernel_distance(x, y, pair.device)
 
     value = estimate(pair.fake, pair.real)
-    deviation = kid.deviation(pair.fake, pair.real, estimate, pair.settings.bootstrap, pair.settings.seed)
-    return {"value": value, "deviation": deviation, "floor": pair.halves(estimate)}
+    return {"value": value, "deviation": pair.deviation(estimate), "floor": pair.floor(estimate)}
 
 
-def _coverage(pair: Pair) -> dict[str, Entry]:
+def _precision_recall(pair: FeaturePair) -> dict[str, Entry]:
     precision, recall = precision_recall.precision_recall(pair.fake, pair.real, device=pair.device)
     shares = {"precision": (precision, len(pair.fake)), "recall": (recall, len(pair.real))}
-    found: dict[str, Entry] = {
-        name: {"value": share, **precision_recall.share_error(share, count), "better": "higher", "column": name}
+    entries: dict[str, Entry] = {
+        name: {"value": share, **precision_recall.wilson_interval(share, count), "better": "higher", "column": name}
         for name, (share, count) in shares.items()
     }
-    draws, seed = pair.settings.bootstrap, pair.settings.seed
-    spread = kid.deviation(pair.fake, pair.real, precision_recall.diversity, draws, seed)
     value = precision_recall.diversity(pair.fake, pair.real)
-    return found | {"diversity": {"value": value, "deviation": spread, "better": "", "column": "diversity"}}
+    deviation = pair.deviation(precision_recall.diversity)
+    return entries | {"diversity": {"value": value, "deviation": deviation, "better": "", "column": "diversity"}}
 
 
-def _swd(pair: Pair) -> Entry:
+def _swd(pair: FeaturePair) -> Entry:
+    def levels(x: np.ndarray, y: np.ndarray) -> list[float]:
+        return swd.sliced_wasserstein_by_level(x, y, pair.settings.seed)
+
     def estimate(x: np.ndarray, y: np.ndarray) -> float:
-        return float(np.mean(swd.levels(x, y, pair.settings.seed)))
+        return float(np.mean(levels(x, y)))
 
-    levels = swd.levels(pair.fake, pair.real, pair.settings.seed)
-    deviation = kid.deviation(pair.fake, pair.real, estimate, min(SPLITS, pair.settings.bootstrap), pair.settings.seed)
-    return {
-        "value": float(np.mean(levels)),
-        "deviation": deviation,
-        "levels": levels,
-        "floor": pair.halves(estimate, splits=1),
-    }
+    by_level = levels(pair.fake, pair.real)
+    deviation = pair.deviation(estimate, min(FLOOR_SPLITS, pair.settings.bootstrap))
+    floor = pair.floor(estimate, splits=1)
+    return {"value": float(np.mean(by_level)), "deviation": deviation, "levels": by_level, "floor": floor}
+
+
+def subset_deviation(x: np.ndarray, y: np.ndarray, estimate: Estimate, subsets: int, seed: int) -> float:
+    """Standard deviation of `estimate` on x [n,D], y [m,D], from subsets of a quarter without replacement.
+
+    Politis and Romano (1994), with the correction for finite sets. Drawing with replacement, as for the Fréchet
+    distance, would compare images with their own copies.
+    """
+    random = np.random.default_rng(seed)
+    size = max(2, min(len(x), len(y), 4 * SUBSET_SIZE) // 4)
+    values = [
+        estimate(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for _ in range(subsets)
+    ]
+    share = size / min(len(x), len(y))
+    return float(np.std(values, ddof=1) * np.sqrt(share / max(1 - share, share)))

@@ -1,4 +1,5 @@
-"""Features in blocks of pictures: kept until all are there, so that a stopped run goes on, and shared by processes."""
+"""Features of both sets of pictures: in blocks, so that a stopped run goes on and processes share the work, and the data
+set's kept by content."""
 
 from __future__ import annotations
 
@@ -8,47 +9,113 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ag3d.core.files import atomic
-from ag3d.evaluation.metrics.feature_extraction import Features
+from ag3d.core.provenance import digest
+from ag3d.evaluation.metrics.feature_extraction import Extractor, Features, extract_features
+from ag3d.evaluation.metrics.image_sets import RealImages, data_sha256, generated_images
+from ag3d.evaluation.metrics.protocols import Source
+from ag3d.model.generator import Generator
 
 log = logging.getLogger(__name__)
-BLOCK = 250  # pictures
+BLOCK_SIZE = 250  # pictures
+LAYOUT = 2  # raise it when the same data set would give other features
 
 
-def in_blocks(pictures: int, make: Callable[[range], Features], folder: Path, what: str) -> Features | None:
-    """Features of all pictures, by `make` of a part of them. `folder` holds finished blocks; it belongs to these alone.
+def fake_features(
+    generator: Generator,
+    poses: np.ndarray,
+    source: Source,
+    extractors: Sequence[Extractor],
+    folder: Path,
+    batch_size: int,
+    seed: int,
+) -> Features | None:
+    """Features of all pictures of `source`. `folder` holds the finished blocks; it must belong to this very measurement.
+
+    Under torchrun the processes share the blocks; all but the first get None.
+    """
+
+    def of_part(part: range) -> Features:
+        return extract_features(generated_images(generator, poses, source, batch_size, seed, part), extractors)
+
+    return compute_in_blocks(source.samples, of_part, folder, "generated")
+
+
+def real_features(
+    paths: Sequence[Path],
+    generator: Generator,
+    source: Source,
+    extractors: Sequence[Extractor],
+    cache: Path,
+    batch_size: int,
+) -> Features | None:
+    """Features of the data set, from `cache` (a folder) when the very same ones were computed before.
+
+    Under torchrun the processes share the work; all but the first get None.
+    """
+    settings = generator.settings
+    key = digest(
+        {
+            "layout": LAYOUT,
+            "data": data_sha256(paths),
+            "body": generator.body.sha256,
+            "resolution": settings.image_resolution,
+            "normal": source.normal_side(generator),
+            "face": source.face_side(generator),
+            "reference": source.reference,
+            "networks": {extractor.name: extractor.sha256 for extractor in extractors},
+        }
+    )
+    path = cache / f"features-{key}.npz"
+    if (cached := read_features(path)) is not None:
+        log.info("features of the data set: %s", path)
+        return cached if rank_and_world_size()[0] == 0 else None
+    images, folder = RealImages(paths, generator, source), cache / "blocks" / key
+
+    def of_part(part: range) -> Features:
+        return extract_features(images.batches(batch_size, part), extractors)
+
+    features = compute_in_blocks(len(images), of_part, folder, "data set")
+    if features is not None:
+        write_features(path, features)
+        remove_blocks(folder)
+    return features
+
+
+def compute_in_blocks(count: int, of_part: Callable[[range], Features], folder: Path, what: str) -> Features | None:
+    """Features of `count` pictures, by `of_part` of a block of them. `folder` holds finished blocks of these alone.
 
     Under torchrun each process makes every n-th block; the first one collects them, the others get None. They meet in
     the folder only, which all must see.
     """
-    rank, processes = rank_and_processes()
-    parts = [range(start, min(start + BLOCK, pictures)) for start in range(0, pictures, BLOCK)]
-    if len(parts) == 1 and processes == 1:
-        return make(parts[0])
-    for index in range(rank, len(parts), processes):
-        path = _block(folder, index)
-        if read_features(path) is None:
-            write_features(path, make(parts[index]))
+    rank, world_size = rank_and_world_size()
+    parts = [range(start, min(start + BLOCK_SIZE, count)) for start in range(0, count, BLOCK_SIZE)]
+    if len(parts) == 1 and world_size == 1:
+        return of_part(parts[0])
+    paths = [folder / f"{index:05d}.npz" for index in range(len(parts))]
+    for index in range(rank, len(parts), world_size):
+        if read_features(paths[index]) is None:
+            write_features(paths[index], of_part(parts[index]))
         log.info("%s: block %d of %d is there", what, index + 1, len(parts))
     if rank:
         return None
-    found = [_wait(_block(folder, index)) for index in range(len(parts))]
-    return {name: np.concatenate([block[name] for block in found]) for name in found[0]}
+    blocks = [_wait_for(path) for path in paths]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def forget(folder: Path) -> None:
-    """Remove the blocks of a measurement that is finished."""
+def remove_blocks(folder: Path) -> None:
+    """Of a measurement that is finished."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()  # when no other measurement has blocks there
 
 
-def rank_and_processes() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Which process this is, and how many torchrun started."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -58,8 +125,8 @@ def read_features(path: Path) -> Features | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         log.warning("%s is damaged and is computed again", path)
         return None
@@ -70,12 +137,8 @@ def write_features(path: Path, features: Features) -> None:
         np.savez(beside, allow_pickle=False, **features)
 
 
-def _block(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.npz"
-
-
-def _wait(path: Path) -> Features:
+def _wait_for(path: Path) -> Features:
     """A block, once its process has written it; torchrun ends everybody when one of them fails."""
-    while (found := read_features(path)) is None:
+    while (features := read_features(path)) is None:
         time.sleep(0.5)
-    return found
+    return features

@@ -14,25 +14,25 @@ import numpy as np
 import torch
 
 
-def distance(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -> float:
+def frechet_distance(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -> float:
     """|mean_x - mean_y|² + tr(A + B - 2 (A B)^½) of features x [n,D], y [m,D]; covariances are divided by n - 1."""
-    gap, traces, product = _parts(x, y, device)
-    return _assemble(gap, traces, float(torch.linalg.svdvals(product.cpu()).sum()))
+    mean_gap, traces, product = _parts(x, y, device)
+    return _assemble(mean_gap, traces, float(torch.linalg.svdvals(product.cpu()).sum()))
 
 
-def quick_distance(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -> float:
+def frechet_distance_approx(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -> float:
     """The same to about 1e-5 of the largest variance, several times faster: for resamples, whose spread is far larger.
 
     The singular values come from the eigenvalues of their squares.
     """
-    gap, traces, product = _parts(x, y, device)
+    mean_gap, traces, product = _parts(x, y, device)
     if len(product) > product.shape[1]:
         product = product.T
-    return _assemble(gap, traces, float(torch.linalg.eigvalsh(product @ product.T).clamp_min(0).sqrt().sum()))
+    return _assemble(mean_gap, traces, float(torch.linalg.eigvalsh(product @ product.T).clamp_min(0).sqrt().sum()))
 
 
 @dataclass
-class Spread:
+class BootstrapSpread:
     """What the bootstrap says about a distance of few images."""
 
     deviation: float  # standard deviation over resamples
@@ -42,28 +42,32 @@ class Spread:
     resamples: int
 
 
-def bootstrap(x: np.ndarray, y: np.ndarray, resamples: int, seed: int, device: torch.device | str = "cpu") -> Spread:
+def bootstrap(
+    x: np.ndarray, y: np.ndarray, resamples: int, seed: int, device: torch.device | str = "cpu"
+) -> BootstrapSpread:
     """Resample both sets of features with replacement (Efron 1979).
 
     A distance of few images is too large. Resampling makes it too large once more, by about as much: the mean of the
     resamples less the value estimates the bias.
     """
     random = np.random.default_rng(seed)
-    value = quick_distance(x, y, device)
+    value = frechet_distance_approx(x, y, device)
 
-    def again() -> float:
-        first, second = (part[random.integers(len(part), size=len(part))] for part in (x, y))
-        return quick_distance(first, second, device)
+    def resampled_distance() -> float:
+        first, second = (features[random.integers(len(features), size=len(features))] for features in (x, y))
+        return frechet_distance_approx(first, second, device)
 
-    draws = np.array([again() for _ in range(resamples)])
-    bias = float(draws.mean() - value)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Spread(float(draws.std(ddof=1)), max(0.0, float(low) - bias), max(0.0, float(high) - bias), bias, resamples)
+    resampled = np.array([resampled_distance() for _ in range(resamples)])
+    bias = float(resampled.mean() - value)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return BootstrapSpread(
+        float(resampled.std(ddof=1)), max(0.0, float(low) - bias), max(0.0, float(high) - bias), bias, resamples
+    )
 
 
 def _parts(x: np.ndarray, y: np.ndarray, device: torch.device | str) -> tuple[float, float, torch.Tensor]:
     """Squared distance of the means, sum of the variances, and R Sᵀ."""
-    (x_mean, x_root), (y_mean, y_root) = (_root(part, device) for part in (x, y))
+    (x_mean, x_root), (y_mean, y_root) = (_root(features, device) for features in (x, y))
     traces = float(x_root.square().sum() + y_root.square().sum())
     return float((x_mean - y_mean).square().sum()), traces, x_root @ y_root.T
 
@@ -80,5 +84,5 @@ def _root(features: np.ndarray, device: torch.device | str) -> tuple[torch.Tenso
     return mean, torch.linalg.qr(centred, mode="r").R if len(x) > x.shape[1] else centred
 
 
-def _assemble(gap: float, traces: float, cross: float) -> float:
-    return max(0.0, gap + traces - 2 * cross)
+def _assemble(mean_gap: float, traces: float, cross: float) -> float:
+    return max(0.0, mean_gap + traces - 2 * cross)

@@ -1,4 +1,8 @@
-"""Geometry and control of generated people: measures that ask the 3D model, and not how its pictures are distributed."""
+"""Geometry and control of generated people: measures that ask the 3D model, and not how its pictures are distributed.
+
+Here: the entries of all of them, PCK (do people do what their labels say) and mesh consistency (is the extracted mesh
+what is rendered). What compares views and frames is in view_consistency.py.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +12,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ag3d.config import Evaluation
 from ag3d.core import console
 from ag3d.core.errors import UserError
-from ag3d.evaluation.metrics.generated_images import draw
-from ag3d.evaluation.metrics.identity_consistency import identity_shares
-from ag3d.evaluation.metrics.mesh_consistency import surface_errors
-from ag3d.evaluation.metrics.neighbour_picture import to_bytes
-from ag3d.evaluation.metrics.pose_accuracy import PoseErrors, pose_errors
-from ag3d.evaluation.metrics.view_consistency import flicker, turning_errors
+from ag3d.evaluation.metrics.image_sets import channels_last, sample_inputs, to_uint8
+from ag3d.evaluation.metrics.view_consistency import (
+    SOLID,
+    identity_consistency,
+    project,
+    temporal_consistency,
+    view_consistency,
+)
+from ag3d.evaluation.truth import pose_metrics
 from ag3d.model.avatars.motion import motion_labels
 from ag3d.model.avatars.procedural_motion import built_in
 from ag3d.model.body import label as labels
+from ag3d.model.body.body import Body
+from ag3d.model.export.mesh import canonical_mesh, posed_mesh
 from ag3d.model.generator import Generator
+from ag3d.model.rendering.rasterizer import render_normals
 from ag3d.model.training.dataset import ZipDataset
+from ag3d.preprocessing.fitting.crop_frame import height
 from ag3d.preprocessing.people.blazepose import BlazePose
+from ag3d.preprocessing.people.person_search import find_people
 
 log = logging.getLogger(__name__)
-FRAMES = 12  # of the walk, per second and in all
-# Measure: the word for it in the conditions that protocol ids are made of, so that it must stay as it is.
-MEASURES = {
-    "pck": "pose",
-    "mesh_consistency": "surface",
-    "view_consistency": "turning",
-    "temporal_consistency": "flicker",
-}
+WALK_FRAMES = 12  # per second and in all
+PCK_THRESHOLD = 0.05  # of the standing height
+MIN_DETECTOR_SIDE = 256  # pictures smaller than this are enlarged for the detector
+MIN_SCORE = 0.5
 
 # metric: measure, column of the tables, which way is better
 COLUMNS = {
@@ -54,94 +64,62 @@ COLUMNS = {
 
 
 @dataclass
-class Crowd:
+class GeneratedPeople:
     """The people that are measured: the same ones for the same seed."""
 
     generator: Generator
     settings: Evaluation
     label: torch.Tensor  # [n,111]
     ws: torch.Tensor
-    values: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)  # metric to a value of each person
 
     @staticmethod
     @torch.no_grad()
-    def drawn(generator: Generator, poses: np.ndarray, settings: Evaluation) -> Crowd:
+    def sample(generator: Generator, poses: np.ndarray, settings: Evaluation) -> GeneratedPeople:
         device = next(generator.parameters()).device
-        z, label = draw(poses, settings.num_geometry_people, generator.settings.z_dim, settings.seed)
-        return Crowd(generator, settings, label.to(device), generator.mapping(z.to(device)))
+        z, label = sample_inputs(poses, settings.num_geometry_people, generator.settings.z_dim, settings.seed)
+        return GeneratedPeople(generator, settings, label.to(device), generator.mapping(z.to(device)))
 
-    def each(self, what: str, measure: Callable[[torch.Tensor, torch.Tensor], dict[str, float]]) -> None:
-        """Apply `measure` to everybody. Who has no surface is left out, and counted by `people`."""
-        for ws, label in console.progress(list(zip(self.ws.split(1), self.label.split(1))), what, unit="person"):
+    def measure(self, name: str, of_person: Callable[[torch.Tensor, torch.Tensor], dict[str, float]]) -> None:
+        """Apply `of_person` to the ws and label of everybody. Who has no surface is left out."""
+        for ws, label in console.progress(list(zip(self.ws.split(1), self.label.split(1))), name, unit="person"):
             try:
-                found = measure(ws, label)
+                measured = of_person(ws, label)
             except UserError as error:
-                log.warning("%s: %s", what, error)
+                log.warning("%s: %s", name, error)
                 continue
-            for name, value in found.items():
+            for part, value in measured.items():
                 if np.isfinite(value):
-                    self.values.setdefault(f"{what}_{name}" if name else what, []).append(value)
+                    self.values.setdefault(f"{name}_{part}" if part else name, []).append(value)
 
 
-def measures(
+def measure_geometry(
     generator: Generator, poses: np.ndarray, data: list[Path], models: Path, settings: Evaluation
 ) -> dict[str, dict[str, Any]]:
     """The measures that the settings ask for: metric to its entry."""
-    crowd = Crowd.drawn(generator, poses, settings)
+    people = GeneratedPeople.sample(generator, poses, settings)
     floors: dict[str, float] = {}
     wanted = settings.metrics
     if "pck" in wanted:
-        floors = _pose(crowd, data, models)
+        floors = _measure_pck(people, data, models)
     if "mesh_consistency" in wanted:
-        crowd.each("mesh_consistency", lambda ws, label: surface_errors(generator, ws, label, settings.voxels))
+        people.measure("mesh_consistency", lambda ws, label: mesh_consistency(generator, ws, label, settings.voxels))
     if "view_consistency" in wanted:
-        crowd.each("view_consistency", lambda ws, label: turning_errors(generator, ws, label))
-        if shares := identity_shares(generator, crowd.ws, crowd.label[:1], models):
-            crowd.values["view_consistency_identity"] = shares
+        people.measure("view_consistency", lambda ws, label: view_consistency(generator, ws, label))
+        if distances := identity_consistency(generator, people.ws, people.label[:1], models):
+            people.values["view_consistency_identity"] = distances
     if "temporal_consistency" in wanted:
-        crowd.each("temporal_consistency", lambda ws, label: {"": flicker(generator, ws, walk(label))})
-    return {name: _entry(name, values, crowd, floors) for name, values in crowd.values.items()}
+        people.measure("temporal_consistency", lambda ws, label: {"": temporal_consistency(generator, ws, walk(label))})
+    return {name: _entry(name, values, floors.get(name)) for name, values in people.values.items()}
 
 
 def walk(label: torch.Tensor) -> torch.Tensor:
     """Labels [F,111] of a walking person with the shape of label [1,111]."""
-    motion = built_in("walk").resampled(FRAMES)
-    return motion_labels(motion, labels.split(label).betas[0].cpu())[:FRAMES].to(label.device)
+    motion = built_in("walk").resampled(WALK_FRAMES)
+    return motion_labels(motion, labels.split(label).betas[0].cpu())[:WALK_FRAMES].to(label.device)
 
 
-def _pose(crowd: Crowd, data: list[Path], models: Path) -> dict[str, float]:
-    """Pose errors of the crowd; returns those of as many photographs, which tell how good detector and labels are."""
-    net = BlazePose(models)
-    generator, batch = crowd.generator, crowd.settings.batch
-    pictures: list[np.ndarray] = []
-    for ws, label in zip(crowd.ws.split(batch), crowd.label.split(batch)):
-        with torch.no_grad():
-            pictures += to_bytes(generator.synthesis(ws, label)["image"])
-    body = generator.body.to("cpu")
-    crowd.values |= _pose_values(pose_errors(net, body, pictures, crowd.label))
-    photographs = ZipDataset(data, generator.settings.image_resolution, cache_bytes=0)
-    chosen = (
-        np.linspace(0, len(photographs) - 1, min(len(photographs), crowd.settings.num_geometry_people))
-        .round()
-        .astype(int)
-    )
-    items = [photographs[int(k)] for k in chosen]
-    real = pose_errors(
-        net,
-        body,
-        [np.ascontiguousarray(item.image.transpose(1, 2, 0)) for item in items],
-        torch.from_numpy(np.stack([item.label for item in items])),
-    )
-    return {name: float(np.mean(values)) for name, values in _pose_values(real).items()}
-
-
-def _pose_values(errors: PoseErrors) -> dict[str, list[float]]:
-    share = [100 * value for value in errors.share]
-    found = {"pck": errors.near, "pck_pixels": errors.pixels, "pck_share": share}
-    return {name: values for name, values in found.items() if values}
-
-
-def _entry(name: str, values: list[float], crowd: Crowd, floors: dict[str, float]) -> dict[str, Any]:
+def _entry(name: str, values: list[float], floor: float | None) -> dict[str, Any]:
     measure, column, better = COLUMNS[name]
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return {
@@ -151,13 +129,108 @@ def _entry(name: str, values: list[float], crowd: Crowd, floors: dict[str, float
         "column": column,
         "better": better,
         "measure": measure,
-        "floor": floors.get(name),
+        "floor": floor,
         "fakes": len(values),
         "reals": 0,
         "main": True,
     }
 
 
-def asked(wanted: Iterable[str]) -> bool:
-    """Whether any of the measures is wanted."""
-    return not MEASURES.keys().isdisjoint(wanted)
+@dataclass
+class PoseErrors:
+    """Of each person. Whose landmarks are not found counts for `pck` alone, as 0."""
+
+    pixels: list[float] = field(default_factory=list)  # mean over 17 landmarks
+    height_share: list[float] = field(default_factory=list)  # the same as a share of the standing height
+    pck: list[float] = field(default_factory=list)  # share of landmarks within PCK_THRESHOLD
+
+    def metrics(self) -> dict[str, list[float]]:
+        percent = [100 * share for share in self.height_share]
+        metrics = {"pck": self.pck, "pck_pixels": self.pixels, "pck_share": percent}
+        return {name: values for name, values in metrics.items() if values}
+
+
+def _measure_pck(people: GeneratedPeople, data: list[Path], models: Path) -> dict[str, float]:
+    """Pose errors of the people; returns those of as many photographs, which tell how good detector and labels are."""
+    net = BlazePose(models)
+    generator, settings = people.generator, people.settings
+    images: list[np.ndarray] = []
+    for ws, label in zip(people.ws.split(settings.batch), people.label.split(settings.batch)):
+        with torch.no_grad():
+            images += to_uint8(generator.synthesis(ws, label)["image"])
+    body = generator.body.to("cpu")
+    people.values |= pose_errors(net, body, images, people.label).metrics()
+    dataset = ZipDataset(data, generator.settings.image_resolution, cache_bytes=0)
+    count = min(len(dataset), settings.num_geometry_people)
+    items = [dataset[int(k)] for k in np.linspace(0, len(dataset) - 1, count).round().astype(int)]
+    photographs = [channels_last(item.image) for item in items]
+    errors = pose_errors(net, body, photographs, torch.from_numpy(np.stack([item.label for item in items])))
+    return {name: float(np.mean(values)) for name, values in errors.metrics().items()}
+
+
+def pose_errors(net: BlazePose, body: Body, images: Iterable[np.ndarray], label: torch.Tensor) -> PoseErrors:
+    """Errors of pictures uint8 [R,R,3] whose people should be posed as label [n,111]."""
+    errors = PoseErrors()
+    for image, of_image in zip(images, label, strict=True):
+        joints, face, standing_height = expected_landmarks(body, of_image.cpu(), len(image))
+        landmarks = detect_landmarks(net, image)
+        if landmarks is None:
+            errors.pck.append(0.0)
+            continue
+        distances = pose_metrics.landmark_errors(landmarks, joints, face)
+        errors.pixels.append(float(distances.mean()))
+        errors.height_share.append(float(distances.mean() / standing_height))
+        errors.pck.append(float((distances < PCK_THRESHOLD * standing_height).mean()))
+    return errors
+
+
+def expected_landmarks(body: Body, label: torch.Tensor, side: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Joints [24,2] and face landmarks [5,2] of a label [111] in pixels of a picture, and the standing height there."""
+    posed = body.from_label(label[None])
+    points, _ = project(torch.cat([posed.joints, posed.landmarks], dim=1), label[None])
+    parts = labels.split(label[None])
+    # The camera shows x and y of [-1,1], so that a unit of the world is half a side.
+    standing_height = float(height(body, parts.betas)[0] * parts.scale[0]) * side / 2
+    pixels = points[0].numpy().astype(np.float64) * side
+    return pixels[:24], pixels[24:], standing_height
+
+
+def detect_landmarks(net: BlazePose, image: np.ndarray) -> np.ndarray | None:
+    """The main person's 33 landmarks [33,2] in pixels; None where nobody is found."""
+    factor = max(1.0, MIN_DETECTOR_SIDE / len(image))
+    if factor > 1:
+        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    people = find_people(net, image, MIN_SCORE).people
+    return people[0].landmarks_2d.astype(np.float64) / factor if people else None
+
+
+@torch.no_grad()
+def mesh_consistency(generator: Generator, ws: torch.Tensor, label: torch.Tensor, voxels: int) -> dict[str, float]:
+    """Measures of a person (ws [1,…], label [1,111]) whose mesh has `voxels` along its longest side.
+
+    `angle`: degrees between rendered normals and the posed mesh's, where both are; `overlap`: of the two silhouettes
+    (IoU); `body` and `body_p95`: millimetres between mesh and body in the canonical pose, mean and 95 % point.
+    Raises UserError where there is no surface.
+    """
+    planes = generator.planes(ws)
+    mesh = canonical_mesh(generator, planes, voxels)
+    points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(label.device)
+    distance = generator.deformer.body_distance(points)[0].abs().clamp_max(1.0)
+    rendered = generator.synthesis(ws, label, planes=planes)
+    # The mesh comes upright, y up; the label's world has y down and z away.
+    vertices = torch.from_numpy(np.asarray(posed_mesh(generator, mesh, label).vertices) * [1.0, -1.0, -1.0]).float()
+    faces = torch.from_numpy(np.asarray(mesh.faces)).long()
+    normals, mask = render_normals(vertices, faces, rendered["opacity"].shape[-1])
+    opacity = rendered["opacity"][0, 0].cpu()
+    return {
+        "angle": mean_angle(rendered["image_normal"][0].permute(1, 2, 0).cpu(), normals, mask & (opacity > SOLID)),
+        "overlap": pose_metrics.iou((opacity > 0.5).numpy(), mask.numpy()),
+        "body": 1000 * float(distance.mean()),
+        "body_p95": 1000 * float(distance.quantile(0.95)) if len(distance) < 1 << 24 else float("nan"),
+    }
+
+
+def mean_angle(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> float:
+    """Degrees between vectors [H,W,3] on the mask [H,W]; not a number where that is empty."""
+    cosine = (F.normalize(a[mask], dim=-1) * F.normalize(b[mask], dim=-1)).sum(-1)
+    return float(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).mean())

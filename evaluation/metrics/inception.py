@@ -35,7 +35,7 @@ class Inception:
         self.sha256 = sha256(self.path)
         try:
             self._network = torch.jit.load(str(self.path), map_location=device).eval()
-            shape = tuple(self._features(torch.zeros(1, 3, SIDE, SIDE, device=device)).shape)
+            shape = tuple(self._forward(torch.zeros(1, 3, SIDE, SIDE, device=device)).shape)
         except (RuntimeError, AttributeError, ValueError) as error:
             raise UserError(f"{self.path} is not the network {FILE}: {error}; get it from {SOURCE}") from error
         if shape != (1, DIMENSIONS):
@@ -45,19 +45,19 @@ class Inception:
 
     def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Images [H,W,3], all of one size, to float32 [n,2048]."""
-        whole = list(images)
-        parts = [self._batch(whole[start : start + self.batch]) for start in range(0, len(whole), self.batch)]
+        images = list(images)
+        parts = [self._features_of(images[start : start + self.batch]) for start in range(0, len(images), self.batch)]
         return np.concatenate(parts) if parts else np.zeros((0, DIMENSIONS), np.float32)
 
-    def _batch(self, images: list[np.ndarray]) -> np.ndarray:
+    def _features_of(self, images: list[np.ndarray]) -> np.ndarray:
         if self.mode == "clean":
             with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
-                images = list(pool.map(resize, map(quantised, images)))
+                images = list(pool.map(resize, map(to_uint8, images)))
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self.device, torch.float32)
-        return self._features(pixels).float().cpu().numpy()
+        return self._forward(pixels).float().cpu().numpy()
 
     @torch.no_grad()
-    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # as the reference, which switches TF32 off
             if self.mode == "clean":
                 return self._network.layers.forward((pixels - 128) / 128).view(len(pixels), -1)
@@ -73,6 +73,6 @@ def resize(image: np.ndarray) -> np.ndarray:
     return np.stack(channels, axis=2).clip(0, 255)
 
 
-def quantised(image: np.ndarray) -> np.ndarray:
+def to_uint8(image: np.ndarray) -> np.ndarray:
     """An image of 0 … 255 in any type as uint8, rounded."""
     return image if image.dtype == np.uint8 else np.rint(image).clip(0, 255).astype(np.uint8)

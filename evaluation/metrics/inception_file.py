@@ -17,14 +17,14 @@ _FORBIDDEN = re.compile(r"\btorch\.(?:from_file|save)\b|\bops\.(?!prim\b|aten\b)
 
 def check_file(path: str | os.PathLike[str]) -> Path:
     """The path, or a UserError that says how to get the file."""
-    found = Path(path)
+    file = Path(path)
     if not str(path):
         raise UserError(
             f"'evaluation.inception' is missing: FID needs {FILE}; download it from {SOURCE} and give its path"
         )
-    if not found.is_file():
-        raise UserError(f"{found} ('evaluation.inception') does not exist; download {FILE} from {SOURCE} to there")
-    return found
+    if not file.is_file():
+        raise UserError(f"{file} ('evaluation.inception') does not exist; download {FILE} from {SOURCE} to there")
+    return file
 
 
 def check_code(path: Path) -> None:
@@ -41,5 +41,5 @@ def check_code(path: Path) -> None:
     if not programs:
         raise UserError(f"{path} is not a TorchScript file; get {FILE} from {SOURCE}")
     for program in programs:
-        if found := _FORBIDDEN.search(program):
-            raise UserError(f"{path} calls {found.group()}, which an image network has no need of; it was not loaded")
+        if call := _FORBIDDEN.search(program):
+            raise UserError(f"{path} calls {call.group()}, which an image network has no need of; it was not loaded")

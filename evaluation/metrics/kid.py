@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
-_BLOCK = 2048  # rows of a kernel matrix at once
+BLOCK_ROWS = 2048  # rows of a kernel matrix at once
 
 
-def distance(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -> float:
+def kernel_distance(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -> float:
     """Squared maximum mean discrepancy of features x [n,D], y [m,D] under the kernel (x·y/D + 1)³, in float64.
 
     The unbiased estimator over all pairs, so that it can be a little below zero. Its expectation is that of the usual
@@ -18,41 +16,21 @@ def distance(x: np.ndarray, y: np.ndarray, device: torch.device | str = "cpu") -
     """
     if min(len(x), len(y)) < 2:
         raise ValueError("a kernel distance needs at least two vectors of each kind")
-    a, b = (torch.from_numpy(np.asarray(part, np.float64)).to(device) for part in (x, y))
+    a, b = (torch.from_numpy(np.asarray(features, np.float64)).to(device) for features in (x, y))
     n, m = len(a), len(b)
-    within = (_total(a, a) - _diagonal(a)) / (n * (n - 1)) + (_total(b, b) - _diagonal(b)) / (m * (m - 1))
-    return float(within - 2 * _total(a, b) / (n * m))
+    within = (_kernel_sum(a, a) - _kernel_trace(a)) / (n * (n - 1)) + (_kernel_sum(b, b) - _kernel_trace(b)) / (
+        m * (m - 1)
+    )
+    return float(within - 2 * _kernel_sum(a, b) / (n * m))
 
 
-def deviation(
-    x: np.ndarray,
-    y: np.ndarray,
-    estimate: Callable[[np.ndarray, np.ndarray], float],
-    draws: int,
-    seed: int,
-    most: int = 1000,
-) -> float:
-    """Standard deviation of `estimate` on x [n,D], y [m,D], from subsets of a quarter without replacement.
-
-    Politis and Romano (1994), with the correction for finite sets. Drawing with replacement, as for the Fréchet
-    distance, would compare images with their own copies. `most`: subsets are never larger.
-    """
-    random = np.random.default_rng(seed)
-    size = max(2, min(len(x), len(y), 4 * most) // 4)
-    values = [
-        estimate(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for _ in range(draws)
-    ]
-    share = size / min(len(x), len(y))
-    return float(np.std(values, ddof=1) * np.sqrt(share / max(1 - share, share)))
-
-
-def _total(a: torch.Tensor, b: torch.Tensor) -> float:
-    return sum(float(_kernel(part, b).sum()) for part in a.split(_BLOCK))
+def _kernel_sum(a: torch.Tensor, b: torch.Tensor) -> float:
+    return sum(float(_kernel(part, b).sum()) for part in a.split(BLOCK_ROWS))
 
 
 def _kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a @ b.T / a.shape[1] + 1) ** 3
 
 
-def _diagonal(a: torch.Tensor) -> float:
+def _kernel_trace(a: torch.Tensor) -> float:
     return float(((a.square().sum(1) / a.shape[1] + 1) ** 3).sum())

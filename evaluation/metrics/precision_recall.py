@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 NEIGHBOURS = 3
-COPIED = 1 / 3  # of the distance to the second nearest: Yoon et al. 2023
-_BLOCK = 4096
+COPIED_RATIO = 1 / 3  # of the distance to the second nearest: Yoon et al. 2023
+BLOCK_ROWS = 4096
 
 
 def precision_recall(
@@ -19,11 +19,11 @@ def precision_recall(
     """
     if min(len(fake), len(real)) <= k:
         raise ValueError(f"precision and recall need more than {k} vectors of each kind")
-    a, b = (_tensor(part, device) for part in (fake, real))
-    return _inside(a, b, k), _inside(b, a, k)
+    a, b = (_tensor(features, device) for features in (fake, real))
+    return _share_inside(a, b, k), _share_inside(b, a, k)
 
 
-def share_error(share: float, count: int) -> dict[str, float]:
+def wilson_interval(share: float, count: int) -> dict[str, float]:
     """95 % interval of a share of `count` pictures (Wilson 1927), and the standard error that it stands for: not 0 at 0 and 1."""
     z = 1.96
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
@@ -31,19 +31,22 @@ def share_error(share: float, count: int) -> dict[str, float]:
     return {"deviation": float(half / z), "low": max(0.0, float(middle - half)), "high": min(1.0, float(middle + half))}
 
 
-def nearest(
+def nearest_reals(
     fake: np.ndarray, real: np.ndarray, k: int, device: torch.device | str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest reals of each fake: distances [n,k], ascending, and indices [n,k]."""
-    a, b = (_tensor(part, device) for part in (fake, real))
-    found = [torch.cdist(part, b).topk(k, dim=1, largest=False) for part in a.split(_BLOCK)]
-    return torch.cat([f.values for f in found]).cpu().numpy(), torch.cat([f.indices for f in found]).cpu().numpy()
+    a, b = (_tensor(features, device) for features in (fake, real))
+    nearest = [torch.cdist(part, b).topk(k, dim=1, largest=False) for part in a.split(BLOCK_ROWS)]
+    return (
+        torch.cat([part.values for part in nearest]).cpu().numpy(),
+        torch.cat([part.indices for part in nearest]).cpu().numpy(),
+    )
 
 
-def copied(fake: np.ndarray, real: np.ndarray, device: torch.device | str = "cpu") -> float:
+def copied_share(fake: np.ndarray, real: np.ndarray, device: torch.device | str = "cpu") -> float:
     """Share of fakes that look learnt by heart: three times nearer to one training image than to any other."""
-    distances, _ = nearest(fake, real, 2, device)
-    return float((distances[:, 0] < COPIED * distances[:, 1]).mean())
+    distances, _ = nearest_reals(fake, real, 2, device)
+    return float((distances[:, 0] < COPIED_RATIO * distances[:, 1]).mean())
 
 
 def diversity(fake: np.ndarray, real: np.ndarray) -> float:
@@ -53,10 +56,10 @@ def diversity(fake: np.ndarray, real: np.ndarray) -> float:
     )
 
 
-def _inside(points: torch.Tensor, members: torch.Tensor, k: int) -> float:
-    radius = torch.cat([torch.cdist(part, members).kthvalue(k + 1, dim=1).values for part in members.split(_BLOCK)])
+def _share_inside(points: torch.Tensor, members: torch.Tensor, k: int) -> float:
+    radius = torch.cat([torch.cdist(part, members).kthvalue(k + 1, dim=1).values for part in members.split(BLOCK_ROWS)])
     return float(
-        torch.cat([(torch.cdist(part, members) <= radius).any(1) for part in points.split(_BLOCK)]).double().mean()
+        torch.cat([(torch.cdist(part, members) <= radius).any(1) for part in points.split(BLOCK_ROWS)]).double().mean()
     )
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ag3d.config import Evaluation
 from ag3d.model.generator import Generator
 from ag3d.model.networks.stylegan2_layers import NoiseMode
 
-MAIN = "segmentation"  # the embedded network whose distances carry the plain names
-FACE = 64  # the reference cuts faces of 64 pixels, whatever the image's size
+MAIN_NETWORK = "segmentation"  # the embedded network whose distances carry the plain names
+REFERENCE_FACE_SIDE = 64  # the reference cuts faces of 64 pixels, whatever the image's size
+# Measures of geometry and control, and the words for them in the conditions that protocol ids are made of.
+GEOMETRY_MEASURES = {
+    "pck": "pose",
+    "mesh_consistency": "surface",
+    "view_consistency": "turning",
+    "temporal_consistency": "flicker",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,9 @@ class Source:
     def face_side(self, generator: Generator) -> int:
         """The reference's 64 pixels would be half a picture, or more, of networks below 256."""
         side = generator.settings.image_resolution
-        return FACE if self.reference and side >= 4 * FACE else side // generator.settings.face_fraction
+        if self.reference and side >= 4 * REFERENCE_FACE_SIDE:
+            return REFERENCE_FACE_SIDE
+        return side // generator.settings.face_fraction
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Protocol:
     source: Source
     network: str  # embedded, patches, or a mode of ag3d.evaluation.metrics.inception
 
-    def metric(self, kind: str) -> str:
+    def metric_name(self, kind: str) -> str:
         """The name of a kind of distance: frechet_embedded, fid5k_full, clean_kid50k_full, …"""
         if self.network in ("embedded", "patches"):
             return f"{kind}_{self.network}"
@@ -56,18 +66,58 @@ FID_SAMPLES = {"fid5k_full": 5000, "fid50k_full": 50_000}
 FID_PROTOCOLS = (*FID_SAMPLES, *(f"clean_{name}" for name in FID_SAMPLES))
 
 
-def chosen(settings: Evaluation) -> list[Protocol]:
+def requested_protocols(settings: Evaluation) -> list[Protocol]:
     """The protocols that `evaluation.metrics` asks for. Without FID, other kinds are measured on embedded features."""
     own = Source(settings.num_images)
-    found = []
+    protocols = []
     for name in FID_PROTOCOLS:
         if name in settings.metrics:
             clean = name.startswith("clean_")
             source = Source(FID_SAMPLES[name.removeprefix("clean_")], reference=True)
-            found.append(Protocol(name, source, "clean" if clean else "legacy_tensorflow"))
-    others = {"kid", "precision_recall", "neighbours"} & set(settings.metrics)
-    if "frechet" in settings.metrics or (others and not found):
-        found.insert(0, Protocol("frechet_embedded", own, "embedded"))
+            protocols.append(Protocol(name, source, "clean" if clean else "legacy_tensorflow"))
+    on_any_features = {"kid", "precision_recall", "neighbours"} & set(settings.metrics)
+    if "frechet" in settings.metrics or (on_any_features and not protocols):
+        protocols.insert(0, Protocol("frechet_embedded", own, "embedded"))
     if "swd" in settings.metrics:
-        found.append(Protocol("sliced_patches", own, "patches"))
-    return found
+        protocols.append(Protocol("sliced_patches", own, "patches"))
+    return protocols
+
+
+def distance_conditions(
+    protocol: Protocol, entry: dict[str, Any], generator: Generator, seed: int, data: str, networks: dict[str, str]
+) -> dict[str, Any]:
+    """All that must be equal before two distances may stand in one column.
+
+    entry: the distance with its `stream` and `network`; data: hash of the data set; networks: name to hash.
+    """
+    source, stream = protocol.source, entry["stream"]
+    resolution = generator.settings.image_resolution
+    sides = {"image": resolution, "normal": source.normal_side(generator), "face": source.face_side(generator)}
+    return {
+        "name": protocol.name,
+        "stream": stream,
+        "side": sides[stream],
+        **({"resolution": resolution} if stream == "face" else {}),
+        "samples": source.samples,
+        "seed": seed,
+        "truncation": 1.0,
+        "noise": source.noise,
+        "ray_samples": source.ray_samples,
+        "data": data,
+        "network": {entry["network"]: networks[entry["network"]]},
+    }
+
+
+def geometry_conditions(measure: str, generator: Generator, settings: Evaluation, data: str) -> dict[str, Any]:
+    """The same for a measure of geometry and control."""
+    return {
+        "name": "geometry",
+        "measure": GEOMETRY_MEASURES[measure],
+        "people": settings.num_geometry_people,
+        "seed": settings.seed,
+        "resolution": generator.settings.image_resolution,
+        "normal_side": generator.neural_resolution,
+        "body": generator.body.sha256,
+        "poses": data,
+        **({"voxels": settings.voxels} if measure == "mesh_consistency" else {}),
+    }

@@ -18,7 +18,7 @@ DIRECTIONS = 512
 SCALE = 1000.0  # the distance is given in thousandths, as in the paper
 
 
-class Patches:
+class PatchExtractor:
     """Callable: uint8 RGB images of one size to patches of every pyramid level."""
 
     name = "patches"
@@ -33,20 +33,20 @@ class Patches:
 
         Where the patches lie depends on the image alone, not on its place in the order.
         """
-        rows = [self._one(image) for image in images]
+        rows = [self._patches(image) for image in images]
         return np.stack(rows) if rows else np.zeros((0, 0, self.number, PATCH * PATCH * 3), np.float16)
 
-    def _one(self, image: np.ndarray) -> np.ndarray:
+    def _patches(self, image: np.ndarray) -> np.ndarray:
         random = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image).tobytes()))
-        found = []
-        for level in pyramid(image):
+        patches = []
+        for level in laplacian_pyramid(image):
             windows = np.lib.stride_tricks.sliding_window_view(level, (PATCH, PATCH), axis=(0, 1))  # [h,w,3,7,7]
             rows, columns = (random.integers(n, size=self.number) for n in windows.shape[:2])
-            found.append(windows[rows, columns].reshape(self.number, -1))
-        return np.array(found, np.float16).reshape(len(found), self.number, PATCH * PATCH * 3)
+            patches.append(windows[rows, columns].reshape(self.number, -1))
+        return np.array(patches, np.float16).reshape(len(patches), self.number, PATCH * PATCH * 3)
 
 
-def pyramid(image: np.ndarray) -> list[np.ndarray]:
+def laplacian_pyramid(image: np.ndarray) -> list[np.ndarray]:
     """Laplacian pyramid (Burt and Adelson 1983), finest first: differences between levels, the last as it is. float32."""
     levels: list[np.ndarray] = []
     current: np.ndarray = image.astype(np.float32)
@@ -57,13 +57,13 @@ def pyramid(image: np.ndarray) -> list[np.ndarray]:
     return [*levels, current] if min(current.shape[:2]) >= SMALLEST else []
 
 
-def distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
+def sliced_wasserstein(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     """Mean over random directions of the Wasserstein-1 distance between patches x [n,D], y [m,D], in thousandths.
 
     Both are first brought to mean 0 and deviation 1 in each colour channel, so that texture counts and not colour.
     """
     random = np.random.default_rng(seed)
-    a, b = normalised(x), normalised(y)
+    a, b = normalize_channels(x), normalize_channels(y)
     size = min(len(a), len(b))
     a, b = (v if len(v) == size else v[random.permutation(len(v))[:size]] for v in (a, b))
     directions = random.standard_normal((a.shape[1], DIRECTIONS)).astype(np.float32)
@@ -73,16 +73,17 @@ def distance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     )
 
 
-def normalised(patches: np.ndarray) -> np.ndarray:
+def normalize_channels(patches: np.ndarray) -> np.ndarray:
     """[n,147], colour channels first, to float32 of mean 0 and deviation 1 over all patches, channel by channel."""
     channels = patches.astype(np.float32).reshape(len(patches), 3, -1)
     mean = channels.mean((0, 2), keepdims=True, dtype=np.float64)
-    spread = channels.std((0, 2), keepdims=True, dtype=np.float64)
-    return ((channels - mean) / np.maximum(spread, 1e-8)).astype(np.float32).reshape(len(patches), -1)
+    deviation = channels.std((0, 2), keepdims=True, dtype=np.float64)
+    return ((channels - mean) / np.maximum(deviation, 1e-8)).astype(np.float32).reshape(len(patches), -1)
 
 
-def levels(x: np.ndarray, y: np.ndarray, seed: int = 0) -> list[float]:
+def sliced_wasserstein_by_level(x: np.ndarray, y: np.ndarray, seed: int = 0) -> list[float]:
     """Distances of the pyramid's levels, finest first: patches [n,levels,number,147] of both sets."""
     return [
-        distance(x[:, k].reshape(-1, x.shape[-1]), y[:, k].reshape(-1, y.shape[-1]), seed) for k in range(x.shape[1])
+        sliced_wasserstein(x[:, k].reshape(-1, x.shape[-1]), y[:, k].reshape(-1, y.shape[-1]), seed)
+        for k in range(x.shape[1])
     ]

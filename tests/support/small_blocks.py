@@ -3,11 +3,11 @@
 import os
 
 from ag3d.core import console
-from ag3d.evaluation.metrics import feature_cache, real_images
+from ag3d.evaluation.metrics import feature_cache, image_sets
 from ag3d.evaluation.metrics import stage as metrics
 
-feature_cache.BLOCK = 2
-batches = real_images.Real.batches
+feature_cache.BLOCK_SIZE = 2
+batches = image_sets.RealImages.batches
 
 
 def told(self, batch, part=None):
@@ -15,6 +15,6 @@ def told(self, batch, part=None):
     return batches(self, batch, part)
 
 
-real_images.Real.batches = told  # type: ignore[method-assign]
+image_sets.RealImages.batches = told  # type: ignore[method-assign]
 if __name__ == "__main__":
     console.run(metrics.main)

@@ -8,7 +8,7 @@ import pytest
 
 from ag3d.core.errors import UserError
 from ag3d.evaluation.metrics import fid_math
-from ag3d.evaluation.metrics.embedded_features import EMBEDDINGS, EmbeddedFeatures, resize
+from ag3d.evaluation.metrics.feature_extraction import EMBEDDINGS, EmbeddedFeatures
 
 
 def people(count: int, seed: int) -> list[np.ndarray]:
@@ -28,10 +28,10 @@ def people(count: int, seed: int) -> list[np.ndarray]:
 def test_distances_order_damage(blazepose_folder, embedding):
     network = EmbeddedFeatures(embedding, blazepose_folder)
     real = network(people(60, 0))
-    same = fid_math.distance(real, network(people(60, 1)))
-    blurred = fid_math.distance(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
-    turned = fid_math.distance(real, network([i[::-1].copy() for i in people(60, 1)]))
-    collapsed = fid_math.distance(real, network(people(3, 1) * 20))
+    same = fid_math.frechet_distance(real, network(people(60, 1)))
+    blurred = fid_math.frechet_distance(real, network([cv2.GaussianBlur(i, (0, 0), 3) for i in people(60, 1)]))
+    turned = fid_math.frechet_distance(real, network([i[::-1].copy() for i in people(60, 1)]))
+    collapsed = fid_math.frechet_distance(real, network(people(3, 1) * 20))
     assert real.shape == (60, embedding.dimensions)
     assert same < 0.5 * min(blurred, turned, collapsed)
 
@@ -46,14 +46,6 @@ def test_threads_do_not_mix_pictures_up(blazepose_folder):
     together = network(images)
     np.testing.assert_array_equal(together, np.concatenate([network([image]) for image in images]))
     assert len(np.unique(together, axis=0)) == 24
-
-
-def test_resize_averages_when_it_shrinks():
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::2] = 200
-    assert (resize(stripes, 32) == 100).all()
-    assert resize(stripes, 64) is stripes
-    assert resize(stripes, 100).shape == (100, 100, 3)
 
 
 def test_missing_and_wrong_files_are_named(blazepose_folder, tmp_path):

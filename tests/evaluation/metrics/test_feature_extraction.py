@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ag3d.evaluation.metrics.feature_extraction import AHEAD, measure
-from ag3d.evaluation.metrics.neighbour_picture import Pictures
+from ag3d.evaluation.metrics.feature_extraction import QUEUED_BATCHES, extract_features
+from ag3d.evaluation.metrics.image_sets import ImageBatch
 
 
 class Recorder:
@@ -33,16 +33,16 @@ class Recorder:
         return means
 
 
-def batches(number: int, made: list[int]) -> Iterator[Pictures]:
+def batches(number: int, made: list[int]) -> Iterator[ImageBatch]:
     for index in range(number):
         made.append(index)
         images = [np.full((4, 4, 3), 2 * index + k, np.uint8) for k in range(2)]
-        yield Pictures(images, images, images)
+        yield ImageBatch(images, images, images)
 
 
 def test_features_come_in_the_pictures_order_from_another_thread():
     network = Recorder()
-    found = measure(batches(9, []), [network])
+    found = extract_features(batches(9, []), [network])
     assert found.keys() == {f"{stream}/recorder" for stream in ("image", "normal", "face")}
     for values in found.values():
         np.testing.assert_array_equal(values[:, 0], np.arange(18))
@@ -53,17 +53,17 @@ def test_pictures_are_not_made_far_ahead():
     network, made = Recorder(), []
     ahead = []
 
-    def watched() -> Iterator[Pictures]:
+    def watched() -> Iterator[ImageBatch]:
         for pictures in batches(12, made):
             ahead.append(len(made) - network.seen / 3)
             yield pictures
 
-    measure(watched(), [network])
-    assert max(ahead) <= AHEAD + 2  # those that wait, the one being looked at, the one being made
+    extract_features(watched(), [network])
+    assert max(ahead) <= QUEUED_BATCHES + 2  # those that wait, the one being looked at, the one being made
 
 
 def test_an_error_of_a_network_ends_the_measurement():
     made: list[int] = []
     with pytest.raises(ValueError, match="this picture is bad"):
-        measure(batches(50, made), [Recorder(fails_at=3)])
+        extract_features(batches(50, made), [Recorder(fails_at=3)])
     assert len(made) < 10

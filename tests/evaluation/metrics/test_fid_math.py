@@ -30,15 +30,15 @@ def of_variances(variances: np.ndarray, count: int, turn: np.ndarray, seed: int)
 def test_known_value_in_one_dimension():
     x, y = np.array([[-1.0], [3.0]]), np.array([[0.0], [6.0]])  # means 1 and 3, variances 8 and 18
     expected = (3 - 1) ** 2 + (np.sqrt(18) - np.sqrt(8)) ** 2
-    assert fid_math.distance(x, y) == pytest.approx(expected, rel=1e-12)
+    assert fid_math.frechet_distance(x, y) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [300, 60])
 def test_it_is_the_textbooks(count):
     x, y = correlated(count, 40, 0), correlated(count + 7, 40, 1, shift=0.5)
     expected = by_square_root(x, y)
-    assert fid_math.distance(x, y) == pytest.approx(expected, rel=1e-6)
-    assert fid_math.quick_distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert fid_math.frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert fid_math.frechet_distance_approx(x, y) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("smallest", [1e-6, 1e-12, 1e-18])
@@ -54,8 +54,8 @@ def test_ill_conditioned_covariances_cost_no_digits(count, smallest):
     some = a > 0
     x, y = (of_variances(v[some], count, turn[:, some], seed) for seed, v in enumerate((a, b)))
     expected = ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
-    assert fid_math.distance(x, y) == pytest.approx(expected, rel=1e-6)
-    assert fid_math.quick_distance(x, y) == pytest.approx(expected, abs=1e-5)
+    assert fid_math.frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert fid_math.frechet_distance_approx(x, y) == pytest.approx(expected, abs=1e-5)
 
 
 def test_singular_covariances_of_many_vectors():
@@ -64,7 +64,7 @@ def test_singular_covariances_of_many_vectors():
         np.column_stack([p, p @ np.ones((6, 3)), np.full(len(p), 2.0)]) for p in (correlated(90, 6, s) for s in (0, 1))
     )
     x = x.astype(np.float32)
-    assert fid_math.distance(x, y) == pytest.approx(by_singular_values(x, y), rel=1e-6)
+    assert fid_math.frechet_distance(x, y) == pytest.approx(by_singular_values(x, y), rel=1e-6)
 
 
 def by_singular_values(x: np.ndarray, y: np.ndarray) -> float:
@@ -77,19 +77,19 @@ def by_singular_values(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_distance_to_itself_is_zero_and_it_is_symmetric():
     x, y = correlated(100, 16, 4), correlated(100, 16, 5)
-    assert fid_math.distance(x, x) == pytest.approx(0, abs=1e-12 * (x**2).sum())
-    assert fid_math.distance(x, y) == pytest.approx(fid_math.distance(y, x), rel=1e-10)
+    assert fid_math.frechet_distance(x, x) == pytest.approx(0, abs=1e-12 * (x**2).sum())
+    assert fid_math.frechet_distance(x, y) == pytest.approx(fid_math.frechet_distance(y, x), rel=1e-10)
 
 
 def test_sums_are_in_double_precision():
     x, y = (correlated(400, 12, s).astype(np.float32) + np.float32(1e3) for s in (6, 7))
     expected = by_square_root(x.astype(np.float64), y.astype(np.float64))
-    assert fid_math.distance(x, y) == pytest.approx(expected, rel=1e-6)
+    assert fid_math.frechet_distance(x, y) == pytest.approx(expected, rel=1e-6)
 
 
 def test_not_finite_is_refused():
     with pytest.raises(ValueError, match="finite"):
-        fid_math.distance(np.array([[1.0, np.nan]]), np.eye(2))
+        fid_math.frechet_distance(np.array([[1.0, np.nan]]), np.eye(2))
 
 
 def test_bias_shrinks_with_more_images_and_is_about_right():
@@ -98,8 +98,8 @@ def test_bias_shrinks_with_more_images_and_is_about_right():
     few, many = random.normal(size=(2, 40, 10)), random.normal(size=(2, 400, 10))
     small, large = fid_math.bootstrap(*few, resamples=40, seed=0), fid_math.bootstrap(*many, resamples=40, seed=0)
     assert small.bias > 4 * large.bias > 0
-    assert small.bias == pytest.approx(fid_math.distance(*few), rel=0.6)
-    assert small.low <= fid_math.distance(*few)
+    assert small.bias == pytest.approx(fid_math.frechet_distance(*few), rel=0.6)
+    assert small.low <= fid_math.frechet_distance(*few)
 
 
 def test_bootstrap_repeats_with_its_seed():

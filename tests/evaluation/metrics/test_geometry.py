@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from support.small_results import person_labels
 
 from ag3d.config import Network
-from ag3d.evaluation.metrics import mesh_consistency, pose_accuracy, view_consistency
-from ag3d.evaluation.metrics.camera import lift, look_up, project
+from ag3d.evaluation.metrics import geometry, view_consistency
+from ag3d.evaluation.metrics.view_consistency import project, sample_at, unproject
 from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
@@ -58,7 +58,7 @@ def test_the_datas_camera_shows_x_and_y(label):
 def test_lifting_undoes_projection(label, network):
     seen = turned(label, 0.7, network)
     depth = 99.5 + torch.rand(4, 1, 8, 8)
-    places, distance = project(lift(depth, seen), seen)
+    places, distance = project(unproject(depth, seen), seen)
     centres = (torch.arange(8) + 0.5) / 8
     expected = torch.stack([centres.repeat(8), centres.repeat_interleave(8)], dim=1)
     torch.testing.assert_close(places, expected.expand(4, 64, 2), atol=2e-4, rtol=0)
@@ -68,7 +68,7 @@ def test_lifting_undoes_projection(label, network):
 def test_look_up_at_pixel_centres():
     image = torch.arange(16.0).view(1, 1, 4, 4)
     places = torch.tensor([[[0.375, 0.625], [0.5, 0.625]]])  # the centre of column 1, row 2; between columns 1 and 2
-    assert look_up(image, places)[0, :, 0].tolist() == [9.0, 9.5]
+    assert sample_at(image, places)[0, :, 0].tolist() == [9.0, 9.5]
 
 
 # Control
@@ -85,10 +85,10 @@ class Landmarks:
         number, self.calls = self.calls, self.calls + 1
         if number in self.lost:
             return PersonDetections([], 0.0)
-        joints, face, _ = pose_accuracy.expected(self.body, self.label[number], self.side)
+        joints, face, _ = geometry.expected_landmarks(self.body, self.label[number], self.side)
         found = np.zeros((33, 2))
-        found[list(pose_accuracy.pose_metrics.LANDMARKS)] = joints[list(pose_accuracy.pose_metrics.JOINTS)]
-        found[list(pose_accuracy.pose_metrics.FACE_LANDMARKS)] = face
+        found[list(geometry.pose_metrics.LANDMARKS)] = joints[list(geometry.pose_metrics.JOINTS)]
+        found[list(geometry.pose_metrics.FACE_LANDMARKS)] = face
 
         class Person:
             landmarks_2d = (found + self.shift) * (len(rgb) / self.side)
@@ -98,21 +98,21 @@ class Landmarks:
 
 @pytest.mark.parametrize("side", [64, 300])
 def test_landmarks_where_the_label_has_them(tiny_body, label, side, monkeypatch):
-    monkeypatch.setattr(pose_accuracy, "find_people", Landmarks(tiny_body, label, side, (3.0, 4.0), lost=(2,)))
-    errors = pose_accuracy.pose_errors(None, tiny_body, [np.zeros((side, side, 3), np.uint8)] * 4, label)
+    monkeypatch.setattr(geometry, "find_people", Landmarks(tiny_body, label, side, (3.0, 4.0), lost=(2,)))
+    errors = geometry.pose_errors(None, tiny_body, [np.zeros((side, side, 3), np.uint8)] * 4, label)
     assert errors.pixels == pytest.approx([5.0] * 3)
-    assert errors.people == 4
-    tall = pose_accuracy.expected(tiny_body, label[0], side)[2]
-    near = 1.0 if pose_accuracy.NEAR * tall > 5 else 0.0
-    assert errors.near == [near, near, 0.0, near]
-    assert errors.share[0] == pytest.approx(5 / tall)
+    assert len(errors.pck) == 4
+    standing_height = geometry.expected_landmarks(tiny_body, label[0], side)[2]
+    near = 1.0 if geometry.PCK_THRESHOLD * standing_height > 5 else 0.0
+    assert errors.pck == [near, near, 0.0, near]
+    assert errors.height_share[0] == pytest.approx(5 / standing_height)
 
 
 def test_the_height_on_the_picture(tiny_body):
     upright = labels.canonical_label()
     vertices = tiny_body.from_label(upright).vertices[0]
     expected = float(vertices[:, 1].max() - vertices[:, 1].min()) * 100 / 2
-    assert pose_accuracy.expected(tiny_body, upright[0], 100)[2] == pytest.approx(expected, rel=1e-4)
+    assert geometry.expected_landmarks(tiny_body, upright[0], 100)[2] == pytest.approx(expected, rel=1e-4)
 
 
 # Surface
@@ -124,12 +124,12 @@ def test_angles_between_vectors():
     tilted = torch.zeros(4, 4, 3)
     tilted[..., 0], tilted[..., 2] = 5 * math.sin(0.3), 5 * math.cos(0.3)
     everywhere = torch.ones(4, 4, dtype=torch.bool)
-    assert mesh_consistency.mean_angle(up, tilted, everywhere) == pytest.approx(math.degrees(0.3), abs=1e-3)
-    assert math.isnan(mesh_consistency.mean_angle(up, tilted, ~everywhere))
+    assert geometry.mean_angle(up, tilted, everywhere) == pytest.approx(math.degrees(0.3), abs=1e-3)
+    assert math.isnan(geometry.mean_angle(up, tilted, ~everywhere))
 
 
 def test_a_new_networks_surface_is_the_bodys(network, label):
-    found = mesh_consistency.surface_errors(network, network.mapping(torch.zeros(1, 8)), label[:1], 64)
+    found = geometry.mesh_consistency(network, network.mapping(torch.zeros(1, 8)), label[:1], 64)
     assert found["body"] < 40  # millimetres: a network of small residual
     assert found["body"] <= found["body_p95"]
     assert found["angle"] < 25
@@ -143,16 +143,16 @@ def test_distance_to_the_body(network, label, outwards):
     _, last = network.decoder.layers
     with torch.no_grad():
         last.weight[0], last.bias[0] = 0, outwards
-    found = mesh_consistency.surface_errors(network, network.mapping(torch.zeros(1, 8)), label[:1], 96)
+    found = geometry.mesh_consistency(network, network.mapping(torch.zeros(1, 8)), label[:1], 96)
     assert found["body"] == pytest.approx(1000 * outwards, abs=2)
 
 
 def test_turned_normals_are_noticed(network, label, monkeypatch):
     ws = network.mapping(torch.zeros(1, 8))
-    right = mesh_consistency.surface_errors(network, ws, label[:1], 64)
-    true = mesh_consistency.posed_mesh
-    monkeypatch.setattr(mesh_consistency, "posed_mesh", lambda g, mesh, lab: true(g, mesh, label[1:2]))
-    wrong = mesh_consistency.surface_errors(network, ws, label[:1], 64)
+    right = geometry.mesh_consistency(network, ws, label[:1], 64)
+    true = geometry.posed_mesh
+    monkeypatch.setattr(geometry, "posed_mesh", lambda g, mesh, lab: true(g, mesh, label[1:2]))
+    wrong = geometry.mesh_consistency(network, ws, label[:1], 64)
     assert wrong["angle"] > 2 * right["angle"]
     assert wrong["overlap"] < right["overlap"]
 
@@ -174,7 +174,7 @@ def test_opposite_outlines_mirror_each_other():
 
 
 def test_a_network_seen_from_all_sides(network, label):
-    found = view_consistency.turning_errors(network, network.mapping(torch.zeros(1, 8)), label[:1])
+    found = view_consistency.view_consistency(network, network.mapping(torch.zeros(1, 8)), label[:1])
     assert found["silhouette"] > 0.85
     assert 0 <= found["color"] < 60
 
@@ -216,7 +216,7 @@ def test_colours_that_move_with_the_body_do_not_flicker(tiny_body):
 
 def test_hidden_places_are_not_compared(tiny_body):
     upright = labels.canonical_label()
-    _, seen = view_consistency._at_body(tiny_body, upright, torch.zeros(1, 3, 128, 128))
+    _, seen = view_consistency.vertex_colors(tiny_body, upright, torch.zeros(1, 3, 128, 128))
     depth = tiny_body.from_label(upright).vertices[0, :, 2]
     assert 0.3 < seen.float().mean() < 0.8
     assert depth[seen].mean() < depth[~seen].mean()
@@ -227,7 +227,7 @@ def test_flicker_of_a_network(network, label):
 
     track = walk(label[:1])
     assert track.shape == (12, 111)
-    value = view_consistency.flicker(network, network.mapping(torch.zeros(1, 8)), track[:3])
+    value = view_consistency.temporal_consistency(network, network.mapping(torch.zeros(1, 8)), track[:3])
     assert 0 <= value < 60
-    still = view_consistency.flicker(network, network.mapping(torch.zeros(1, 8)), track[:1].repeat(3, 1))
+    still = view_consistency.temporal_consistency(network, network.mapping(torch.zeros(1, 8)), track[:1].repeat(3, 1))
     assert still == pytest.approx(0, abs=1e-3)

@@ -5,19 +5,19 @@ import pytest
 import torch
 
 from ag3d.config import Network
-from ag3d.evaluation.metrics import identity_consistency
+from ag3d.evaluation.metrics import view_consistency
 from ag3d.model.body import label as labels
 
 
 def test_recognisable_people_share_little_and_strangers_all():
     random = np.random.default_rng(0)
     people = random.normal(size=(40, 64)).astype(np.float32)
-    assert identity_consistency.shares(people, people) == pytest.approx([0.0] * 40)
+    assert view_consistency.identity_distances(people, people) == pytest.approx([0.0] * 40)
     slightly = people + 0.1 * random.normal(size=people.shape)
-    assert np.mean(identity_consistency.shares(people, slightly)) == pytest.approx(0.1 / np.sqrt(2), rel=0.1)
+    assert np.mean(view_consistency.identity_distances(people, slightly)) == pytest.approx(0.1 / np.sqrt(2), rel=0.1)
     strangers = random.normal(size=people.shape)
-    assert np.mean(identity_consistency.shares(people, strangers)) == pytest.approx(1.0, abs=0.05)
-    assert identity_consistency.shares(np.ones((3, 4)), np.ones((3, 4))) == []
+    assert np.mean(view_consistency.identity_distances(people, strangers)) == pytest.approx(1.0, abs=0.05)
+    assert view_consistency.identity_distances(np.ones((3, 4)), np.ones((3, 4))) == []
 
 
 def test_people_who_are_all_alike_have_no_identity(blazepose_folder, tiny_body):
@@ -43,7 +43,9 @@ def test_people_who_are_all_alike_have_no_identity(blazepose_folder, tiny_body):
     ws = torch.rand(4, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
     orient = torch.tensor([[torch.pi, 0.0, 0.0]])
     label = labels.pack(torch.tensor([[0.0, 0.15, 0.0]]), orient, torch.zeros(1, 69), torch.zeros(1, 10))
-    known = identity_consistency.identity_shares(Painter(True), ws, label, blazepose_folder)
+    known = view_consistency.identity_consistency(Painter(True), ws, label, blazepose_folder)
     assert known == pytest.approx([0.0] * 4, abs=1e-6)
-    assert identity_consistency.identity_shares(Painter(False), ws, label, blazepose_folder) == pytest.approx([1.0] * 4)
-    assert identity_consistency.identity_shares(Painter(True), ws[:1], label, blazepose_folder) == []
+    assert view_consistency.identity_consistency(Painter(False), ws, label, blazepose_folder) == pytest.approx(
+        [1.0] * 4
+    )
+    assert view_consistency.identity_consistency(Painter(True), ws[:1], label, blazepose_folder) == []

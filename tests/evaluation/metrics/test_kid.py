@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from ag3d.evaluation.metrics import kid
+from ag3d.evaluation.metrics.distances import subset_deviation
 
 
 def test_one_dimension_by_hand():
     # Kernel (xy + 1)³: within x = {0, 1}: 1; within y = {2, 3}: 343; across: 1, 1, 27, 64.
     x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
-    assert kid.distance(x, y) == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)
+    assert kid.kernel_distance(x, y) == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)
 
 
 def test_moments_of_gaussians():
@@ -21,7 +22,7 @@ def test_moments_of_gaussians():
 
     random = np.random.default_rng(0)
     truth = expected(0, 0) + expected(0.5, 0.5) - 2 * expected(0, 0.5)
-    values = [kid.distance(random.normal(size=(80, 1)), random.normal(0.5, 1, size=(60, 1))) for _ in range(300)]
+    values = [kid.kernel_distance(random.normal(size=(80, 1)), random.normal(0.5, 1, size=(60, 1))) for _ in range(300)]
     error = np.std(values) / np.sqrt(len(values))
     assert np.mean(values) == pytest.approx(truth, abs=4 * error)
     assert 4 * error < truth / 2
@@ -29,16 +30,16 @@ def test_moments_of_gaussians():
 
 def test_equal_distributions_average_to_zero():
     random = np.random.default_rng(1)
-    values = [kid.distance(random.normal(size=(30, 4)), random.normal(size=(30, 4))) for _ in range(200)]
+    values = [kid.kernel_distance(random.normal(size=(30, 4)), random.normal(size=(30, 4))) for _ in range(200)]
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
     assert min(values) < 0 < max(values)
 
 
 def test_blocks_do_not_matter(monkeypatch):
     x, y = np.random.default_rng(2).normal(size=(2, 50, 3))
-    whole = kid.distance(x, y)
-    monkeypatch.setattr(kid, "_BLOCK", 7)
-    assert kid.distance(x, y) == pytest.approx(whole, rel=1e-12)
+    whole = kid.kernel_distance(x, y)
+    monkeypatch.setattr(kid, "BLOCK_ROWS", 7)
+    assert kid.kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
 
 
 def test_deviation_is_about_right():
@@ -48,9 +49,9 @@ def test_deviation_is_about_right():
         return float(x.mean() - y.mean())
 
     x, y = random.normal(size=(400, 1)), random.normal(size=(400, 1))
-    assert kid.deviation(x, y, difference, 200, seed=0) == pytest.approx(np.sqrt(2 / 400), rel=0.25)
+    assert subset_deviation(x, y, difference, 200, seed=0) == pytest.approx(np.sqrt(2 / 400), rel=0.25)
 
 
 def test_too_few_vectors_are_refused():
     with pytest.raises(ValueError, match="at least two"):
-        kid.distance(np.zeros((1, 2)), np.zeros((5, 2)))
+        kid.kernel_distance(np.zeros((1, 2)), np.zeros((5, 2)))

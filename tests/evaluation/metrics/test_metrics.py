@@ -17,11 +17,10 @@ from ag3d.config import Evaluation, Network
 from ag3d.config.results import METRICS, RENAMED_METRICS
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
-from ag3d.evaluation.metrics import distances, fakes, feature_cache, measurement, real_images
-from ag3d.evaluation.metrics import stage as metrics
-from ag3d.evaluation.metrics.feature_extraction import extractors
-from ag3d.evaluation.metrics.generated_images import draw, generated
-from ag3d.evaluation.metrics.protocols import Protocol, Source, chosen
+from ag3d.evaluation.metrics import distances, feature_cache, image_sets, stage
+from ag3d.evaluation.metrics.feature_extraction import make_extractors
+from ag3d.evaluation.metrics.image_sets import generated_images, sample_inputs
+from ag3d.evaluation.metrics.protocols import Protocol, Source, requested_protocols
 from ag3d.model.checkpoint import describe, save_weights
 from ag3d.model.generator import Generator
 
@@ -67,18 +66,18 @@ def data(small_results):
 
 @pytest.fixture(scope="module")
 def embedded(blazepose_folder):
-    return extractors([EMBEDDED], blazepose_folder, Evaluation(), CPU)["embedded"]
+    return make_extractors([EMBEDDED], blazepose_folder, Evaluation(), CPU)["embedded"]
 
 
 def test_pictures_do_not_depend_on_the_batch(network, poses):
-    one = [p for batch in generated(network, poses, FEW, 1, seed=3) for p in batch.image]
-    three = [p for batch in generated(network, poses, FEW, 3, seed=3) for p in batch.image]
+    one = [p for batch in generated_images(network, poses, FEW, 1, seed=3) for p in batch.image]
+    three = [p for batch in generated_images(network, poses, FEW, 3, seed=3) for p in batch.image]
     assert len(one) == len(three) == 5
     for a, b in zip(one, three, strict=True):
         assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
-    other = next(generated(network, poses, FEW, 3, seed=4)).image[0]
+    other = next(generated_images(network, poses, FEW, 3, seed=4)).image[0]
     assert np.abs(other.astype(int) - three[0].astype(int)).max() > 1
-    (last,) = generated(network, poses, FEW, 3, seed=3, part=range(3, 5))
+    (last,) = generated_images(network, poses, FEW, 3, seed=3, part=range(3, 5))
     np.testing.assert_array_equal(last.image[1], three[4])
 
 
@@ -98,13 +97,13 @@ def test_the_references_protocol_has_its_sizes_noise_and_rays(network, poses, da
 
     monkeypatch.setattr(network, "synthesis", spy)
     source = Source(4, reference=True)
-    first = [next(generated(network, poses, source, 4, seed=1)) for _ in range(2)]
+    first = [next(generated_images(network, poses, source, 4, seed=1)) for _ in range(2)]
     assert seen == [(48, 48, "random")] * 2
     assert network.renderer.settings.depth_resolution == SIZES["depth_resolution"]
     np.testing.assert_array_equal(first[0].image, first[1].image)
     assert {name: v[0].shape[0] for name, v in first[0].streams().items()} == {"image": 32, "normal": 256, "face": 8}
     assert first[0].normal[0].dtype == np.uint8
-    (photographs,) = real_images.Real(data, network, source).batches(8)
+    (photographs,) = image_sets.RealImages(data, network, source).batches(8)
     assert photographs.normal[0].shape == (256, 256, 3)
     assert photographs.normal[0].dtype == np.float32
     assert (photographs.normal[0] != np.rint(photographs.normal[0])).any()
@@ -122,7 +121,7 @@ def test_faces_of_the_references_protocol_have_64_pixels_from_256_on():
 
 def test_which_protocols():
     def names(*metrics: str) -> list[str]:
-        return [p.name for p in chosen(Evaluation(metrics=list(metrics), inception="x.pt"))]
+        return [p.name for p in requested_protocols(Evaluation(metrics=list(metrics), inception="x.pt"))]
 
     assert names("pck") == []
     assert names("kid") == ["frechet_embedded"]
@@ -132,19 +131,19 @@ def test_which_protocols():
         "clean_fid50k_full",
         "sliced_patches",
     ]
-    (protocol,) = chosen(Evaluation(metrics=["clean_fid50k_full"], inception="x.pt"))
+    (protocol,) = requested_protocols(Evaluation(metrics=["clean_fid50k_full"], inception="x.pt"))
     assert protocol.source == Source(50_000, reference=True)
-    assert [protocol.metric(kind) for kind in ("fid", "kid")] == ["clean_fid50k_full", "clean_kid50k_full"]
-    assert EMBEDDED.metric("kid") == "kid_embedded"
+    assert [protocol.metric_name(kind) for kind in ("fid", "kid")] == ["clean_fid50k_full", "clean_kid50k_full"]
+    assert EMBEDDED.metric_name("kid") == "kid_embedded"
 
 
 def test_draw_is_uniform_over_poses():
-    _, labels = draw(np.eye(4, 111, dtype=np.float32), 4000, 2, seed=0)
+    _, labels = sample_inputs(np.eye(4, 111, dtype=np.float32), 4000, 2, seed=0)
     np.testing.assert_allclose(labels[:, :4].mean(0), 0.25, atol=0.03)
 
 
 def test_real_pictures_have_the_networks_sizes(network, data):
-    (batch,) = real_images.Real(data, network, FEW).batches(8)
+    (batch,) = image_sets.RealImages(data, network, FEW).batches(8)
     assert {name: (len(v), v[0].shape) for name, v in batch.streams().items()} == {
         "image": (6, (32, 32, 3)),
         "normal": (6, (16, 16, 3)),
@@ -167,11 +166,11 @@ def test_command_measures_and_keeps_features_by_content(
     results = []
     for name in ("a.json", "b.json"):
         monkeypatch.setattr(sys, "argv", [str(part) for part in (*command, "--output", tmp_path / name)])
-        metrics.main()
+        stage.main()
         results.append(read_json(tmp_path / name))
         kept = list((tmp_path / "cache").iterdir())
         assert len(kept) == 1
-        monkeypatch.setattr(measurement, "real_features", _only_from_cache(kept[0], measurement.real_features))
+        monkeypatch.setattr(stage, "real_features", _only_from_cache(kept[0], stage.real_features))
     first, second = results
     assert first["metrics"] == second["metrics"]
     assert (first["run"], first["kimg"], first["counts"]) == ("myrun", 1.0, {"poses": 6, "people": 2})
@@ -202,8 +201,8 @@ def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch
     weights = save(StandIn(), tmp_path)
     wanted = ["fid5k_full", "clean_fid5k_full", "kid", "precision_recall", "neighbours"]
     settings = Evaluation(metrics=wanted, inception=str(weights), bootstrap=2)
-    work = measurement.Measurement(network, poses, data, tmp_path, tmp_path, tmp_path / "blocks", settings)
-    found = measurement.measured(work, tmp_path / "nearest.png")
+    work = stage.Measurement(network, poses, data, tmp_path, tmp_path, tmp_path / "blocks", settings)
+    found = work.run(tmp_path / "nearest.png")
     streams = ("image", "normal", "face")
     kinds = (
         "fid5k_full",
@@ -225,23 +224,23 @@ def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch
 
 
 def test_blocks_are_kept_shared_and_equal_to_a_single_pass(network, poses, embedded, tmp_path, monkeypatch):
-    whole = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "none", 2, seed=0)
+    whole = feature_cache.fake_features(network, poses, FEW, embedded, tmp_path / "none", 2, seed=0)
     assert not (tmp_path / "none").exists()
-    monkeypatch.setattr(feature_cache, "BLOCK", 2)
+    monkeypatch.setattr(feature_cache, "BLOCK_SIZE", 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0) is None
+    assert feature_cache.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0) is None
     assert [path.name for path in (tmp_path / "blocks").iterdir()] == ["00001.npz"]
     monkeypatch.setenv("RANK", "0")
     (tmp_path / "blocks" / "00000.npz").write_bytes(b"half a file")
-    shared = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0)
+    shared = feature_cache.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0)
     assert len(list((tmp_path / "blocks").iterdir())) == 3
     for name, values in whole.items():
         np.testing.assert_allclose(shared[name], values, atol=1e-5)
-    monkeypatch.setattr(fakes, "generated", lambda *_: pytest.fail("nothing is generated twice"))
-    again = fakes.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0)
+    monkeypatch.setattr(feature_cache, "generated_images", lambda *_: pytest.fail("nothing is generated twice"))
+    again = feature_cache.fake_features(network, poses, FEW, embedded, tmp_path / "blocks", 2, seed=0)
     np.testing.assert_array_equal(again["image/detection"], shared["image/detection"])
-    feature_cache.forget(tmp_path / "blocks")
+    feature_cache.remove_blocks(tmp_path / "blocks")
     assert not (tmp_path / "blocks").exists()
 
 
@@ -258,9 +257,9 @@ def _only_from_cache(path, load):
 
 
 def test_equal_pictures_measure_zero(network, data, embedded, tmp_path):
-    found = real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
+    found = feature_cache.real_features(data, network, FEW, embedded, tmp_path, 4)
     settings = Evaluation(metrics=["frechet", "precision_recall"], bootstrap=3)
-    values = distances.of_protocol(EMBEDDED, found, found, settings, CPU)
+    values = distances.compute_distances(EMBEDDED, found, found, settings, CPU)
     assert all(m["value"] == pytest.approx(0, abs=1e-6) for name, m in values.items() if name.startswith("frechet"))
     assert values["precision_embedded_image"]["value"] == values["diversity_embedded_image"]["value"] == 1
     assert {m["table"] for m in values.values()} == {"frechet_embedded", "precision_recall_embedded"}
@@ -269,25 +268,25 @@ def test_equal_pictures_measure_zero(network, data, embedded, tmp_path):
 def test_floor_is_what_halves_of_the_data_set_score():
     random = np.random.default_rng(0)
     x = random.normal(size=(400, 6))
-    pair = distances.Pair(x + 1, x, Evaluation(bootstrap=2), CPU)
+    pair = distances.FeaturePair(x + 1, x, Evaluation(bootstrap=2), CPU)
     entry = distances._frechet(pair)
     assert 0 < entry["floor"] < 0.2 < entry["value"]
-    assert distances.Pair(x[:5], x[:5], Evaluation(), CPU).halves(lambda a, b: 0.0) is None
+    assert distances.FeaturePair(x[:5], x[:5], Evaluation(), CPU).floor(lambda a, b: 0.0) is None
 
 
 def test_damaged_cache_is_replaced(network, data, embedded, tmp_path):
-    first = real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
+    first = feature_cache.real_features(data, network, FEW, embedded, tmp_path, 4)
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
-    second = real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
+    second = feature_cache.real_features(data, network, FEW, embedded, tmp_path, 4)
     np.testing.assert_array_equal(first["image/segmentation"], second["image/segmentation"])
 
 
 def test_other_contents_have_other_caches(network, data, embedded, tmp_path):
-    real_images.real_features(data, network, FEW, embedded, tmp_path, 4)
-    real_images.real_features(data, network, Source(9), embedded, tmp_path, 4)
+    feature_cache.real_features(data, network, FEW, embedded, tmp_path, 4)
+    feature_cache.real_features(data, network, Source(9), embedded, tmp_path, 4)
     assert len(list(tmp_path.iterdir())) == 1  # how many fakes there are does not concern the reals
-    real_images.real_features(data, network, FEW, embedded[:1], tmp_path, 4)
+    feature_cache.real_features(data, network, FEW, embedded[:1], tmp_path, 4)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -305,8 +304,8 @@ def test_names_of_version_0_1_are_taken_with_a_warning(caplog):
 
 def test_blocks_of_another_version_are_not_gone_on_with(network, poses, data, embedded, tmp_path, monkeypatch):
     folders = []
-    monkeypatch.setattr(measurement, "fake_features", lambda *arguments: folders.append(arguments[4]))
-    work = measurement.Measurement(network, poses, data, tmp_path, tmp_path, tmp_path / "blocks", Evaluation())
+    monkeypatch.setattr(stage, "fake_features", lambda *arguments: folders.append(arguments[4]))
+    work = stage.Measurement(network, poses, data, tmp_path, tmp_path, tmp_path / "blocks", Evaluation())
     for version in ("1", "1", "2"):
         monkeypatch.setattr("ag3d.core.provenance.code_version", lambda version=version: version)
         assert work.features(FEW, embedded) is None
@@ -314,20 +313,20 @@ def test_blocks_of_another_version_are_not_gone_on_with(network, poses, data, em
 
 
 def test_features_of_the_data_set_go_on_after_a_stop(network, data, embedded, tmp_path, monkeypatch):
-    whole = real_images.real_features(data, network, FEW, embedded, tmp_path / "whole", 2)
-    monkeypatch.setattr(feature_cache, "BLOCK", 2)
-    looked, measure = [], real_images.measure
+    whole = feature_cache.real_features(data, network, FEW, embedded, tmp_path / "whole", 2)
+    monkeypatch.setattr(feature_cache, "BLOCK_SIZE", 2)
+    looked, extract_features = [], feature_cache.extract_features
 
     def stopped(pictures, networks):
         looked.append(len(looked))
         if len(looked) == 2:
             raise KeyboardInterrupt
-        return measure(pictures, networks)
+        return extract_features(pictures, networks)
 
-    monkeypatch.setattr(real_images, "measure", stopped)
+    monkeypatch.setattr(feature_cache, "extract_features", stopped)
     with pytest.raises(KeyboardInterrupt):
-        real_images.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
-    found = real_images.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
+        feature_cache.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
+    found = feature_cache.real_features(data, network, FEW, embedded, tmp_path / "again", 2)
     assert len(looked) == 4  # three blocks, and the one that was stopped
     for name, values in whole.items():
         np.testing.assert_allclose(found[name], values, atol=1e-5)

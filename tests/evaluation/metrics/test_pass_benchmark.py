@@ -10,7 +10,7 @@ import torch
 from support import ROOT, stand_in_inception
 
 from ag3d.config import Evaluation, Network
-from ag3d.evaluation.metrics.protocols import chosen
+from ag3d.evaluation.metrics.protocols import requested_protocols
 from ag3d.model.generator import Generator
 
 FOLDER = ROOT / "benchmarks"
@@ -43,7 +43,7 @@ def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monke
     args = argparse.Namespace(samples=4, size=40, batch=2, poses=None, data=[], models=tmp_path, inception=weights)
     generator = Generator(Network(**SIZES), tiny_body).eval().requires_grad_(False)
     settings = Evaluation(metrics=[name], num_images=4, batch=2, inception=weights, bootstrap=2)
-    (protocol,) = chosen(settings)
+    (protocol,) = requested_protocols(settings)
     monkeypatch.setattr(protocol.source.__class__, "ray_samples", 4)  # and not the reference's 48
     row = benchmark.Pass(args, generator, tmp_path).row(protocol, settings)
     assert (row["data_people"], row["dimensions"]) == (4, 2048)

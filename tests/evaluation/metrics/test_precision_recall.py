@@ -39,20 +39,20 @@ def test_collapse_is_precise_and_recalls_nothing():
 def test_blocks_do_not_matter(monkeypatch):
     random = np.random.default_rng(2)
     x, y = random.normal(size=(40, 3)), random.normal(0.5, size=(30, 3))
-    whole = precision_recall.precision_recall(x, y), precision_recall.nearest(x, y, 2)
-    monkeypatch.setattr(precision_recall, "_BLOCK", 7)
+    whole = precision_recall.precision_recall(x, y), precision_recall.nearest_reals(x, y, 2)
+    monkeypatch.setattr(precision_recall, "BLOCK_ROWS", 7)
     assert precision_recall.precision_recall(x, y) == whole[0]
-    np.testing.assert_array_equal(precision_recall.nearest(x, y, 2)[1], whole[1][1])
+    np.testing.assert_array_equal(precision_recall.nearest_reals(x, y, 2)[1], whole[1][1])
 
 
 def test_what_was_learnt_by_heart_is_counted():
     random = np.random.default_rng(3)
     real = random.normal(size=(100, 8))
     copies = real[:25] + 0.01 * random.normal(size=(25, 8))
-    assert precision_recall.copied(np.concatenate([copies, random.normal(size=(75, 8))]), real) == pytest.approx(
+    assert precision_recall.copied_share(np.concatenate([copies, random.normal(size=(75, 8))]), real) == pytest.approx(
         0.25, abs=0.01
     )
-    distances, indices = precision_recall.nearest(copies, real, 3)
+    distances, indices = precision_recall.nearest_reals(copies, real, 3)
     np.testing.assert_array_equal(indices[:, 0], np.arange(25))
     assert (np.diff(distances, axis=1) >= 0).all()
 
@@ -64,10 +64,10 @@ def test_too_few_are_refused():
 
 def test_error_of_a_share():
     random = np.random.default_rng(0)
-    assert precision_recall.share_error(0.3, 200)["deviation"] == pytest.approx(
+    assert precision_recall.wilson_interval(0.3, 200)["deviation"] == pytest.approx(
         random.binomial(200, 0.3, 20_000).std() / 200, rel=0.03
     )
-    none = precision_recall.share_error(0.0, 50)
+    none = precision_recall.wilson_interval(0.0, 50)
     assert none["low"] == pytest.approx(0.0, abs=1e-12)
     assert none["deviation"] == pytest.approx(0.0714 / 2 / 1.96, abs=1e-3)
     assert none["high"] == pytest.approx(0.0714, abs=1e-3)  # 1.96² / (50 + 1.96²)

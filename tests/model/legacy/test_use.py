@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ag3d.core.files import read_json
 from ag3d.core.shards import encode_png
 from ag3d.evaluation.metrics import stage as metrics
-from ag3d.evaluation.metrics.embedded_features import EMBEDDINGS
+from ag3d.evaluation.metrics.feature_extraction import EMBEDDINGS
 from ag3d.model.avatars import generate
 from ag3d.model.training import stage as run
 
