@@ -1,5 +1,6 @@
 # make demo   set up, then run the whole pipeline on open data (CPU, about five minutes)
-# make test   set up, then run the tests
+# make test   set up, then run the tests but the slow ones (some minutes, in parallel)
+# make test-all  every test: also a small run of the whole pipeline, kills, clusters, browsers
 # make paddleseg  make the environment that PaddleSeg's models need (.venv-paddleseg)
 # make lint   formatting, static checks, the documentation
 # make docs   the documentation as pages, at a local address
@@ -17,7 +18,7 @@ TORCH := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' envs/requirements-torch.t
 # Whether the PyTorch that pip chose for this computer asks for NVIDIA's libraries.
 NEEDS_CUDA := from importlib.metadata import requires; from packaging.requirements import Requirement as R; found = [R(r) for r in requires("torch")]; raise SystemExit(not any(r.name.startswith(("nvidia", "cuda")) and (not r.marker or r.marker.evaluate()) for r in found))
 
-.PHONY: help setup paddleseg clusters demo test faults audit lock lint docs format bench clean
+.PHONY: help setup paddleseg clusters demo test test-all faults audit lock lint docs format bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -55,11 +56,17 @@ paddleseg: .venv-paddleseg/.ready
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)
 
+# One thread in each of pytest's processes: they are as many as cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
 test: .venv/.ready-dev
-	$(BIN)/python -m pytest
+	$(PYTEST) -n logical --maxprocesses 8 --dist worksteal
+
+test-all: .venv/.ready-dev .venv/.ready-clusters
+	$(PYTEST) -n logical --maxprocesses 8 --dist worksteal --durations 25 tests
 
 faults: .venv/.ready-dev .venv/.ready-clusters
-	AG3D_LONG_TESTS=1 $(BIN)/python -m pytest tests/clusters tests/environments/test_container_images.py
+	AG3D_LONG_TESTS=1 $(PYTEST) --timeout 7200 tests/clusters tests/environments/test_container_images.py
 
 # Known vulnerabilities of the pinned versions; asks the advisory service of the package index.
 audit: .venv/.ready

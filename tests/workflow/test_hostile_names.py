@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 from support import ROOT
+from support.workflow import snakemake
 
 from ag3d.core.files import read_table
 
@@ -26,9 +26,7 @@ def listed(directory: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["photos"] |= {"source": "folder", "path": str(folder), "shards": 1, "min_side": 16}
     (directory / "config.yaml").write_text(yaml.safe_dump(settings))
-    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(directory)]
-    line += ["results/demo-data/photos/00000.parquet", "--cores", "1"]
-    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    return snakemake(directory, "results/demo-data/photos/00000.parquet", "--cores", "1")
 
 
 def photographs(folder: Path) -> None:

@@ -1,43 +1,38 @@
-"""Snakemake's report and the project's own page hold the same figures. Needs the finished run of config/smoke.yaml."""
+"""Snakemake's report and the project's own page hold the same figures."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import ROOT
+from support.workflow import snakemake
 
 from ag3d.evaluation.tables.formats import fragment
 
 pytestmark = pytest.mark.slow
 
 SMOKE = ROOT / "config/smoke.yaml"
-PAGE = ROOT / "results/smoke/report.html"
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory) -> dict[str, bytes]:
+def theirs(smoke_run, tmp_path_factory) -> dict[str, bytes]:
     """Name to content of what Snakemake's report carries."""
-    if not PAGE.exists():
-        pytest.skip("run first: snakemake --cores all --configfile config/smoke.yaml")
     path = tmp_path_factory.mktemp("report") / "report.zip"
-    command = [sys.executable, "-m", "snakemake", "--configfile", str(SMOKE), "--report", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = snakemake(smoke_run, "--configfile", str(SMOKE), "--report", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
     with zipfile.ZipFile(path) as archive:
         return {name.split("/")[-1]: archive.read(name) for name in archive.namelist() if "/data/raw/" in name}
 
 
 @pytest.fixture(scope="module")
-def page() -> str:
-    return PAGE.read_text(encoding="utf-8")
+def page(smoke_run) -> str:
+    return (smoke_run / "results/smoke/report.html").read_text(encoding="utf-8")
 
 
 def test_it_carries_the_page_and_the_workflows_figures(theirs, page):

@@ -1,15 +1,13 @@
-"""What a change of the configuration makes run again. Needs the finished run of config/smoke.yaml; skipped without."""
+"""What a change of the configuration makes run again."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from support import ROOT
+from support.workflow import dry_run, job_counts
 
 pytestmark = pytest.mark.slow
 
@@ -18,17 +16,12 @@ DATA_AFTER_FITS = {"fitting", "alignment", "normals", "alike", "dataset", "poses
 AFTER_TRAINING = {"training", "training_settings", "metrics", "tables", "avatars", "export", "viewer"}
 
 
-def would_run(file: Path) -> set[str]:
-    command = [sys.executable, "-m", "snakemake", "--configfile", str(file), "-n", "-q", "rules"]
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return set(re.findall(r"^(\w+) +\d+$", answer.stdout, re.M)) - {"all", "total", "report"}
+def would_run(directory: Path, file: Path) -> set[str]:
+    return set(job_counts(dry_run(directory, "--configfile", str(file)))) - {"all", "report"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def finished() -> None:
-    if not (ROOT / "results/smoke/report.html").exists() or would_run(SMOKE):
-        pytest.skip("run first: snakemake --cores all --configfile config/smoke.yaml")
+def test_nothing_runs_twice(smoke_run):
+    assert would_run(smoke_run, SMOKE) == set()
 
 
 @pytest.mark.parametrize(
@@ -46,10 +39,10 @@ def finished() -> None:
         ({"training.kimg": 0.06, "training.milestones": 3}, AFTER_TRAINING),
     ],
 )
-def test_only_what_depends_on_a_setting_runs_again(tmp_path, changes, expected):
+def test_only_what_depends_on_a_setting_runs_again(smoke_run, tmp_path, changes, expected):
     settings = yaml.safe_load(SMOKE.read_text())
     for key, value in changes.items():
         section, name = key.split(".")
         settings.setdefault(section, {})[name] = value
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(settings))
-    assert would_run(tmp_path / "changed.yaml") == expected
+    assert would_run(smoke_run, tmp_path / "changed.yaml") == expected

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from support import ROOT
+from support.workflow import dry_run, job_counts, snakemake
 
 from ag3d.config import load
 from ag3d.config.stages import resolve
@@ -23,8 +22,7 @@ def commands(directory: Path, *arguments: str, training: dict | None = None, **m
     settings["machine"] |= machine
     settings["training"] |= training or {}
     (directory / "config.yaml").write_text(yaml.safe_dump(settings))
-    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(directory)]
-    done = subprocess.run([*line, "-n", "-p", "train", *arguments], capture_output=True, text=True, cwd=ROOT)
+    done = snakemake(directory, "-n", "-p", "train", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return re.findall(r"python -m .*ag3d\.model\.training .*", done.stdout + done.stderr)
 
@@ -75,17 +73,5 @@ def test_the_recipes_end_with_the_released_networks_shape(tmp_path, name):
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs/a.jpg").write_bytes(b"x")
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
-    line = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
-    line += ["train", "-n", "-q", "rules", "--configfile", str(tmp_path / "mine.yaml")]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"^training +{settings.training.milestones}$", done.stdout + done.stderr, re.MULTILINE)
-
-
-def test_every_number_of_the_recipes_has_a_source():
-    for name in ("deepfashion", "ubcfashion"):
-        text = (ROOT / f"config/{name}.yaml").read_text()
-        sources = re.findall(r"^#   (\w+) ", text, re.MULTILINE)
-        for line in text[text.index("\nnetwork:") : text.index("  stages:")].splitlines():
-            if re.match(r"  \w+: ", line):
-                assert re.search(rf"# .*\b({'|'.join(sources)})\b", line), line
+    counts = job_counts(dry_run(tmp_path, "train", "--configfile", str(tmp_path / "mine.yaml")))
+    assert counts["training"] == settings.training.milestones
