@@ -22,17 +22,20 @@ from torch import Tensor
 
 from ag3d.config.data import Fitting
 from ag3d.core import console, provenance
+from ag3d.core.camera import project
 from ag3d.core.device import choose_device
 from ag3d.core.files import write_json
 from ag3d.core.shards import ShardReader, encode_png, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
-from ag3d.preprocessing.fitting import landmark_calibration, pose_prior
-from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
-from ag3d.preprocessing.fitting.objective import hips, project
-from ag3d.preprocessing.fitting.reduced_body import PointBody
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.fitting import pose_prior
+from ag3d.preprocessing.fitting.landmark_model import calibration
+from ag3d.preprocessing.fitting.objective import hip_centre
+from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
 from ag3d.preprocessing.fitting.stage import fit_shard
+from ag3d.preprocessing.stage import to_table
 
 RESULTS = Path(__file__).with_name("results") / "fitting.json"
 WIDTH, HEIGHT, SCALE = 480, 640, 300.0  # of the photographs, and pixels per metre
@@ -58,14 +61,14 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
     """Mattes of `number` people, and their table as the stage `people` writes it."""
     random = torch.Generator().manual_seed(0)
     points, rows, status, drawn = reduce_body(body), [], {}, []
-    sigmas = landmark_calibration.SIGMAS.clamp_max(0.05)[:, None] * torch.tensor([1.0, 1.0, DEPTH_TO_FLAT])
+    sigmas = calibration().landmark_std.clamp_max(0.05)[:, None] * torch.tensor([1.0, 1.0, DEPTH_TO_FLAT])
     with write_shard(mattes, {}) as shard:
         for k in range(number):
             if k < DRAWN:
                 drawn.append(pose_and_draw(body, points, random))
             placed, picture = drawn[k % DRAWN]
             wrong = torch.randn(1, 33, 3, generator=random) * sigmas
-            solid = placed - hips(placed) + wrong
+            solid = placed - hip_centre(placed) + wrong
             pixels = project(placed, *CAMERA) + SCALE * wrong[..., :2]
             name = f"person-{k}"
             shard.add(f"{name}.png", picture)
@@ -110,7 +113,7 @@ def main() -> None:
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             started = time.perf_counter()
-            table = fit_shard(people, ShardReader(mattes), body, settings)
+            table = to_table(fit_shard(people, ShardReader(mattes), body, settings), schemas.FITS)
             seconds = time.perf_counter() - started
     result: dict[str, Any] = {
         "commit": provenance.code_version(),

@@ -43,3 +43,22 @@ PEOPLE = pa.schema(
         *_VERDICT,
     ]
 )
+FITS = pa.schema(
+    [
+        *_PERSON,
+        ("centre_x", _FLOAT),
+        ("centre_y", _FLOAT),
+        ("half", _FLOAT),
+        ("scale", _FLOAT),
+        _vector("transl", 3),
+        _vector("global_orient", 3),
+        _vector("body_pose", 3 * 23),
+        _vector("betas", 10),
+        ("reprojection", _FLOAT),
+        ("reprojection_px", _FLOAT),
+        ("silhouette_iou", _FLOAT),
+        ("cut", _FLOAT),
+        _vector("uncertainty", 24),
+        *_VERDICT,
+    ]
+)

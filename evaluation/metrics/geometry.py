@@ -37,7 +37,6 @@ from ag3d.model.export.mesh import canonical_mesh, posed_mesh
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import render_normals
 from ag3d.model.training.dataset import ZipDataset
-from ag3d.preprocessing.fitting.crop_frame import height
 from ag3d.preprocessing.people.blazepose import BlazePose
 from ag3d.preprocessing.people.person_search import find_people
 
@@ -190,7 +189,7 @@ def expected_landmarks(body: Body, label: torch.Tensor, side: int) -> tuple[np.n
     points, _ = project(torch.cat([posed.joints, posed.landmarks], dim=1), label[None])
     parts = labels.split(label[None])
     # The camera shows x and y of [-1,1], so that a unit of the world is half a side.
-    standing_height = float(height(body, parts.betas)[0] * parts.scale[0]) * side / 2
+    standing_height = float(body.standing_height(parts.betas)[0] * parts.scale[0]) * side / 2
     pixels = points[0].numpy().astype(np.float64) * side
     return pixels[:24], pixels[24:], standing_height
 

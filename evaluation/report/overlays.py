@@ -7,8 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ag3d.core.camera import project
 from ag3d.model.body.body import Body
-from ag3d.model.body.label import CAMERA_DISTANCE
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, render_normals, vertex_normals
 
 # BlazePose's 33 landmarks: bones of the subject's left, right, and the middle.
@@ -55,9 +55,8 @@ def fit(image: np.ndarray, body: Body, row: dict, scale: float) -> np.ndarray:
     with torch.no_grad():
         vertices = body(*parts).vertices[0]
     height, width = image.shape[:2]
-    flat = vertices[:, :2] / (1 + vertices[:, 2:] / CAMERA_DISTANCE)
-    centre = torch.tensor([row["centre_x"], row["centre_y"]], dtype=torch.float32)
-    screen = torch.cat([(centre + row["half"] * flat) * scale, vertices[:, 2:]], dim=1)
+    centre, half = torch.tensor([row["centre_x"], row["centre_y"]]).float(), torch.tensor(row["half"]).float()
+    screen = torch.cat([project(vertices, half, centre) * scale, vertices[:, 2:]], dim=1)
     raster = rasterize(screen, body.faces, height, width)
     normals = vertex_normals(vertices, body.faces) * torch.tensor([1.0, -1.0, -1.0])
     colors = (F.normalize(interpolate(raster, body.faces, normals), dim=-1).numpy() + 1) * 127.5

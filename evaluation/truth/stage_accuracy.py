@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 import torch
 
+from ag3d.core.camera import project
 from ag3d.core.shards import ShardReader
 from ag3d.evaluation.results_reader import DataFolder
 from ag3d.evaluation.truth import pose_metrics
 from ag3d.model.body.body import Body
-from ag3d.model.body.label import CAMERA_DISTANCE
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing.alignment import window
-from ag3d.preprocessing.fitting.crop_frame import height
 from ag3d.preprocessing.normals.stage import body_normals, by_body, encode, on_person
 
 Errors = dict[str, list[float]]  # measure to a value per person
@@ -53,7 +52,7 @@ class Judge:
             name = row["photo_id"]
             factor = photos.loc[name, "width"] / row["width"] if name in photos.index else 1.0
             betas = torch.from_numpy(np.array(row["betas"], np.float32))[None]
-            tall = float(height(body, betas)[0]) * row["half"] * (factor or 1.0)
+            tall = float(body.standing_height(betas)[0]) * row["half"] * (factor or 1.0)
             self.people.append(Person(name, row, float(factor or 1.0), tall))
         self.errors: dict[str, Errors] = defaultdict(lambda: defaultdict(list))
         self.heights: list[tuple[float, float]] = []  # fitted and true, metres
@@ -122,14 +121,17 @@ class Judge:
         with torch.no_grad():
             out = self.body(*parts)
         joints, true = out.joints[0].double().numpy(), np.asarray(person.row["joints_3d"], np.float64).reshape(24, 3)
-        pixels = project(out.joints[0], row)
+        pixels = fit_pixels(out.joints[0], row)
         self.add("fits", "reprojection", _mean_distance(pixels, person.points("joints_2d")) / person.tall)
         self.add("fits", "mpjpe", 1000 * pose_metrics.mpjpe(joints, true))
         self.add("fits", "pa_mpjpe", 1000 * pose_metrics.pa_mpjpe(joints, true))
         here, there = (axis_angle_to_matrix(v)[0].double().numpy() for v in (parts[2], person.numbers("global_orient")))
         self.add("fits", "orientation", pose_metrics.rotation_angle(here, there))
         self.add("fits", "flipped", pose_metrics.turn(here, there) > 90)
-        tall = float(height(self.body, parts[0])[0]), float(height(self.body, person.numbers("betas"))[0])
+        tall = (
+            float(self.body.standing_height(parts[0])[0]),
+            float(self.body.standing_height(person.numbers("betas"))[0]),
+        )
         self.heights.append(tall)
         self.add("fits", "height", 100 * abs(tall[0] - tall[1]))
         self.add("fits", "silhouette", self._silhouette(out.vertices[0], row, person))
@@ -139,7 +141,7 @@ class Judge:
         share = min(1.0, RASTER / max(true.shape))
         size = (round(true.shape[1] * share), round(true.shape[0] * share))
         screen = np.column_stack(
-            [project(vertices, row) * (size[0] / (person.row["width"] * person.factor)), vertices[:, 2]]
+            [fit_pixels(vertices, row) * (size[0] / (person.row["width"] * person.factor)), vertices[:, 2]]
         )
         raster = rasterize(torch.from_numpy(screen).float(), self.body.faces, size[1], size[0])
         return pose_metrics.iou(
@@ -157,7 +159,8 @@ class Judge:
             joints = self.body.from_label(torch.from_numpy(label)[None]).joints[0]
         centre = np.array([row["centre_x"], row["centre_y"]])
         true = ((person.points("joints_2d") - centre) / row["half"] + 1) * side / 2
-        error = _mean_distance((_flat(joints) + 1) * side / 2, true)
+        middle = torch.tensor([side / 2, side / 2])
+        error = _mean_distance(project(joints.double(), middle[0], middle).numpy(), true)
         self.add("aligned", "joints", error)
         self.add("aligned", "joints_512", error * 512 / side)
         there, half = tuple(centre / person.factor), row["half"] / person.factor
@@ -184,15 +187,10 @@ class Judge:
         return pose_metrics.normal_error(encode(found, on_person(crop)), reference, inside)
 
 
-def project(points: torch.Tensor, row: dict[str, Any]) -> np.ndarray:
+def fit_pixels(points: torch.Tensor, row: dict[str, Any]) -> np.ndarray:
     """World points [n,3] of a fit to pixels [n,2] of the photograph."""
-    return np.array([row["centre_x"], row["centre_y"]]) + row["half"] * _flat(points)
-
-
-def _flat(points: torch.Tensor) -> np.ndarray:
-    """World points [n,3] to image coordinates [n,2] in [-1,1] (the data's camera)."""
-    p = points.double().numpy()
-    return p[:, :2] / (1 + p[:, 2:] / CAMERA_DISTANCE)
+    centre, half = torch.tensor([row["centre_x"], row["centre_y"]]), torch.tensor(row["half"])
+    return project(points.double(), half.double(), centre.double()).numpy()
 
 
 def _mean_distance(a: np.ndarray, b: np.ndarray) -> float:

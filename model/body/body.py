@@ -136,6 +136,11 @@ class Body:
         """Joints of the zero pose: betas [B,10] to [B,24,3]."""
         return self._joint_template + torch.einsum("bs,jcs->bjc", betas, self._joint_shapedirs)
 
+    def standing_height(self, betas: torch.Tensor) -> torch.Tensor:
+        """Height [B] (metres) of shapes [B,10] in the zero pose."""
+        y = self.v_template[:, 1] + torch.einsum("vi,bi->bv", self.shapedirs[:, 1], betas)
+        return y.amax(1) - y.amin(1)
+
     def __call__(
         self,
         betas: torch.Tensor,  # [B,10]

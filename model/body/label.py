@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ag3d.core.camera import CAMERA_DISTANCE, FOCAL
 from ag3d.core.dataset_format import LABEL_LENGTH as LENGTH
 from ag3d.core.landmarks import MIRRORED_JOINTS
 
-CAMERA_DISTANCE = 100.0
-FOCAL = 50.0
 _SIZES = {"cam2world": 16, "intrinsics": 9, "scale": 1, "transl": 3, "global_orient": 3, "body_pose": 69, "betas": 10}
 
 

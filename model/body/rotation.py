@@ -69,6 +69,14 @@ def compose_axis_angles(first: torch.Tensor, second: torch.Tensor) -> torch.Tens
     return matrix_to_axis_angle(axis_angle_to_matrix(first) @ axis_angle_to_matrix(second))
 
 
+def rotation_between(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The least rotation [...,3,3] that takes unit vectors `first` to `second` [...,3]."""
+    axis = torch.linalg.cross(first, second)
+    sine = axis.norm(dim=-1, keepdim=True)
+    angle = torch.atan2(sine, (first * second).sum(-1, keepdim=True))
+    return axis_angle_to_matrix(axis / sine.clamp_min(1e-8) * angle)
+
+
 def inverse_3x3(matrix: torch.Tensor) -> torch.Tensor:
     """[…,3,3] to its inverse, without the check of torch.linalg.inv, for which the processor would wait for a GPU."""
     a, b, c = matrix.unbind(-1)

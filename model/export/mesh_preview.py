@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 import trimesh
 
+from ag3d.core.camera import project_pinhole
 from ag3d.model.body import label as labels
 from ag3d.model.export.mesh_io import vertex_colors
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, to_screen, vertex_normals
@@ -34,9 +35,8 @@ def picture_by(mesh: trimesh.Trimesh, label: torch.Tensor, side: int) -> np.ndar
 def seen_by(world: torch.Tensor, label: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Points [V,3] of a label's world by its camera [1,111]: in the camera's axes [V,3], and as pixels and depth [V,3]."""
     parts = labels.split(label)
-    local = (world - parts.cam2world[0, :3, 3]) @ parts.cam2world[0, :3, :3]
-    flat = (local / local[:, 2:]) @ parts.intrinsics[0].T
-    return local, torch.cat([flat[:, :2] * side, local[:, 2:]], dim=1)
+    local, on_image = project_pinhole(world[None], parts.cam2world, parts.intrinsics)
+    return local[0], torch.cat([on_image[0] * side, local[0, :, 2:]], dim=1)
 
 
 def _shaded(mesh: trimesh.Trimesh, points: torch.Tensor, screen: torch.Tensor, side: int, colored: bool) -> np.ndarray:

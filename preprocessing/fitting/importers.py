@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ import torch
 
 from ag3d.config.data import FitImport
 from ag3d.core.errors import UserError
+from ag3d.core.landmarks import JOINT_PAIRS
 from ag3d.model.body.body import Body
+from ag3d.model.body.lbs import forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from ag3d.model.safe_pickle.unpickler import Values, common_names, read, refusing
-from ag3d.preprocessing.fitting.optimise import Fit
+from ag3d.preprocessing.fitting.optimise import FitResult
 
 BUDGET = 1 << 30  # bytes of arrays that one file may hold
 NEEDED = {
@@ -41,7 +43,7 @@ NEEDED = {
 
 
 @dataclass
-class Found:
+class ImportedFit:
     """One imported person. Pixels are those of the photograph's file."""
 
     file: Path
@@ -59,27 +61,27 @@ class Imports:
     def __init__(self, settings: FitImport) -> None:
         """Raises UserError where there are none, or a file is not as its kind says."""
         self.settings = settings
-        place = Path(settings.path).expanduser()
-        if not settings.path or not place.exists():
+        path = Path(settings.path).expanduser()
+        if not settings.path or not path.exists():
             raise UserError(
                 f"'fitting.imports.path' is '{settings.path}', which does not exist; name the file or the folder of the fits"
             )
-        files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.suffix in (".npz", ".pkl"))
-        self.people: dict[str, list[Found]] = defaultdict(list)
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".npz", ".pkl"))
+        self.people: dict[str, list[ImportedFit]] = defaultdict(list)
         for file in files:
-            for name, found in people_of(file, settings.kind):
-                self.people[name].append(found)
+            for name, person in read_people(file, settings.kind):
+                self.people[name].append(person)
         if not self.people:
-            raise UserError(f"'fitting.imports.path': {place} holds no .npz and no .pkl file")
+            raise UserError(f"'fitting.imports.path': {path} holds no .npz and no .pkl file")
 
-    def of(self, path: str) -> list[Found]:
+    def of(self, path: str) -> list[ImportedFit]:
         """The people of the photograph at `path`, by its name."""
         return self.people.get(Path(path).stem, [])
 
 
-def people_of(file: Path, kind: str) -> Iterator[tuple[str, Found]]:
+def read_people(file: Path, kind: str) -> Iterator[tuple[str, ImportedFit]]:
     """Name of the photograph and each person of a file. Raises UserError."""
-    values = contents(file)
+    values = read_arrays(file)
     if missing := [key for key in NEEDED[kind] if key not in values]:
         raise UserError(
             f"{file} lacks {', '.join(missing)}, which 'fitting.imports.kind: {kind}' needs; it has {', '.join(sorted(values)[:12])}"
@@ -89,20 +91,20 @@ def people_of(file: Path, kind: str) -> Iterator[tuple[str, Found]]:
         betas = betas.reshape(-1, betas.shape[-1])
         names = [str(name) for name in np.ravel(values["image_name"])] if "image_name" in values else []
         for k in range(len(betas)):
-            name = Path(names[k]).stem if names else own_name(file)
+            name = Path(names[k]).stem if names else photo_name(file)
             yield name, _person(file, kind, values, k, len(betas))
     except (ValueError, IndexError, TypeError) as error:
         raise UserError(f"{file} is not as 'fitting.imports.kind: {kind}' says: {error}") from error
 
 
-def own_name(file: Path) -> str:
+def photo_name(file: Path) -> str:
     """The photograph's name by that of a file of one person."""
     if re.fullmatch(r"\d{1,3}", file.stem):
         return file.parent.name
     return re.sub(r"_\d{1,2}$", "", file.stem)
 
 
-def contents(file: Path) -> dict[str, Any]:
+def read_arrays(file: Path) -> dict[str, Any]:
     """The arrays of a file. Raises UserError."""
     if file.suffix == ".npz":
         try:
@@ -112,31 +114,30 @@ def contents(file: Path) -> dict[str, Any]:
             raise UserError(f"{file} is no .npz file of plain arrays: {error}") from error
     hint = "A file of joblib must be saved anew with numpy.savez first (docs/data.md)."
     with refusing(file, "a .pkl of plain arrays", hint):
-        whole, values = read(file, common_names), Values(BUDGET)
-        if not isinstance(whole, dict):
+        content, values, arrays = read(file, common_names), Values(BUDGET), {}
+        if not isinstance(content, dict):
             raise ValueError("it holds no dictionary")
-        found = {}
-        for key, value in whole.items():
+        for key, value in content.items():
             value = values(value)
             if isinstance(value, np.ndarray | int | float) or (
                 isinstance(value, list) and all(isinstance(v, str | int | float) for v in value)
             ):
-                found[str(key)] = value
-        return found
+                arrays[str(key)] = value
+        return arrays
 
 
-def _person(file: Path, kind: str, values: dict[str, Any], k: int, count: int) -> Found:
+def _person(file: Path, kind: str, values: dict[str, Any], k: int, count: int) -> ImportedFit:
     def row(key: str, *shape: int) -> np.ndarray:
         return np.asarray(values[key], np.float64).reshape(count, *shape)[k]
 
     betas = np.zeros(10)
     if kind == "pymaf":
-        turns = _vectors(row("rotmat", 24, 3, 3)) if "rotmat" in values else row("pose", 24, 3)
+        turns = _from_matrices(row("rotmat", 24, 3, 3)) if "rotmat" in values else row("pose", 24, 3)
         orient, pose = turns[0], turns[1:].ravel()
         camera, box = row("pred_cam", 3), row("bboxes", 4)
         centre, side = box[:2], box[2:].max()
     elif kind == "hmr2":
-        orient, pose = (_turns(values[key], count)[k] for key in ("global_orient", "body_pose"))
+        orient, pose = (_axis_angles(values[key], count)[k] for key in ("global_orient", "body_pose"))
         orient, pose = orient[0], pose.ravel()
         camera, centre, side = row("pred_cam", 3), row("box_center", 2), float(row("box_size"))
     else:
@@ -146,79 +147,74 @@ def _person(file: Path, kind: str, values: dict[str, Any], k: int, count: int) -
                 f"body_pose has {len(pose)} numbers; 69 (SMPL) or 63 (SMPL-X) are needed, not VPoser's code"
             )
         smplx = len(pose) == 63  # without the hands; its shapes are of another space
-        found = Found(file, orient, np.concatenate([pose, np.zeros(69 - len(pose))]), betas)
         if not smplx:
-            found.betas = row("betas", -1)[:10]
-        found.translation = row("camera_translation", 3)
-        return found
+            betas = row("betas", -1)[:10]
+        pose = np.concatenate([pose, np.zeros(69 - len(pose))])
+        return ImportedFit(file, orient, pose, betas, translation=row("camera_translation", 3))
     betas = row("betas", -1)[:10]
     # In the crop a point X is seen at s (X + t), from -1 to 1 over its side.
     scale = float(camera[0]) * side / 2
     origin = centre + scale * camera[1:]
-    return Found(file, orient, pose, betas, scale, (float(origin[0]), float(origin[1])))
+    return ImportedFit(file, orient, pose, betas, scale, (float(origin[0]), float(origin[1])))
 
 
-def _turns(values: Any, count: int) -> np.ndarray:
+def _axis_angles(values: Any, count: int) -> np.ndarray:
     """Rotations of any layout as vectors [count,joints,3]."""
     array = np.asarray(values, np.float64)
     if array.shape[-2:] == (3, 3):
-        return _vectors(array.reshape(count, -1, 3, 3))
+        return _from_matrices(array.reshape(count, -1, 3, 3))
     return array.reshape(count, -1, 3)
 
 
-def _vectors(matrices: np.ndarray) -> np.ndarray:
+def _from_matrices(matrices: np.ndarray) -> np.ndarray:
     flat = torch.from_numpy(matrices.reshape(-1, 3, 3))
     return matrix_to_axis_angle(flat).numpy().reshape(*matrices.shape[:-2], 3)
 
 
-def fit_of(
-    people: list[Found], photo: pd.Series, factor: float, body: Body, focal: float
-) -> tuple[Fit, torch.Tensor] | None:
-    """The best of `people` for the person whose landmarks `photo` (a row of the table of people) has, and its mean
-    distance to them (pixels); None without people. `factor`: pixels of the photograph as it is read, per pixel of the file."""
+def best_fit(
+    people: list[ImportedFit], photo: pd.Series, photo_scale: float, body: Body, focal: float
+) -> tuple[FitResult, torch.Tensor] | None:
+    """The best of `people` for the person whose landmarks `photo` (a row of the table of people) has, and its mean distance
+    to them (pixels); None without people. `photo_scale`: pixels of the photograph as it is read, per pixel of the file."""
     if not people:
         return None
-    fits = [_fit(one, photo, factor, body, focal) for one in people]
-    found = Fit(*(torch.cat(values) for values in zip(*(vars(f).values() for f in fits), strict=True)))
-    joints = _joints(body, found)
-    seen = torch.from_numpy(np.reshape(photo["landmarks_2d"], (33, 2)).astype(np.float32))
-    pairs = ((16, 11), (17, 12), (1, 23), (2, 24), (4, 25), (5, 26), (7, 27), (8, 28))
-    placed = found.origin[:, None] + found.scale[:, None, None] * joints[..., :2]
-    apart = torch.stack([(placed[:, a] - seen[b]).norm(dim=1) for a, b in pairs], 1).mean(1)
-    best = int(apart.argmin())
-    return Fit(*(value[best : best + 1] for value in vars(found).values())), apart[best]
+    fits = FitResult.cat([_to_result(person, photo, photo_scale, body, focal) for person in people])
+    landmarks = torch.from_numpy(np.reshape(photo["landmarks_2d"], (33, 2)).astype(np.float32))
+    compared = [(mark, joint) for mark, joint in JOINT_PAIRS if "ELBOW" not in joint.name and "WRIST" not in joint.name]
+    pixels = fits.origin[:, None] + fits.scale[:, None, None] * _joints(body, fits)[..., :2]
+    distance = torch.stack([(pixels[:, joint] - landmarks[mark]).norm(dim=1) for mark, joint in compared], 1).mean(1)
+    best = int(distance.argmin())
+    return fits[best : best + 1], distance[best]
 
 
-def _fit(one: Found, photo: pd.Series, factor: float, body: Body, focal: float) -> Fit:
+def _to_result(person: ImportedFit, photo: pd.Series, photo_scale: float, body: Body, focal: float) -> FitResult:
     def tensor(values: Any) -> torch.Tensor:
         return torch.as_tensor(np.asarray(values, np.float32))[None]
 
-    unknown = torch.full((1, 24), torch.nan)
-    found = Fit(
-        tensor(one.betas),
-        tensor(one.pose),
-        tensor(one.orient),
-        tensor(one.scale * factor),
-        tensor(one.origin) * factor,
-        unknown,
+    fit = FitResult(
+        tensor(person.betas),
+        tensor(person.pose),
+        tensor(person.orient),
+        tensor(person.scale * photo_scale),
+        tensor(person.origin) * photo_scale,
+        torch.full((1, 24), torch.nan),
     )
-    if one.translation is None:
-        return found
-    joints = _joints(body, found)[0].double()
-    seen = joints + torch.from_numpy(one.translation)
-    if not (seen[:, 2] > 0).all():
-        raise UserError(f"{one.file}: the body lies behind the camera")
+    if person.translation is None:
+        return fit
+    joints = _joints(body, fit)[0].double()
+    in_camera = joints + torch.from_numpy(person.translation)
+    if not (in_camera[:, 2] > 0).all():
+        raise UserError(f"{person.file}: the body lies behind the camera")
     size = torch.tensor([photo["width"], photo["height"]], dtype=torch.float64)
-    pixels = size / 2 + factor * focal * seen[:, :2] / seen[:, 2:]
+    pixels = size / 2 + photo_scale * focal * in_camera[:, :2] / in_camera[:, 2:]
     # The distant camera that shows the joints most like the near one.
     flat = joints[:, :2] - joints[:, :2].mean(0)
     scale = (flat * (pixels - pixels.mean(0))).sum() / flat.square().sum()
     origin = pixels.mean(0) - scale * joints[:, :2].mean(0)
-    return Fit(found.betas, found.body_pose, found.global_orient, scale.float()[None], origin.float()[None], unknown)
+    return replace(fit, scale=scale.float()[None], origin=origin.float()[None])
 
 
-def _joints(body: Body, found: Fit) -> torch.Tensor:
+def _joints(body: Body, fit: FitResult) -> torch.Tensor:
     """Joints [B,24,3] about the body's own origin."""
-    rotations = torch.cat([found.global_orient[:, None], found.body_pose.view(-1, 23, 3)], 1)
-    rest = body.rest_joints(found.betas)
-    return body.forward_kinematics(axis_angle_to_matrix(rotations), rest, torch.zeros(len(rest), 3))[1]
+    rotations = torch.cat([fit.global_orient[:, None], fit.body_pose.view(-1, 23, 3)], 1)
+    return forward_kinematics(axis_angle_to_matrix(rotations), body.rest_joints(fit.betas), body.parents)[1]

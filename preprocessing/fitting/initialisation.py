@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from ag3d.core.landmarks import Joint, Landmark
+from ag3d.model.body.rotation import matrix_to_axis_angle, rotation_between
 from ag3d.preprocessing.fitting import pose_prior
-from ag3d.preprocessing.fitting import reduced_body as P
 
-# joints (upper, middle, end), landmarks of the same, rest axis about which the middle joint bends
+# joints (and landmarks) of a limb, and the rest axis about which the middle joint bends
 _LIMBS = (
-    ((1, 4, 7), (P.LEFT_HIP, P.LEFT_KNEE, P.LEFT_ANKLE), (1.0, 0.0, 0.0)),
-    ((2, 5, 8), (P.RIGHT_HIP, P.RIGHT_KNEE, P.RIGHT_ANKLE), (1.0, 0.0, 0.0)),
-    ((16, 18, 20), (P.LEFT_SHOULDER, P.LEFT_ELBOW, P.LEFT_WRIST), (0.0, -1.0, 0.0)),
-    ((17, 19, 21), (P.RIGHT_SHOULDER, P.RIGHT_ELBOW, P.RIGHT_WRIST), (0.0, 1.0, 0.0)),
+    (("LEFT_HIP", "LEFT_KNEE", "LEFT_ANKLE"), (1.0, 0.0, 0.0)),
+    (("RIGHT_HIP", "RIGHT_KNEE", "RIGHT_ANKLE"), (1.0, 0.0, 0.0)),
+    (("LEFT_SHOULDER", "LEFT_ELBOW", "LEFT_WRIST"), (0.0, -1.0, 0.0)),
+    (("RIGHT_SHOULDER", "RIGHT_ELBOW", "RIGHT_WRIST"), (0.0, 1.0, 0.0)),
 )
 
 
@@ -28,52 +28,46 @@ def initial_pose(landmarks_3d: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
     orient = torso_frame(landmarks_3d)
     local = torch.einsum("bji,blj->bli", orient, landmarks_3d)  # in the torso's frame
     pose = pose_prior.USUAL.to(local).repeat(len(local), 1).view(-1, 23, 3).clone()
-    for (upper, middle, end), (a, b, c), hinge in _LIMBS:
+    for names, hinge in _LIMBS:
+        (upper, middle, end), (a, b, c) = ([skeleton[name] for name in names] for skeleton in (Joint, Landmark))
         rest = (joints[middle] - joints[upper], joints[end] - joints[middle])
-        seen = (local[:, b] - local[:, a], local[:, c] - local[:, b])
+        bones = (local[:, b] - local[:, a], local[:, c] - local[:, b])
         axis = torch.tensor(hinge).to(local)
-        turn, bend = two_bones(rest, seen, axis)
-        pose[:, upper - 1] = matrix_to_axis_angle(turn)
+        rotation, bend = two_bone_ik(rest, bones, axis)
+        pose[:, upper - 1] = matrix_to_axis_angle(rotation)
         pose[:, middle - 1] = axis * bend[:, None]
     return orient, pose_prior.clamp(pose.flatten(1))
 
 
 def torso_frame(landmarks_3d: Tensor) -> Tensor:
     """The rotation [B,3,3] that takes the body's axes (left, up, front) to those of the torso."""
-    hips = landmarks_3d[:, [P.LEFT_HIP, P.RIGHT_HIP]]
-    shoulders = landmarks_3d[:, [P.LEFT_SHOULDER, P.RIGHT_SHOULDER]]
+    hips = landmarks_3d[:, [Landmark.LEFT_HIP, Landmark.RIGHT_HIP]]
+    shoulders = landmarks_3d[:, [Landmark.LEFT_SHOULDER, Landmark.RIGHT_SHOULDER]]
     up = normalize(shoulders.mean(1) - hips.mean(1), dim=1)
     left = (hips[:, 0] - hips[:, 1]) + (shoulders[:, 0] - shoulders[:, 1])
     left = normalize(left - (left * up).sum(1, keepdim=True) * up, dim=1)
     return torch.stack([left, up, torch.linalg.cross(left, up)], dim=2)
 
 
-def two_bones(rest: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor], hinge: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotation [B,3,3] of the upper bone and bend [B] (radians) of the joint below it.
+def two_bone_ik(rest: tuple[Tensor, Tensor], bones: tuple[Tensor, Tensor], hinge: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotation [B,3,3] of the upper bone and bend [B] (radians) of the joint below it: from bones at rest [3] to `bones`
+    [B,3], upper and lower each.
 
     The twist of the upper bone follows the plane of the limb where it is bent, and is least where it is straight.
     """
-    upper, lower = normalize(seen[0], dim=1), normalize(seen[1], dim=1)
+    upper, lower = normalize(bones[0], dim=1), normalize(bones[1], dim=1)
     rest_upper = normalize(rest[0], dim=0).expand_as(upper)
-    least = between(rest_upper, upper)
-    usual_hinge = (least @ hinge).squeeze(-1)
+    least_rotation = rotation_between(rest_upper, upper)
+    usual_hinge = (least_rotation @ hinge).squeeze(-1)
     normal = torch.linalg.cross(upper, lower)
     sine = normal.norm(dim=1, keepdim=True)
     normal = normal / sine.clamp_min(1e-6)
     agrees = (normal * usual_hinge).sum(1, keepdim=True)
     trust = ((sine - 0.15) / 0.35).clamp(0, 1) * ((agrees + 0.2) / 0.4).clamp(0, 1)
-    seen_hinge = trust * normal + (1 - trust) * usual_hinge
-    turn = _frame(upper, seen_hinge) @ _frame(rest_upper, hinge.expand_as(upper)).transpose(1, 2)
+    bent_hinge = trust * normal + (1 - trust) * usual_hinge
+    rotation = _frame(upper, bent_hinge) @ _frame(rest_upper, hinge.expand_as(upper)).transpose(1, 2)
     bend = torch.atan2(sine, (upper * lower).sum(1, keepdim=True)).squeeze(1)
-    return turn, bend * (agrees.squeeze(1) > -0.2)
-
-
-def between(a: Tensor, b: Tensor) -> Tensor:
-    """The least rotation [B,3,3] that takes unit vectors `a` to `b` [B,3]."""
-    axis = torch.linalg.cross(a, b)
-    sine = axis.norm(dim=1, keepdim=True)
-    angle = torch.atan2(sine, (a * b).sum(1, keepdim=True))
-    return axis_angle_to_matrix(axis / sine.clamp_min(1e-8) * angle)
+    return rotation, bend * (agrees.squeeze(1) > -0.2)
 
 
 def initial_camera(points: Tensor, landmarks_2d: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,10 +76,12 @@ def initial_camera(points: Tensor, landmarks_2d: Tensor, weights: Tensor) -> tup
     share = (weights / weights.sum(1, keepdim=True).clamp_min(1e-6))[..., None]
     flat = points[..., :2]
     middle, target = (share * flat).sum(1), (share * landmarks_2d).sum(1)
-    model, seen = flat - middle[:, None], landmarks_2d - target[:, None]
-    scale = (share * model * seen).sum((1, 2)) / (share * model.square()).sum((1, 2)).clamp_min(1e-6)
-    spread = (share * seen.square()).sum((1, 2)).sqrt() / (share * model.square()).sum((1, 2)).sqrt().clamp_min(1e-6)
-    scale = torch.maximum(scale, 0.5 * spread).clamp_min(1e-3)
+    model, pixels = flat - middle[:, None], landmarks_2d - target[:, None]
+    scale = (share * model * pixels).sum((1, 2)) / (share * model.square()).sum((1, 2)).clamp_min(1e-6)
+    size_ratio = (share * pixels.square()).sum((1, 2)).sqrt() / (share * model.square()).sum((1, 2)).sqrt().clamp_min(
+        1e-6
+    )
+    scale = torch.maximum(scale, 0.5 * size_ratio).clamp_min(1e-3)
     return scale, target - scale[:, None] * middle
 
 

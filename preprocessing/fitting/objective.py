@@ -2,144 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
+from ag3d.core.camera import project
+from ag3d.core.landmarks import Landmark
+from ag3d.core.tensor_dataclass import TensorDataclass
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting import landmark_calibration, pose_prior, self_intersection, silhouette
-from ag3d.preprocessing.fitting import reduced_body as P
+from ag3d.preprocessing.fitting import pose_prior
+from ag3d.preprocessing.fitting.landmark_model import bone_depths
+from ag3d.preprocessing.fitting.observations import Observations, Silhouettes
 from ag3d.preprocessing.fitting.reduced_body import PointBody
-from ag3d.preprocessing.fitting.silhouette import Silhouettes
 
-CAMERA_DISTANCE = 100.0  # world units, as in the labels
 # Expected errors, which make the terms comparable.
 SIGMA_3D, SIGMA_MATTE, SIGMA_OUTLINE, SIGMA_CONTACT = 0.1, 0.015, 0.05, 0.02  # metres
 SIGMA_LIMIT, SIGMA_POSE, SIGMA_SIZE = 0.05, 0.5, 0.1  # radians, radians, logarithm
 WEIGHT_3D, WEIGHT_DEPTH, WEIGHT_MATTE, WEIGHT_OUTLINE, WEIGHT_BETAS = 0.25, 1.0, 120.0, 240.0, 0.8
 WIDER = 2.5  # landmarks count as that much less exact while the pose is still far off
 
-Unknown = dict[str, Tensor]  # betas [B,10], pose [B,69], turn [B,3], log_scale [B], shift [B,2], log_size [B]
+
+@dataclass
+class FitParams(TensorDataclass):
+    """What is optimised, for B people."""
+
+    betas: Tensor  # [B,10]
+    body_pose: Tensor  # [B,69]
+    rotation: Tensor  # [B,3] axis-angle, after the objective's own orientation
+    log_scale: Tensor  # [B] of the objective's own scale
+    shift: Tensor  # [B,2] metres, of the objective's own origin
+    log_size: Tensor  # [B] of the body, relative to that of the 3D landmarks
 
 
 @dataclass
-class Observed:
-    """What is known of B people. Pixels are those of the photograph."""
-
-    landmarks_2d: Tensor  # [B,33,2] pixels
-    landmarks_3d: Tensor  # [B,33,3] metres, x right, y down, z away
-    weights: Tensor  # [B,33]
-    sigmas: Tensor  # [B,33] standard deviations of landmarks_2d (metres)
-    depths: Tensor  # [B,bones] how much farther away each bone's lower end is than its upper end (metres)
-    spreads: Tensor  # [B,bones] standard deviations of it
-    mattes: Silhouettes | None = None
-
-    @staticmethod
-    def plain(landmarks_2d: Tensor, landmarks_3d: Tensor, weights: Tensor) -> Observed:
-        """Of landmarks as exact as BlazePose's usually are."""
-        usual = landmark_calibration.on(landmarks_2d.device)
-        depths = landmark_calibration.depths(landmarks_3d)
-        sigmas = usual.sigmas * (3 - 2 * weights.clamp(0, 1))  # hidden ones are three times as wrong
-        spreads = usual.spread / landmark_calibration.trust(weights).clamp_min(0.01).sqrt()
-        return Observed(landmarks_2d, landmarks_3d, weights, sigmas, depths - usual.bias, spreads)
-
-    def to(self, device: torch.device | str) -> Observed:
-        return self._each(lambda value: value.to(device))
-
-    def repeated(self, times: int) -> Observed:
-        """Everybody `times` times, one round after another."""
-        return self._each(lambda value: torch.cat([value] * times))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Observed:
-        values = {name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        mattes = None if self.mattes is None else Silhouettes(**{k: change(v) for k, v in vars(self.mattes).items()})
-        return Observed(**values, mattes=mattes)
-
-
-@dataclass
-class Problem:
-    """A body to be fitted to what was seen of B people, and the camera that the unknowns are relative to."""
+class FitObjective:
+    """A body to be fitted to observations of B people, and the camera that the parameters are relative to."""
 
     body: PointBody
-    seen: Observed
+    observations: Observations
     orient: Tensor  # [B,3,3]
     scale: Tensor  # [B] pixels per metre
     origin: Tensor  # [B,2] pixels
-    nearest: Tensor | None = None  # [B,CONTOUR] sample of the surface that each point of the outline belongs to
 
-    @cached_property
-    def weights(self) -> Tensor:
-        """How much each landmark counts, [B,33]."""
-        return self.seen.weights * self.body.landmark_weights
-
-    def repeated(self, times: int, seen: Observed) -> Problem:
-        """The same for everybody `times` times, of whom others were `seen`."""
-        return Problem(self.body, seen, *(torch.cat([part] * times) for part in (self.orient, self.scale, self.origin)))
-
-    def camera(self, unknown: Unknown) -> tuple[Tensor, Tensor, Tensor]:
+    def camera(self, params: FitParams) -> tuple[Tensor, Tensor, Tensor]:
         """Orientation [B,3,3], pixels per metre [B], the origin's pixel [B,2]."""
-        grown = self.scale * unknown["log_scale"].exp()
-        turned = axis_angle_to_matrix(unknown["turn"]) @ self.orient
-        return turned, grown, self.origin + unknown["shift"] * self.scale[:, None]
+        orient = axis_angle_to_matrix(params.rotation) @ self.orient
+        return orient, self.scale * params.log_scale.exp(), self.origin + params.shift * self.scale[:, None]
 
-    def energy(self, unknown: Unknown, with_matte: bool, search: bool = True) -> Tensor:
-        """The sum of all terms for each person, [B]. Without the matte the body is 33 landmarks and no more. Without
-        `search`, the outline's points keep to the points of the body that were nearest at the last search."""
-        body, seen = self.body, self.seen
-        orient, scale, origin = self.camera(unknown)
-        points, _ = body(unknown["betas"], orient, unknown["pose"], None if with_matte else 33)
-        pixels = project(points, scale, origin)
-        metres = scale.detach()[:, None]
-        apart = (pixels[:, :33] - seen.landmarks_2d).square().sum(2) / (metres * seen.sigmas).square()
-        size = unknown["log_size"].exp()[:, None]
-        miss_2d = _bounded(apart) if with_matte else _robust(apart / WIDER**2)
-        miss_3d = _robust(_miss_3d(points[:, :33], size[..., None] * seen.landmarks_3d) / SIGMA_3D**2)
-        total = (self.weights * (miss_2d + WEIGHT_3D * miss_3d)).sum(1)
-        deep = (landmark_calibration.depths(points[:, :33]) - size * seen.depths) / seen.spreads
-        total = total + WEIGHT_DEPTH * _robust(deep.square()).sum(1)
-        total = total + pose_prior.limits(unknown["pose"]) / SIGMA_LIMIT**2
-        total = total + pose_prior.unusual(unknown["pose"]) / SIGMA_POSE**2
-        total = total + WEIGHT_BETAS * unknown["betas"].square().sum(1) + (unknown["log_size"] / SIGMA_SIZE).square()
-        if with_matte:
-            through = self_intersection.overlap(points[:, body.centres], body.reach)
-            total = total + through.square().sum((1, 2)) / SIGMA_CONTACT**2
-        if with_matte and seen.mattes is not None:
-            surface = pixels[:, body.surface]
-            out = silhouette.outside(surface, seen.mattes) / (metres * SIGMA_MATTE)
-            total = total + WEIGHT_MATTE * _robust(out.square()).mean(1)
-            if search or self.nearest is None:
-                self.nearest = silhouette.nearest(surface, seen.mattes)
-            gap = silhouette.to_outline(surface, self.nearest, seen.mattes)
-            gap = (gap / (metres * SIGMA_OUTLINE)).square()
-            capped = seen.mattes.contour_weight * gap / (1 + gap)
-            total = total + WEIGHT_OUTLINE * capped.mean(1)
-        return total
+    def energy(
+        self, params: FitParams, landmarks_only: bool = False, matches: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The sum of all terms for each person [B], and the surface's samples that the outline's points belong to
+        [B,CONTOUR]: `matches` where they are given, as between the searches of ICP, else the nearest.
+
+        With `landmarks_only` the body is 33 points and no more, which are still far off.
+        """
+        body, observed = self.body, self.observations
+        orient, scale, origin = self.camera(params)
+        points, _ = body(params.betas, orient, params.body_pose, 33 if landmarks_only else None)
+        pixels, landmarks = project(points, scale, origin), points[:, :33]
+        metres, size = scale.detach()[:, None], params.log_size.exp()[:, None]
+        error_2d = (pixels[:, :33] - observed.landmarks_2d).square().sum(2) / (metres * observed.landmark_std).square()
+        loss_2d = _pseudo_huber(error_2d / WIDER**2) if landmarks_only else _cauchy(error_2d)
+        error_3d = _flat_difference(landmarks, size[..., None] * observed.landmarks_3d) / SIGMA_3D**2
+        weights = observed.weights * body.landmark_weights
+        total = (weights * (loss_2d + WEIGHT_3D * _pseudo_huber(error_3d))).sum(1)
+        depth_error = (bone_depths(landmarks) - size * observed.bone_depths) / observed.bone_depth_std
+        total = total + WEIGHT_DEPTH * _pseudo_huber(depth_error.square()).sum(1)
+        total = total + pose_prior.limit_violation(params.body_pose) / SIGMA_LIMIT**2
+        total = total + pose_prior.unusualness(params.body_pose) / SIGMA_POSE**2
+        total = total + WEIGHT_BETAS * params.betas.square().sum(1) + (params.log_size / SIGMA_SIZE).square()
+        if landmarks_only:
+            return total, None
+        depth = overlap(points[:, body.centres], body.min_distance)
+        total = total + depth.square().sum((1, 2)) / SIGMA_CONTACT**2
+        if observed.silhouettes is None:
+            return total, None
+        surface, silhouettes = pixels[:, body.surface], observed.silhouettes
+        outside = distance_to_matte(surface, silhouettes) / (metres * SIGMA_MATTE)
+        total = total + WEIGHT_MATTE * _pseudo_huber(outside.square()).mean(1)
+        if matches is None:
+            matches = match_outline(surface, silhouettes)
+        gap = (distance_to_outline(surface, matches, silhouettes) / (metres * SIGMA_OUTLINE)).square()
+        total = total + WEIGHT_OUTLINE * (silhouettes.contour_weight * gap / (1 + gap)).mean(1)
+        return total, matches
 
 
-def project(points: Tensor, scale: Tensor, origin: Tensor) -> Tensor:
-    """Pixels [B,P,2] of points [B,P,3] in metres."""
-    return origin[:, None] + scale[:, None, None] * points[..., :2] / (1 + points[..., 2:] / CAMERA_DISTANCE)
+def hip_centre(landmarks: Tensor) -> Tensor:
+    """The middle [B,1,3] between the hips of landmarks [B,33,3]."""
+    return (landmarks[:, Landmark.LEFT_HIP, None] + landmarks[:, Landmark.RIGHT_HIP, None]) / 2
 
 
-def _miss_3d(points: Tensor, landmarks: Tensor) -> Tensor:
+def overlap(centres: Tensor, min_distance: Tensor) -> Tensor:
+    """How deep (metres) spheres lie in each other, [B,S,S], of centres [B,S,3] that should be `min_distance` [S,S] apart."""
+    distance = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
+    return (min_distance - distance).clamp_min(0)
+
+
+def distance_to_matte(pixels: Tensor, silhouettes: Silhouettes) -> Tensor:
+    """Distance (pixels) of projected points [B,S,2] to the matte, 0 inside it and outside the photograph, [B,S]."""
+    on_map = (pixels - silhouettes.corner[:, None]) / silhouettes.side[:, None, None] * 2 - 1
+    safe = on_map.nan_to_num(2.0).clamp(-2, 2)  # grid_sample must never see what is not finite
+    near = grid_sample(silhouettes.distance, safe[:, None], align_corners=False, padding_mode="border")[:, 0, 0]
+    in_photo = ((pixels.detach() > 0) & (pixels.detach() < silhouettes.photo_size[:, None])).all(2)
+    beyond = (on_map.abs() - 1).clamp_min(0).norm(dim=2) * silhouettes.side[:, None] / 2
+    return (near + beyond) * in_photo
+
+
+@torch.no_grad()
+def match_outline(pixels: Tensor, silhouettes: Silhouettes) -> Tensor:
+    """Which projected point of the body [B,S,2] is nearest to each point of the outline: [B,CONTOUR]."""
+    # squared distances, less what does not depend on the point
+    distance = torch.baddbmm(pixels.square().sum(2)[:, None], silhouettes.contour, pixels.mT, alpha=-2)
+    return distance.min(2).indices
+
+
+def distance_to_outline(pixels: Tensor, matches: Tensor, silhouettes: Silhouettes) -> Tensor:
+    """Distance (pixels) of each point of the outline to its match [B,CONTOUR] among projected points of the body [B,S,2]:
+    [B,CONTOUR]."""
+    points = torch.gather(pixels, 1, matches[..., None].expand(-1, -1, 2))
+    return (points - silhouettes.contour).square().sum(2).add(1e-6).sqrt()
+
+
+def _flat_difference(points: Tensor, landmarks: Tensor) -> Tensor:
     """Squared distances [B,33] (m²) in the picture's plane after both are centred between the hips."""
-    difference = (points - hips(points)) - (landmarks - hips(landmarks))
+    difference = (points - hip_centre(points)) - (landmarks - hip_centre(landmarks))
     return difference[..., :2].square().sum(2)
 
 
-def hips(points: Tensor) -> Tensor:
-    """The middle [B,1,3] between the hips of landmarks [B,33,3]."""
-    return (points[:, P.LEFT_HIP, None] + points[:, P.RIGHT_HIP, None]) / 2
-
-
-def _bounded(squared: Tensor) -> Tensor:
-    """Squares near zero that hardly grow beyond 3 sigma (Cauchy's): a landmark may be wrong altogether."""
+def _cauchy(squared: Tensor) -> Tensor:
+    """Squares near zero that hardly grow beyond 3 sigma: a landmark may be wrong altogether."""
     return 8 * torch.log1p(squared / 8)
 
 
-def _robust(squared: Tensor) -> Tensor:
-    """Squares near zero, absolute values far away (pseudo-Huber with its knee at 2 sigma)."""
+def _pseudo_huber(squared: Tensor) -> Tensor:
+    """Squares near zero, absolute values far away (with its knee at 2 sigma)."""
     return 8 * ((1 + squared / 4).sqrt() - 1)

@@ -18,38 +18,36 @@ Writes one row a person that reached this stage:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from ag3d.config.data import Fitting
-from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.core import console, provenance
+from ag3d.core import console
+from ag3d.core.camera import project
 from ag3d.core.device import choose_device
-from ag3d.core.files import read_table, write_table
+from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting.crop_frame import frame, height
-from ag3d.preprocessing.fitting.fit_quality import cut_off, reprojection, silhouette_iou, silhouettes, verdict
-from ag3d.preprocessing.fitting.importers import Imports, fit_of
-from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
-from ag3d.preprocessing.fitting.objective import project
-from ag3d.preprocessing.fitting.observations import landmarks_of, mask, observed, photo_sizes, side_by_side
-from ag3d.preprocessing.fitting.optimise import Fit, fit
-from ag3d.preprocessing.fitting.reduced_body import PointBody
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.fitting.crop_frame import (
+    body_masks,
+    check_fit,
+    crop_frame,
+    out_of_photo,
+    reprojection_error,
+    silhouette_iou,
+)
+from ag3d.preprocessing.fitting.importers import Imports, best_fit
+from ag3d.preprocessing.fitting.observations import map_threaded, observe, photo_sizes, read_mask, weighted_landmarks
+from ag3d.preprocessing.fitting.optimise import FitResult, fit_bodies
+from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
 from ag3d.preprocessing.fitting.temporal_smoothing import smooth
+from ag3d.preprocessing.stage import Row, Verdict, parse, run_stage, stage_parser
 
 log = logging.getLogger(__name__)
-COLUMNS = (
-    *("person_id", "photo_id", "path", "centre_x", "centre_y", "half", "scale", "transl", "global_orient"),
-    *("body_pose", "betas", "reprojection", "reprojection_px", "silhouette_iou", "cut", "uncertainty"),
-    *("status", "reason", "value"),
-)
 
 
 def fit_shard(
@@ -57,30 +55,30 @@ def fit_shard(
     mattes: ShardReader,
     body: Body,
     settings: Fitting,
-    factors: dict[str, float] | None = None,
-) -> pd.DataFrame:
-    """Fit everybody whose detection and matte are ok. `people`: table of the stage people; `factors`, for imports:
+    photo_scales: dict[str, float] | None = None,
+) -> list[Row]:
+    """Rows of everybody whose detection and matte are ok. `people`: table of the stage people; `photo_scales`, for imports:
     photograph to its pixels as it is read, per pixel of its file."""
     status = mattes.json("status.json")
     ready = people[people["status"] == "ok"]
     ready = ready[[status.get(person, {}).get("status") == "ok" for person in ready["person_id"]]]
-    points = reduce_body(body).to(body.v_template.device)
+    points = reduce_body(body).to(body.device)
     if settings.method == "import":
-        return import_shard(ready, mattes, body, points, settings, factors or {})
-    batches = list(_batches(ready, settings.batch))
-    rows: list[dict[str, Any]] = []
-    if settings.temporal_sigma > 0:  # a video's frames may lie in several batches
-        every = [solve(batch, mattes, points, settings) for batch in console.progress(batches, "fitting", unit="batch")]
-        whole = Fit(*(torch.cat(values) for values in zip(*(vars(f).values() for f in every), strict=True)))
-        whole = smooth(whole, ready, settings.temporal_sigma) if every else whole
-        sizes = [len(batch) for batch in batches]
-        parts = zip(*(value.split(sizes) for value in vars(whole).values()), strict=True)
-        for batch, part in zip(batches, parts, strict=True):
-            rows.extend(describe(batch, mattes, body, points, Fit(*part), settings))
-    else:
-        for batch in console.progress(batches, "fitting", unit="batch"):
-            rows.extend(describe(batch, mattes, body, points, solve(batch, mattes, points, settings), settings))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        return import_shard(ready, mattes, body, points, settings, photo_scales or {})
+    batches = [ready.iloc[start : start + settings.batch] for start in range(0, len(ready), settings.batch)]
+    fits = [
+        fit_bodies(
+            points, observe(batch, mattes).to(body.device), settings.iterations, samples=settings.uncertainty_samples
+        )
+        for batch in console.progress(batches, "fitting", unit="batch")
+    ]
+    if settings.temporal_sigma > 0 and fits:  # a video's frames may lie in several batches
+        fits = smooth(FitResult.cat(fits), ready, settings.temporal_sigma).split([len(batch) for batch in batches])
+    return [
+        row
+        for batch, fit in zip(batches, fits, strict=True)
+        for row in describe(batch, mattes, body, points, fit, settings)
+    ]
 
 
 def import_shard(
@@ -89,113 +87,95 @@ def import_shard(
     body: Body,
     points: PointBody,
     settings: Fitting,
-    factors: dict[str, float],
-) -> pd.DataFrame:
-    """The same table from fits that were made elsewhere."""
+    photo_scales: dict[str, float],
+) -> list[Row]:
+    """The same rows from fits that were made elsewhere."""
     imports, rows = Imports(settings.imports), []
-    for start in console.progress(range(len(ready)), "importing", unit="fit"):
-        person = ready.iloc[start]
-        found = fit_of(
-            imports.of(person["path"]), person, factors.get(person["photo_id"], 1.0), body, settings.imports.focal
-        )
-        if found is None:
-            row: dict[str, Any] = dict.fromkeys(COLUMNS)
-            row |= {name: person[name] for name in ("person_id", "photo_id", "path")}
-            row |= dict.fromkeys(
-                ("centre_x", "centre_y", "half", "reprojection", "reprojection_px", "silhouette_iou", "cut"), np.nan
-            )
-            rows.append(row | {"status": "rejected", "reason": "there is no imported fit of this name"})
+    for index in console.progress(range(len(ready)), "importing", unit="fit"):
+        person, focal = ready.iloc[index], settings.imports.focal
+        best = best_fit(imports.of(person["path"]), person, photo_scales.get(person["photo_id"], 1.0), body, focal)
+        if best is None:
+            who = {name: person[name] for name in ("person_id", "photo_id", "path")}
+            rows.append(who | vars(Verdict.rejected("there is no imported fit of this name")))
         else:
-            rows.extend(describe(ready.iloc[start : start + 1], mattes, body, points, found[0], settings))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def solve(batch: pd.DataFrame, mattes: ShardReader, points: PointBody, settings: Fitting) -> Fit:
-    """Fit the people of `batch`."""
-    seen = observed(batch, mattes).to(points.template.device)
-    return fit(points, seen, settings.iterations, samples=settings.uncertainty_samples)
-
-
-def describe(
-    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, found: Fit, settings: Fitting
-) -> list[dict[str, Any]]:
-    """Rows of the table for the people of `batch`, who were `found` so."""
-    device, sizes = body.v_template.device, photo_sizes(batch)
-    landmarks, weights = (values.to(device) for values in landmarks_of(batch, sizes))
-    with torch.no_grad():
-        place = frame(body, found)
-        posed, _ = points(found.betas, axis_angle_to_matrix(found.global_orient), found.body_pose)
-        pixels = project(posed, found.scale, found.origin)
-        errors = reprojection(pixels[:, :33], landmarks, weights * points.landmark_weights)
-        share = errors / (height(body, found.betas) * found.scale)
-        cut = cut_off(pixels[:, points.surface], torch.as_tensor(sizes, dtype=torch.float32, device=device))
-        shown = silhouettes(place, body.faces)
-        measured = (share, errors, cut, place.reach(), place.centre, place.half, place.transl)
-    share, errors, cut, reach, centre, half, transl = (values.double().cpu() for values in measured)
-    found = Fit(*(values.double().cpu() for values in vars(found).values()))
-
-    def overlap(k: int) -> float:
-        return silhouette_iou(
-            shown[k], centre[k].numpy(), float(half[k]), mask(mattes, batch["person_id"].iloc[k]), sizes[k]
-        )
-
-    overlaps = side_by_side(overlap, ((k,) for k in range(len(batch))))
-    rows = []
-    for k, (_, person) in enumerate(batch.iterrows()):
-        state, reason, value = verdict(settings, float(share[k]), overlaps[k], float(cut[k]), float(reach[k]))
-        rows.append(
-            {
-                **{name: person[name] for name in ("person_id", "photo_id", "path")},
-                "centre_x": float(centre[k, 0]),
-                "centre_y": float(centre[k, 1]),
-                "half": float(half[k]),
-                "scale": 1.0,
-                "transl": transl[k].tolist(),
-                "global_orient": found.global_orient[k].tolist(),
-                "body_pose": found.body_pose[k].tolist(),
-                "betas": found.betas[k].tolist(),
-                "reprojection": float(share[k]),
-                "reprojection_px": float(errors[k]),
-                "silhouette_iou": overlaps[k],
-                "cut": float(cut[k]),
-                "uncertainty": found.spread[k].tolist(),
-                "status": state,
-                "reason": reason,
-                "value": value,
-            }
-        )
+            rows += describe(ready.iloc[index : index + 1], mattes, body, points, best[0], settings)
     return rows
 
 
-def _batches(table: pd.DataFrame, size: int) -> Iterator[pd.DataFrame]:
-    for start in range(0, len(table), size):
-        yield table.iloc[start : start + size]
+@torch.no_grad()
+def describe(
+    batch: pd.DataFrame, mattes: ShardReader, body: Body, points: PointBody, fit: FitResult, settings: Fitting
+) -> list[Row]:
+    """Rows of the table for the people of `batch`."""
+    device, sizes = body.device, photo_sizes(batch)
+    landmarks, weights = (values.to(device) for values in weighted_landmarks(batch, sizes))
+    frame = crop_frame(body, fit)
+    posed, _ = points(fit.betas, axis_angle_to_matrix(fit.global_orient), fit.body_pose)
+    pixels = project(posed, fit.scale, fit.origin)
+    errors = reprojection_error(pixels[:, :33], landmarks, weights * points.landmark_weights)
+    share = errors / (body.standing_height(fit.betas) * fit.scale)
+    cut = out_of_photo(pixels[:, points.surface], torch.as_tensor(sizes, dtype=torch.float32, device=device))
+    masks, measured = body_masks(frame, body.faces), (share, errors, cut, frame.reach())
+    share, errors, cut, reach = (values.double().cpu() for values in measured)
+    centre, half, transl = (values.double().cpu() for values in (frame.centre, frame.half, frame.transl))
+    fit = fit.map(lambda values: values.double().cpu())
+
+    def overlap(k: int) -> float:
+        matte = read_mask(mattes, batch["person_id"].iloc[k])
+        return silhouette_iou(masks[k], centre[k].numpy(), float(half[k]), matte, sizes[k])
+
+    overlaps = map_threaded(overlap, ((k,) for k in range(len(batch))))
+    return [
+        {
+            **{name: person[name] for name in ("person_id", "photo_id", "path")},
+            "centre_x": float(centre[k, 0]),
+            "centre_y": float(centre[k, 1]),
+            "half": float(half[k]),
+            "scale": 1.0,
+            "transl": transl[k].tolist(),
+            "global_orient": fit.global_orient[k].tolist(),
+            "body_pose": fit.body_pose[k].tolist(),
+            "betas": fit.betas[k].tolist(),
+            "reprojection": float(share[k]),
+            "reprojection_px": float(errors[k]),
+            "silhouette_iou": overlaps[k],
+            "cut": float(cut[k]),
+            "uncertainty": fit.uncertainty[k].tolist(),
+            **vars(check_fit(settings, float(share[k]), overlaps[k], float(cut[k]), float(reach[k]))),
+        }
+        for k, (_, person) in enumerate(batch.iterrows())
+    ]
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.fitting", __doc__)
-    parser.add_argument("--people", type=Path, required=True, help="table of people of the shard (.parquet)")
-    parser.add_argument("--mattes", type=Path, required=True, help="mattes of the shard (.zip)")
-    parser.add_argument("--body", type=Path, required=True, help="the body model (.npz or .pkl)")
+    paths = {
+        "people": "table of people of the shard (.parquet)",
+        "mattes": "mattes of the shard (.zip)",
+        "body": "the body model (.npz or .pkl)",
+        "output": "table of fits to write (.parquet)",
+    }
+    parser = stage_parser("fitting", __doc__, Fitting, paths)
     parser.add_argument(
         "--manifest",
         type=Path,
         help="manifest of the shard (.parquet), for imports of photographs that are read at a reduced size",
     )
-    parser.add_argument("--output", type=Path, required=True, help="table of fits to write (.parquet)")
-    add_options(parser, Fitting)
-    args = parser.parse_args()
-    settings = from_options(Fitting, args)
+    args, settings = parse(parser, Fitting)
     device = choose_device(settings.device, "fitting.device")
     torch.manual_seed(0)
-    body = Body.load(args.body, device=device)
+    body, people, mattes = Body.load(args.body, device=device), read_table(args.people), ShardReader(args.mattes)
     photos = read_table(args.manifest) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
-    factors = dict(zip(photos["photo_id"], photos["scale"], strict=True))
-    table = fit_shard(read_table(args.people), ShardReader(args.mattes), body, settings, factors)
-    record = provenance.record("fitting", to_mapping(settings), [args.people, args.mattes, args.body])
-    write_table(args.output, table, record)
+    photo_scales = dict(zip(photos["photo_id"], photos["scale"], strict=True))
+    inputs = [args.people, args.mattes, args.body]
+    table = run_stage(
+        "fitting",
+        settings,
+        inputs,
+        args.output,
+        schemas.FITS,
+        lambda: fit_shard(people, mattes, body, settings, photo_scales),
+    )
     good = table[table["status"] == "ok"]
-    log.info("%d fits, %d rejected", len(table), len(table) - len(good))
     if len(good):
         error, iou = 100 * good["reprojection"].mean(), good["silhouette_iou"].mean()
         log.info("mean landmark error %.1f %% of the body's height, mean silhouette IoU %.2f", error, iou)

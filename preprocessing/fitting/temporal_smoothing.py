@@ -10,24 +10,25 @@ import torch
 from torch import Tensor
 
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from ag3d.preprocessing.fitting.optimise import Fit
+from ag3d.preprocessing.fitting.optimise import FitResult
 from ag3d.preprocessing.photos.video import is_video
 
 
-def smooth(found: Fit, people: pd.DataFrame, frames: float) -> Fit:
-    """`found`, with the frames of each video of `people` (a row each) averaged under a Gaussian of a standard deviation
-    of `frames` sampled frames. The shape becomes the video's median."""
-    values = {name: value.clone() for name, value in vars(found).items()}
-    for chosen, times in videos(people):
-        kernel = torch.exp(-0.5 * ((times[:, None] - times) / frames).square()).to(found.scale)
+def smooth(fits: FitResult, people: pd.DataFrame, sigma: float) -> FitResult:
+    """`fits`, with the frames of each video of `people` (a row each) averaged under a Gaussian of a standard deviation of
+    `sigma` sampled frames. The shape becomes the video's median."""
+    smoothed = fits.map(Tensor.clone)
+    for rows, times in videos(people):
+        video = fits[rows]
+        kernel = torch.exp(-0.5 * ((times[:, None] - times) / sigma).square()).to(video.scale)
         kernel = kernel / kernel.sum(1, keepdim=True)
-        pose = found.body_pose[chosen].view(len(chosen), 23, 3)
-        for name, turns in (("global_orient", found.global_orient[chosen][:, None]), ("body_pose", pose)):
-            values[name][chosen] = matrix_to_axis_angle(mean_rotation(kernel, axis_angle_to_matrix(turns))).flatten(1)
-        values["scale"][chosen] = (kernel @ found.scale[chosen].log()).exp()
-        values["origin"][chosen] = kernel @ found.origin[chosen]
-        values["betas"][chosen] = found.betas[chosen].median(0).values
-    return Fit(**values)
+        for target, turns in ((smoothed.global_orient, video.global_orient), (smoothed.body_pose, video.body_pose)):
+            rotations = axis_angle_to_matrix(turns.unflatten(1, (-1, 3)))
+            target[rows] = matrix_to_axis_angle(mean_rotation(kernel, rotations)).flatten(1)
+        smoothed.scale[rows] = (kernel @ video.scale.log()).exp()
+        smoothed.origin[rows] = kernel @ video.origin
+        smoothed.betas[rows] = video.betas.median(0).values
+    return smoothed
 
 
 def videos(people: pd.DataFrame) -> list[tuple[Tensor, Tensor]]:
@@ -37,13 +38,13 @@ def videos(people: pd.DataFrame) -> list[tuple[Tensor, Tensor]]:
         frame = re.search(r"-f(\d+)$", name)
         if is_video(path) and frame:
             groups[path].append((row, int(frame.group(1))))
-    found = []
+    frames = []
     for group in groups.values():
         if len(group) > 1:
             rows, numbers = (torch.tensor(part) for part in zip(*group, strict=True))
             step = numbers.sort().values.diff().min().clamp_min(1)
-            found.append((rows, numbers / step))
-    return found
+            frames.append((rows, numbers / step))
+    return frames
 
 
 def mean_rotation(kernel: Tensor, rotations: Tensor) -> Tensor:

@@ -18,16 +18,24 @@ import torch
 from torch import Tensor
 
 from ag3d.core import console, provenance
+from ag3d.core.camera import project
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
+from ag3d.core.landmarks import MIRRORED_LANDMARKS
+from ag3d.core.tensor_dataclass import TensorDataclass
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting import landmark_calibration, landmark_model
-from ag3d.preprocessing.fitting import reduced_body as P
-from ag3d.preprocessing.fitting.landmark_model import MIRROR, USED, LandmarkNetwork, inputs, mirrored
-from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
-from ag3d.preprocessing.fitting.objective import project
-from ag3d.preprocessing.fitting.observations import stack
+from ag3d.preprocessing.fitting import landmark_model
+from ag3d.preprocessing.fitting.landmark_model import (
+    LANDMARK_WEIGHTS,
+    USED,
+    LandmarkNetwork,
+    bone_depths,
+    mirrored,
+    network_inputs,
+)
+from ag3d.preprocessing.fitting.observations import landmark_column
+from ag3d.preprocessing.fitting.reduced_body import reduce_body
 
 log = logging.getLogger(__name__)
 WRONG = 0.1  # people whose landmarks are farther off than this (mean, metres) are not learnt from: another was found
@@ -36,27 +44,23 @@ ROBUST = 8.0  # squared errors, in variances, from which on they count for less:
 
 
 @dataclass
-class Examples:
+class Examples(TensorDataclass):
     """N people, each once as they are and once in a mirror."""
 
-    seen: Tensor  # [2N,INPUTS]
-    moved: Tensor  # [2N,USED,2] metres from BlazePose's landmarks to the body's
-    deep: Tensor  # [2N,bones] metres by which bones are deeper than BlazePose's
+    inputs: Tensor  # [2N,INPUTS]
+    offsets: Tensor  # [2N,USED,2] metres from BlazePose's landmarks to the body's
+    depths: Tensor  # [2N,bones] metres by which bones are deeper than BlazePose's
 
     @staticmethod
     def of(landmarks: tuple[Tensor, Tensor, Tensor], true: Tensor, depth: Tensor) -> Examples:
-        """landmarks: as the network's `inputs`; true [N,33,2] pixels, depth [N,33] pixels away from the camera."""
-        seen, scale = inputs(*landmarks)
-        moved = (true - landmarks[0])[:, USED] / scale[:, None, None]
-        depths = landmark_calibration.depths(torch.nn.functional.pad(depth[..., None], (2, 0)) / scale[:, None, None])
-        return Examples(seen, moved, depths - landmark_calibration.depths(landmarks[1]))
-
-    @staticmethod
-    def joined(parts: list[Examples]) -> Examples:
-        return Examples(*(torch.cat(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
+        """landmarks: as for `network_inputs`; true [N,33,2] pixels, depth [N,33] pixels away from the camera."""
+        inputs, scale = network_inputs(*landmarks)
+        offsets = (true - landmarks[0])[:, USED] / scale[:, None, None]
+        depths = bone_depths(torch.nn.functional.pad(depth[..., None], (2, 0)) / scale[:, None, None])
+        return Examples(inputs, offsets, depths - bone_depths(landmarks[1]))
 
 
-def read(folder: Path, body: Body) -> Examples:
+def read_examples(folder: Path, body: Body) -> Examples:
     """The people of a data set. Raises UserError where it has no truth."""
     table = folder / "synthetic/truth/truth.parquet"
     if not table.exists():
@@ -75,67 +79,65 @@ def read(folder: Path, body: Body) -> Examples:
     points = points + transl[:, None]
     true = project(points, half.float(), torch.stack([x, y], 1).float())
     depth = points[..., 2] * half.float()[:, None]
-    landmarks = (
-        stack(people["landmarks_2d"], 2),
-        stack(people["landmarks_3d"], 3),
-        stack(people["visibility"], 1)[..., 0],
-    )
-    flip = torch.tensor([-1.0, 1.0])
+    columns = (("landmarks_2d", 2), ("landmarks_3d", 3), ("visibility", 1))
+    landmarks_2d, landmarks_3d, visibility = (landmark_column(people[name], size) for name, size in columns)
+    landmarks, flip = (landmarks_2d, landmarks_3d, visibility[..., 0]), torch.tensor([-1.0, 1.0])
     plain = Examples.of(landmarks, true, depth)
-    other = Examples.of(mirrored(*landmarks), (true * flip)[:, MIRROR], depth[:, MIRROR])
-    right = plain.moved.norm(dim=2).mean(1) < WRONG
+    flipped = Examples.of(mirrored(*landmarks), (true * flip)[:, MIRRORED_LANDMARKS], depth[:, MIRRORED_LANDMARKS])
+    right = plain.offsets.norm(dim=2).mean(1) < WRONG
     log.info("%s: %d people, %d of them found right", folder.name, len(people), int(right.sum()))
-    return Examples.joined([Examples(*(v[right] for v in vars(part).values())) for part in (plain, other)])
+    return Examples.cat([plain[right], flipped[right]])
 
 
-def loss_of(network: LandmarkNetwork, some: Examples, noise: float = 0.0) -> Tensor:
+def negative_log_likelihood(network: LandmarkNetwork, examples: Examples, noise: float = 0.0) -> Tensor:
     """How badly the network's answers and their deviations agree with the truth: the terms by which bodies are fitted."""
-    seen = some.seen + noise * network.scale * torch.randn_like(some.seen)
-    moved, sure, deep, deep_sure = network(seen)
-    weights = torch.tensor([P.LANDMARK_WEIGHTS[k] for k in USED])
-    flat = (moved - some.moved).square().sum(2) / (2 * sure).exp()
-    bones = (deep - some.deep).square() / (2 * deep_sure).exp()
-    landmarks = _half(flat) + 2 * sure
-    return (weights * landmarks).sum(1).mean() + (_half(bones) + deep_sure).sum(1).mean()
+    inputs = examples.inputs + noise * network.scale * torch.randn_like(examples.inputs)
+    offsets, log_std, depths, depth_log_std = network(inputs)
+    weights = torch.tensor([LANDMARK_WEIGHTS[k] for k in USED])
+    error = (offsets - examples.offsets).square().sum(2) / (2 * log_std).exp()
+    depth_error = (depths - examples.depths).square() / (2 * depth_log_std).exp()
+    landmarks = _half_cauchy(error) + 2 * log_std
+    return (weights * landmarks).sum(1).mean() + (_half_cauchy(depth_error) + depth_log_std).sum(1).mean()
 
 
-def _half(squared: Tensor) -> Tensor:
+def _half_cauchy(squared: Tensor) -> Tensor:
     return ROBUST / 2 * torch.log1p(squared / ROBUST)
 
 
-def train(learn: Examples, steps: int, batch: int, rate: float, seed: int) -> LandmarkNetwork:
+def train(examples: Examples, steps: int, batch: int, rate: float, seed: int) -> LandmarkNetwork:
     torch.manual_seed(seed)
     network = LandmarkNetwork()
-    network.mean.copy_(learn.seen.mean(0))
-    network.scale.copy_(learn.seen.std(0).clamp_min(1e-3))
+    network.mean.copy_(examples.inputs.mean(0))
+    network.scale.copy_(examples.inputs.std(0).clamp_min(1e-3))
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
     for step in console.progress(range(steps), "learning", unit="step"):
         for group in optimiser.param_groups:
             group["lr"] = rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        chosen = torch.randint(len(learn.seen), (batch,))
+        rows = torch.randint(len(examples.inputs), (batch,))
         optimiser.zero_grad()
-        loss_of(network, Examples(*(v[chosen] for v in vars(learn).values())), NOISE).backward()
+        negative_log_likelihood(network, examples[rows], NOISE).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimiser.step()
     return network.eval()
 
 
 @torch.no_grad()
-def score(network: LandmarkNetwork | None, judged: Examples) -> dict[str, float]:
+def score(network: LandmarkNetwork | None, examples: Examples) -> dict[str, float]:
     """Mean errors in millimetres of BlazePose's size, of landmarks (weighted as in the fits) and of bones' depths; with
     deviations, errors relative to them (root of the mean square; 1 where they are right)."""
-    weights = torch.tensor([P.LANDMARK_WEIGHTS[k] for k in USED])
+    weights = torch.tensor([LANDMARK_WEIGHTS[k] for k in USED])
     weights = weights / weights.sum()
     if network is None:
-        flat, bones = judged.moved.norm(dim=2), judged.deep.abs()
-        return {"landmarks": _mm(flat @ weights), "depths": _mm(bones)}
-    moved, sure, deep, deep_sure = network(judged.seen)
-    flat, bones = (moved - judged.moved).norm(dim=2), (deep - judged.deep).abs()
-    relative = (flat / sure.exp()).square().mean() / 2, (bones / deep_sure.exp()).square().mean()
+        error, depth_error = examples.offsets.norm(dim=2), examples.depths.abs()
+        return {"landmarks": _mm(error @ weights), "depths": _mm(depth_error)}
+    offsets, log_std, depths, depth_log_std = network(examples.inputs)
+    error, depth_error = (offsets - examples.offsets).norm(dim=2), (depths - examples.depths).abs()
+    relative = (error / log_std.exp()).square().mean() / 2, (depth_error / depth_log_std.exp()).square().mean()
     return {
-        **{"landmarks": _mm(flat @ weights), "depths": _mm(bones)},
-        **{"landmarks_relative": round(float(relative[0].sqrt()), 2)},
-        **{"depths_relative": round(float(relative[1].sqrt()), 2)},
+        "landmarks": _mm(error @ weights),
+        "depths": _mm(depth_error),
+        "landmarks_relative": round(float(relative[0].sqrt()), 2),
+        "depths_relative": round(float(relative[1].sqrt()), 2),
     }
 
 
@@ -158,18 +160,21 @@ def main() -> None:
     if len(args.data) < 2:
         raise UserError("nobody is left to learn from: name at least two data sets, of which the last is held out")
     body = Body.load(args.body)
-    *learn, judge = (read(folder, body) for folder in args.data)
-    everybody = Examples.joined(learn)
-    network = train(everybody, args.steps, args.batch, args.rate, args.seed)
+    *parts, held_out = (read_examples(folder, body) for folder in args.data)
+    examples = Examples.cat(parts)
+    network = train(examples, args.steps, args.batch, args.rate, args.seed)
     card: dict[str, Any] = {
         "task": "from BlazePose's landmarks to the body's, with deviations",
         "licence": "Apache-2.0; trained on renderings of CC0 data alone",
         "parameters": sum(p.numel() for p in network.parameters()),
-        "trained_on": {"people": len(everybody.seen) // 2, "data_sets": [folder.name for folder in args.data[:-1]]},
+        "trained_on": {"people": len(examples.inputs) // 2, "data_sets": [folder.name for folder in args.data[:-1]]},
         "training": {name: getattr(args, name) for name in ("steps", "batch", "rate", "seed")},
         "held_out": {
-            **{"people": len(judge.seen) // 2, "data_set": args.data[-1].name, "unit": "millimetres"},
-            **{"network": score(network, judge), "blazepose": score(None, judge)},
+            "people": len(held_out.inputs) // 2,
+            "data_set": args.data[-1].name,
+            "unit": "millimetres",
+            "network": score(network, held_out),
+            "blazepose": score(None, held_out),
         },
         "code": provenance.code_version(),
     }

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from ag3d.config import Network
 from ag3d.config.network import Departures
+from ag3d.core.camera import CAMERA_DISTANCE
 from ag3d.model import face_crop
 from ag3d.model.avatars.identities import turned
 from ag3d.model.body import label as labels
@@ -69,7 +70,7 @@ def test_body_bounds_show_an_arm_stretched_forward(make):
     nearest = []
     for departures in (Departures(), without("body_bounds")):
         out = seen(bare(make(departures)), label)
-        nearest.append(float(out["image_depth"][out["opacity"] > 0.5].min()) - labels.CAMERA_DISTANCE)
+        nearest.append(float(out["image_depth"][out["opacity"] > 0.5].min()) - CAMERA_DISTANCE)
     assert nearest[0] < -0.5  # the hand
     assert nearest[1] > -0.3  # cut off
 

@@ -15,8 +15,8 @@ from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.preprocessing import alignment
-from ag3d.preprocessing.fitting.crop_frame import frame
-from ag3d.preprocessing.fitting.optimise import Fit
+from ag3d.preprocessing.fitting.crop_frame import crop_frame
+from ag3d.preprocessing.fitting.optimise import FitResult
 from ag3d.preprocessing.photos.read_image import PhotoError
 
 RESOLUTION = 128
@@ -33,8 +33,8 @@ def fit_row(body: Body, scale: float, origin: tuple[float, float]) -> pd.Series:
     pose[0, [15 * 3 + 2, 16 * 3 + 2]] = torch.tensor([-0.9, 0.4])
     turned = torch.tensor([[np.pi, 0.0, 0.0]])
     none = torch.full((1, 24), torch.nan)
-    found = Fit(torch.zeros(1, 10), pose, turned, torch.tensor([scale]), torch.tensor([origin]), none)
-    place = frame(body, found)
+    found = FitResult(torch.zeros(1, 10), pose, turned, torch.tensor([scale]), torch.tensor([origin]), none)
+    place = crop_frame(body, found)
     return pd.Series(
         {
             **{"person_id": "a-1", "photo_id": "a-1", "status": "ok", "scale": 1.0, "half": scale},

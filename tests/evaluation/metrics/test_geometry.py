@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from support.small_results import person_labels
 
 from ag3d.config import Network
+from ag3d.core.camera import CAMERA_DISTANCE
 from ag3d.evaluation.metrics import geometry, view_consistency
 from ag3d.evaluation.metrics.view_consistency import project, sample_at, unproject
 from ag3d.model.avatars.identities import turned
@@ -52,7 +53,7 @@ def test_the_datas_camera_shows_x_and_y(label):
     places, distance = project(points, label)
     assert places[0, 0].tolist() == pytest.approx([0.75, 0.375], abs=1e-6)
     assert places[0, 1].tolist() == [0.5, 0.5]
-    assert distance[0, 1] == pytest.approx(labels.CAMERA_DISTANCE + 0.2)
+    assert distance[0, 1] == pytest.approx(CAMERA_DISTANCE + 0.2)
 
 
 def test_lifting_undoes_projection(label, network):

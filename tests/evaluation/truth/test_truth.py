@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from support.small_results import PHOTO, person_labels
 
+from ag3d.core.camera import CAMERA_DISTANCE
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, read_table, write_table
 from ag3d.core.shards import ShardReader, write_shard
@@ -37,7 +38,7 @@ def folder(small_results, tiny_body, tmp_path):
             k = int(name[-2:]) if name.startswith("person") else 0
             centre = np.array(PHOTO) / 2
             joints, face = out.joints[k].numpy(), out.landmarks[k].numpy()
-            flat = [p[:, :2] / (1 + p[:, 2:] / labels.CAMERA_DISTANCE) for p in (joints, face)]
+            flat = [p[:, :2] / (1 + p[:, 2:] / CAMERA_DISTANCE) for p in (joints, face)]
             rows.append(
                 {
                     **{"photo_id": name, "width": PHOTO[0], "height": PHOTO[1], "half": HALF},

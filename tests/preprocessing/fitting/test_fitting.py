@@ -13,18 +13,23 @@ import pytest
 import torch
 
 from ag3d.config.data import Fitting
+from ag3d.core.camera import project
 from ag3d.core.files import read_record, read_table, write_table
+from ag3d.core.landmarks import HIPS
 from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from ag3d.model.rendering.rasterizer import rasterize
-from ag3d.preprocessing.fitting import landmark_calibration, pose_prior, self_intersection
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.fitting import pose_prior
 from ag3d.preprocessing.fitting import stage as fitting
-from ag3d.preprocessing.fitting.crop_frame import frame, pelvis_height
-from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
-from ag3d.preprocessing.fitting.objective import Observed, Problem, project
-from ag3d.preprocessing.fitting.optimise import Fit, descend, fit
-from ag3d.preprocessing.fitting.reduced_body import LEFT_HIP, RIGHT_HIP, PointBody
+from ag3d.preprocessing.fitting.crop_frame import crop_frame, pelvis_height
+from ag3d.preprocessing.fitting.landmark_model import calibration
+from ag3d.preprocessing.fitting.objective import FitObjective, FitParams, overlap
+from ag3d.preprocessing.fitting.observations import Observations
+from ag3d.preprocessing.fitting.optimise import FitResult, fit_bodies, minimise
+from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
+from ag3d.preprocessing.stage import to_table
 
 WIDTH, HEIGHT = 480, 600
 
@@ -39,39 +44,39 @@ def points(body: Body) -> PointBody:
     return reduce_body(body, samples=300)
 
 
-def people(number: int, seed: int = 0) -> Fit:
+def people(number: int, seed: int = 0) -> FitResult:
     """Upright people in ordinary poses, facing every way, at 200 to 240 pixels a metre."""
     random = torch.Generator().manual_seed(seed)
     pose = pose_prior.USUAL + 0.25 * torch.randn(number, 69, generator=random) / (1 + pose_prior.STRENGTH)
     yaw = torch.arange(number) * 2 * math.pi / number
     upright = axis_angle_to_matrix(torch.tensor([math.pi, 0, 0]))
     turned = upright @ axis_angle_to_matrix(torch.stack([0 * yaw, yaw, 0 * yaw], 1))
-    return Fit(
+    return FitResult(
         betas=0.5 * torch.randn(number, 10, generator=random),
         body_pose=pose_prior.clamp(pose),
         global_orient=matrix_to_axis_angle(turned),
         scale=200 + 40 * torch.rand(number, generator=random),
         origin=torch.tensor([WIDTH / 2, 260.0]) + 20 * torch.randn(number, 2, generator=random),
-        spread=torch.full((number, 24), torch.nan),
+        uncertainty=torch.full((number, 24), torch.nan),
     )
 
 
-def pose_points(points: PointBody, truth: Fit) -> tuple[torch.Tensor, torch.Tensor]:
+def pose_points(points: PointBody, truth: FitResult) -> tuple[torch.Tensor, torch.Tensor]:
     return points(truth.betas, axis_angle_to_matrix(truth.global_orient), truth.body_pose)
 
 
-def see(points: PointBody, truth: Fit, noise: float = 0.0) -> Observed:
+def see(points: PointBody, truth: FitResult, noise: float = 0.0) -> Observations:
     placed, _ = pose_points(points, truth)
-    landmarks = placed[:, :33] - placed[:, [LEFT_HIP, RIGHT_HIP]].mean(1, keepdim=True)
+    landmarks = placed[:, :33] - placed[:, HIPS].mean(1, keepdim=True)
     random = torch.Generator().manual_seed(1)
     wrong = noise * torch.randn(landmarks.shape, generator=random)
     pixels = project(placed[:, :33], truth.scale, truth.origin) + wrong[..., :2] * truth.scale[:, None, None]
-    return Observed.plain(pixels, landmarks + wrong, torch.ones(len(landmarks), 33))
+    return Observations.from_landmarks(pixels, landmarks + wrong, torch.ones(len(landmarks), 33))
 
 
 def test_exact_landmarks_give_back_the_joints_of_people_facing_every_way(points: PointBody) -> None:
     truth = people(8)
-    found = fit(points, see(points, truth), iterations=1)
+    found = fit_bodies(points, see(points, truth), iterations=1)
     placed, joints = pose_points(points, found)
     _, true_joints = pose_points(points, truth)
     used = points.landmark_weights > 0
@@ -87,19 +92,19 @@ def test_exact_landmarks_give_back_the_joints_of_people_facing_every_way(points:
 
 def test_noisy_landmarks_give_joints_within_their_noise_and_the_limits(points: PointBody) -> None:
     truth = people(6, seed=3)
-    found = fit(points, see(points, truth, noise=0.02), iterations=1)
+    found = fit_bodies(points, see(points, truth, noise=0.02), iterations=1)
     error = project(pose_points(points, found)[1], found.scale, found.origin) - project(
         pose_points(points, truth)[1], truth.scale, truth.origin
     )
     assert (error.norm(dim=2).mean(1) / truth.scale < 0.04).all()
-    assert pose_prior.limits(found.body_pose).max() < 0.1
+    assert pose_prior.limit_violation(found.body_pose).max() < 0.1
 
 
 def test_people_are_fitted_independently_of_who_shares_their_batch(points: PointBody) -> None:
     truth = people(4, seed=5)
-    together = fit(points, see(points, truth), iterations=1, first_iterations=15)
-    first = Fit(**{name: value[:1] for name, value in vars(truth).items()})
-    alone = fit(points, see(points, first), iterations=1, first_iterations=15)
+    together = fit_bodies(points, see(points, truth), iterations=1, first_iterations=15)
+    first = truth[:1]
+    alone = fit_bodies(points, see(points, first), iterations=1, first_iterations=15)
     torch.testing.assert_close(alone.body_pose, together.body_pose[:1], atol=2e-3, rtol=0)
 
 
@@ -111,7 +116,7 @@ def test_the_point_body_agrees_with_the_whole_body(body: Body, points: PointBody
     nearest = torch.cdist(placed[:, points.surface], whole.vertices).amin(2)
     assert nearest.max() < 2e-3  # the distance itself is computed with squares
     apart = (placed[:, 0] - whole.landmarks[:, 0]).norm(dim=1)  # BlazePose's nose lies off the body's
-    torch.testing.assert_close(apart, landmark_calibration.OFFSETS[0].norm().expand(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(apart, calibration().offsets[0].norm().expand(3), atol=1e-4, rtol=0)
 
 
 def test_prior_is_symmetric_and_knows_which_way_knees_and_elbows_bend() -> None:
@@ -123,23 +128,25 @@ def test_prior_is_symmetric_and_knows_which_way_knees_and_elbows_bend() -> None:
         assert low[left, 2] == -high[right, 2]
     bent, wrong = torch.zeros(1, 69), torch.zeros(1, 69)
     bent[0, 3 * 3], wrong[0, 3 * 3] = 1.0, -1.0  # left knee, about x
-    assert pose_prior.limits(bent) == 0
-    assert pose_prior.limits(wrong) > 0.5
+    assert pose_prior.limit_violation(bent) == 0
+    assert pose_prior.limit_violation(wrong) > 0.5
 
 
 def test_frame_centres_an_upright_body_and_keeps_its_pixels(body: Body) -> None:
     truth = people(4, seed=2)
-    place = frame(body, truth)
+    place = crop_frame(body, truth)
     posed = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(4, 3))
     expected = project(posed.vertices, truth.scale, truth.origin)
-    assert (place.pixels(place.vertices) - expected).abs().max() < 0.3  # perspective of a camera 100 m away
+    assert (
+        project(place.vertices, place.half, place.centre) - expected
+    ).abs().max() < 0.3  # perspective of a camera 100 m away
     assert place.reach().max() <= 1
     torch.testing.assert_close(place.joints[:, 0, 0], torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(place.joints[:, 0, 1], torch.full((4,), pelvis_height(body)), atol=1e-5, rtol=0)
     assert place.vertices[..., 2].mean(1).abs().max() < 1e-5  # in the middle of the slab that the network renders
 
 
-def write_inputs(folder: Path, body: Body, points: PointBody, truth: Fit) -> tuple[Path, Path]:
+def write_inputs(folder: Path, body: Body, points: PointBody, truth: FitResult) -> tuple[Path, Path]:
     """Files of the stages before: table of people and mattes, as if seen by perfect detectors. The last person's
     landmarks are another's."""
     seen = see(points, truth)
@@ -202,7 +209,10 @@ def test_broken_measurements_reject_their_person_and_nobody_else(tmp_path: Path,
         shard.add_image("person-1.png", np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8))
         shard.add("person-2.png", old.read("person-2.png"))
         shard.add("status.json", old.read("status.json"))
-    fits = fitting.fit_shard(table, ShardReader(tmp_path / "empty.zip"), body, Fitting(iterations=20, device="cpu"))
+    fits = to_table(
+        fitting.fit_shard(table, ShardReader(tmp_path / "empty.zip"), body, Fitting(iterations=20, device="cpu")),
+        schemas.FITS,
+    )
     assert list(fits["status"]) == ["rejected", "rejected", "ok"]
     assert "landmarks" in fits["reason"][0]
     assert "matte" in fits["reason"][1]
@@ -218,15 +228,15 @@ def test_a_shard_without_people_gives_an_empty_table(
     options = ["--people", people_file, "--mattes", mattes, "--body", body_file, "--output", output]
     monkeypatch.setattr("sys.argv", ["fitting", *map(str, options)])
     fitting.main()
-    assert list(read_table(output).columns) == list(fitting.COLUMNS)
+    assert list(read_table(output).columns) == schemas.FITS.names
     assert len(read_table(output)) == 0
 
 
 def test_the_calibration_is_the_same_for_both_sides() -> None:
     mirror = torch.tensor([-1.0, 1.0, 1.0])
     for left, right in ((2, 5), (7, 8), (11, 12), (23, 24), (31, 32)):
-        torch.testing.assert_close(landmark_calibration.OFFSETS[left] * mirror, landmark_calibration.OFFSETS[right])
-        assert landmark_calibration.SIGMAS[left] == landmark_calibration.SIGMAS[right] < 0.03
+        torch.testing.assert_close(calibration().offsets[left] * mirror, calibration().offsets[right])
+        assert calibration().landmark_std[left] == calibration().landmark_std[right] < 0.03
 
 
 def test_bones_count_as_their_least_known_end(points: PointBody) -> None:
@@ -234,12 +244,14 @@ def test_bones_count_as_their_least_known_end(points: PointBody) -> None:
     exact = see(points, truth)
     weights = torch.ones(2, 33)
     weights[0, 13] = 0.1  # the left elbow
-    seen = Observed.plain(exact.landmarks_2d, exact.landmarks_3d, weights)
-    assert (seen.spreads[0] > exact.spreads[0]).sum() == 2  # upper arm and forearm
-    assert (seen.spreads[1] == exact.spreads[1]).all()
-    assert seen.sigmas[0, 13] > 2 * exact.sigmas[0, 13]
-    farther = Observed.plain(exact.landmarks_2d, exact.landmarks_3d + torch.tensor([0.0, 0.0, 3.0]), weights)
-    torch.testing.assert_close(farther.depths, seen.depths)  # of a bone, not from the camera
+    seen = Observations.from_landmarks(exact.landmarks_2d, exact.landmarks_3d, weights)
+    assert (seen.bone_depth_std[0] > exact.bone_depth_std[0]).sum() == 2  # upper arm and forearm
+    assert (seen.bone_depth_std[1] == exact.bone_depth_std[1]).all()
+    assert seen.landmark_std[0, 13] > 2 * exact.landmark_std[0, 13]
+    farther = Observations.from_landmarks(
+        exact.landmarks_2d, exact.landmarks_3d + torch.tensor([0.0, 0.0, 3.0]), weights
+    )
+    torch.testing.assert_close(farther.bone_depths, seen.bone_depths)  # of a bone, not from the camera
 
 
 def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
@@ -247,13 +259,15 @@ def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
     seen = see(points, truth)
     weights = torch.ones(3, 33)
     weights[1, [13, 15, 17, 19]] = 0.02  # the second person's left arm is hidden
-    spread = fit(points, Observed.plain(seen.landmarks_2d, seen.landmarks_3d, weights), iterations=40, samples=4).spread
+    spread = fit_bodies(
+        points, Observations.from_landmarks(seen.landmarks_2d, seen.landmarks_3d, weights), iterations=40, samples=4
+    ).uncertainty
     assert spread.shape == (3, 24)
     assert (spread[:, 0] == 0).all()  # the pelvis is where it is measured from
     assert (spread[0, [7, 20]] > 0.01).all()
     assert spread[1, 20] > 1.5 * spread[1, 21]
     assert spread[0].max() < 0.5
-    assert fit(points, seen, iterations=1).spread.isnan().all()
+    assert fit_bodies(points, seen, iterations=1).uncertainty.isnan().all()
 
 
 @pytest.mark.slow
@@ -261,12 +275,12 @@ def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body
     people_file, mattes = write_inputs(tmp_path, body, points, people(4, seed=4))
     table = read_table(people_file).iloc[:3].copy()
     settings = Fitting(iterations=15, batch=2, uncertainty_samples=0, device="cpu")
-    alone = fitting.fit_shard(table, ShardReader(mattes), body, settings)
+    alone = to_table(fitting.fit_shard(table, ShardReader(mattes), body, settings), schemas.FITS)
     settings.temporal_sigma = 0.5
-    photographs = fitting.fit_shard(table, ShardReader(mattes), body, settings)
+    photographs = to_table(fitting.fit_shard(table, ShardReader(mattes), body, settings), schemas.FITS)
     pd.testing.assert_frame_equal(alone, photographs)  # nothing to smooth
     table["path"], table["photo_id"] = "walk.mp4", [f"walk-1-f{10 * k:06d}" for k in range(3)]
-    video = fitting.fit_shard(table, ShardReader(mattes), body, settings)
+    video = to_table(fitting.fit_shard(table, ShardReader(mattes), body, settings), schemas.FITS)
     shapes = np.stack(video["betas"])
     np.testing.assert_allclose(shapes, shapes[[0, 0, 0]])
     np.testing.assert_allclose(shapes[0], np.median(np.stack(alone["betas"]), axis=0), atol=1e-6)
@@ -274,7 +288,7 @@ def test_frames_of_a_video_share_their_shape_across_batches(tmp_path: Path, body
     assert np.abs(np.stack(video["body_pose"]) - np.stack(alone["body_pose"])).max() > 1e-3
 
 
-def crossed_arms() -> Fit:
+def crossed_arms() -> FitResult:
     """Somebody whose forearms lie in each other before the belly."""
     pose = pose_prior.USUAL.clone().view(23, 3)
     pose[15], pose[16] = torch.tensor([0.0, -0.9, -1.1]), torch.tensor([0.02, 0.9, 1.1])
@@ -282,10 +296,10 @@ def crossed_arms() -> Fit:
     return replace(people(1), body_pose=pose.view(1, 69), betas=torch.zeros(1, 10))
 
 
-def deepest(points: PointBody, fitted: Fit) -> torch.Tensor:
+def deepest(points: PointBody, fitted: FitResult) -> torch.Tensor:
     """How deep parts of the body lie in each other (metres), [B]."""
     placed, _ = pose_points(points, fitted)
-    return self_intersection.overlap(placed[:, points.centres], points.reach).amax((1, 2))
+    return overlap(placed[:, points.centres], points.min_distance).amax((1, 2))
 
 
 def test_arms_that_pass_through_each_other_are_pushed_apart(open_body: Body) -> None:
@@ -293,12 +307,11 @@ def test_arms_that_pass_through_each_other_are_pushed_apart(open_body: Body) -> 
     assert deepest(points, truth) > 0.02
     seen = see(points, truth)
     orient = axis_angle_to_matrix(truth.global_orient)
-    problem = Problem(points, seen, orient, truth.scale, truth.origin)
-    unknown = {"betas": truth.betas.clone(), "pose": truth.body_pose.clone(), "turn": torch.zeros(1, 3)}
-    unknown |= {"log_scale": torch.zeros(1), "shift": torch.zeros(1, 2), "log_size": torch.zeros(1)}
-    descend(problem, unknown, 80, with_matte=True)
-    turned, scale, origin = problem.camera(unknown)
-    apart = replace(truth, body_pose=unknown["pose"], betas=unknown["betas"], scale=scale, origin=origin)
+    objective, zero = FitObjective(points, seen, orient, truth.scale, truth.origin), torch.zeros(1)
+    params = FitParams(truth.betas, truth.body_pose, torch.zeros(1, 3), zero, torch.zeros(1, 2), zero)
+    params = minimise(objective, params, 80)
+    turned, scale, origin = objective.camera(params)
+    apart = replace(truth, body_pose=params.body_pose, betas=params.betas, scale=scale, origin=origin)
     apart = replace(apart, global_orient=matrix_to_axis_angle(turned))
     assert deepest(points, apart) < 0.5 * deepest(points, truth)
     moved = project(pose_points(points, apart)[1], scale, origin) - project(

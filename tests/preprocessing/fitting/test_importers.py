@@ -12,11 +12,14 @@ import torch
 
 from ag3d.config.data import FitImport, Fitting
 from ag3d.core.errors import UserError
+from ag3d.core.landmarks import JOINT_PAIRS
 from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting.importers import Imports, fit_of, own_name
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.fitting.importers import Imports, best_fit, photo_name
 from ag3d.preprocessing.fitting.stage import fit_shard
+from ag3d.preprocessing.stage import to_table
 
 SIZE = (400, 600)
 BOX = np.array([210.0, 330.0, 500.0, 500.0])  # centre, width, height
@@ -50,9 +53,7 @@ def photo(body: Body, person: dict[str, np.ndarray]) -> pd.Series:
     """A row of the table of people, whose landmarks lie on the joints."""
     pixels = ORIGIN + SCALE * joints(body, person)[:, :2]
     landmarks = np.zeros((33, 2))
-    for joint, landmark in zip(
-        (16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8), (*range(11, 17), *range(23, 29)), strict=True
-    ):
+    for landmark, joint in JOINT_PAIRS:
         landmarks[landmark] = pixels[joint]
     row = {"person_id": "walk-1", "photo_id": "walk-1", "path": "more/walk.jpg", "status": "ok"}
     row |= {"width": SIZE[0], "height": SIZE[1], "landmarks_2d": landmarks.ravel().tolist()}
@@ -101,7 +102,7 @@ def test_the_body_lands_on_the_person(tmp_path: Path, body: Body, kind: str, fac
     row = photo(body, person)
     row["landmarks_2d"] = (np.array(row["landmarks_2d"]) * factor).tolist()
     row["width"], row["height"] = SIZE[0] * factor, SIZE[1] * factor
-    found, apart = fit_of(imports.of(row["path"]), row, factor, body, imports.settings.focal)
+    found, apart = best_fit(imports.of(row["path"]), row, factor, body, imports.settings.focal)
     assert apart < 3
     assert float(found.scale) == pytest.approx(SCALE * factor, rel=0.01)
     np.testing.assert_allclose(found.origin[0].numpy(), ORIGIN * factor, atol=1.5)
@@ -126,7 +127,9 @@ def test_the_stage_checks_imports_and_says_where_there_is_none(tmp_path: Path, b
     settings = Fitting(
         method="import", imports=FitImport(str(folder), "hmr2"), min_silhouette_iou=0.0, max_reprojection=0.2
     )
-    table = fit_shard(pd.DataFrame(rows), ShardReader(tmp_path / "mattes.zip"), body, settings).set_index("person_id")
+    table = to_table(
+        fit_shard(pd.DataFrame(rows), ShardReader(tmp_path / "mattes.zip"), body, settings), schemas.FITS
+    ).set_index("person_id")
     assert table.loc["walk-1", "status"] == "ok"
     assert table.loc["walk-1", "half"] == pytest.approx(SCALE, rel=0.02)
     assert table.loc["other-2", "status"] == "rejected"
@@ -134,9 +137,9 @@ def test_the_stage_checks_imports_and_says_where_there_is_none(tmp_path: Path, b
 
 
 def test_names_of_photographs() -> None:
-    assert own_name(Path("results/walk/000.pkl")) == "walk"
-    assert own_name(Path("out/walk_1.npz")) == "walk"
-    assert own_name(Path("out/IMG_2041.npz")) == "IMG_2041"
+    assert photo_name(Path("results/walk/000.pkl")) == "walk"
+    assert photo_name(Path("out/walk_1.npz")) == "walk"
+    assert photo_name(Path("out/IMG_2041.npz")) == "IMG_2041"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ag3d.core.camera import project
 from ag3d.core.errors import UserError
+from ag3d.core.landmarks import MIRRORED_LANDMARKS
 from ag3d.model.body.body import Body
 from ag3d.preprocessing.fitting import landmark_model
 from ag3d.preprocessing.fitting.landmark_model import INPUTS, LARGEST, USED, LandmarkNetwork
-from ag3d.preprocessing.fitting.landmark_vertices import reduce_body
-from ag3d.preprocessing.fitting.objective import hips, project
+from ag3d.preprocessing.fitting.objective import hip_centre
+from ag3d.preprocessing.fitting.reduced_body import reduce_body
 from ag3d.preprocessing.helpers_training import landmark_training
 from ag3d.preprocessing.helpers_training.landmark_training import Examples
 
@@ -28,28 +30,32 @@ def landmarks(body_file: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     pose = 0.1 * torch.randn(6, 69, generator=random)
     placed, _ = points(torch.zeros(6, 10), upright, pose, 33)
     pixels = project(placed, torch.full((6,), 200.0), torch.tensor([[240.0, 320.0]]).expand(6, 2))
-    return pixels, placed - hips(placed), torch.rand(6, 33, generator=random)
+    return pixels, placed - hip_centre(placed), torch.rand(6, 33, generator=random)
 
 
 def test_a_person_in_a_mirror_is_read_as_the_mirrored_person(landmarks) -> None:
     network = landmark_model.load()
-    here = landmark_model.read(network, *landmarks)
-    there = landmark_model.read(network, *landmark_model.mirrored(*landmarks))
-    other = landmark_model.MIRROR
-    torch.testing.assert_close(there.moved, (here.moved * torch.tensor([-1.0, 1.0]))[:, other], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(there.sigmas, here.sigmas[:, other], atol=1e-5, rtol=1e-4)
-    bones, signs = landmark_model.bones_in_a_mirror()
-    assert sorted(bones) == list(range(landmark_model.BONES))
-    torch.testing.assert_close(there.depths, here.depths[:, bones] * torch.tensor(signs), atol=1e-5, rtol=1e-4)
+    here = landmark_model.estimate(network, *landmarks)
+    there = landmark_model.estimate(network, *landmark_model.mirrored(*landmarks))
+    other = MIRRORED_LANDMARKS
+    torch.testing.assert_close(
+        there.offsets, (here.offsets * torch.tensor([-1.0, 1.0]))[:, other], atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(there.landmark_std, here.landmark_std[:, other], atol=1e-5, rtol=1e-4)
+    bones, signs = landmark_model.mirrored_bones()
+    assert sorted(bones) == list(range(len(landmark_model.BONES)))
+    torch.testing.assert_close(
+        there.bone_depths, here.bone_depths[:, bones] * torch.tensor(signs), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_place_and_size_in_the_photograph_do_not_matter(landmarks) -> None:
     flat, solid, visibility = landmarks
     network = landmark_model.load()
-    here = landmark_model.read(network, flat, solid, visibility)
-    there = landmark_model.read(network, 3 * flat + 1000, solid, visibility)
-    torch.testing.assert_close(there.moved, here.moved, atol=1e-5, rtol=1e-3)
-    _, scale = landmark_model.inputs(flat, solid, visibility)
+    here = landmark_model.estimate(network, flat, solid, visibility)
+    there = landmark_model.estimate(network, 3 * flat + 1000, solid, visibility)
+    torch.testing.assert_close(there.offsets, here.offsets, atol=1e-5, rtol=1e-3)
+    _, scale = landmark_model.network_inputs(flat, solid, visibility)
     torch.testing.assert_close(scale, torch.full((6,), 200.0), atol=2.0, rtol=0)
 
 
@@ -58,18 +64,18 @@ def test_corrections_of_nonsense_stay_small_and_finite(landmarks) -> None:
     random = torch.Generator().manual_seed(1)
     network = landmark_model.load()
     for wrong in (1e4 * torch.randn(flat.shape, generator=random), torch.zeros_like(flat)):
-        said = landmark_model.read(network, wrong, solid, visibility)
+        said = landmark_model.estimate(network, wrong, solid, visibility)
         assert all(value.isfinite().all() for value in vars(said).values())
-        assert said.moved.abs().max() <= LARGEST
-        assert (said.sigmas[:, USED] >= 0.003).all()
-        assert (said.spreads >= 0.009).all()
+        assert said.offsets.abs().max() <= LARGEST
+        assert (said.landmark_std[:, USED] >= 0.003).all()
+        assert (said.bone_depth_std >= 0.009).all()
 
 
 def test_it_learns_what_depends_on_the_person() -> None:
     random = torch.Generator().manual_seed(0)
     seen = torch.randn(400, INPUTS, generator=random)
     moved = 0.02 * seen[:, :1, None].expand(-1, len(USED), 2)
-    deep = 0.05 * seen[:, 1:2].expand(-1, landmark_model.BONES)
+    deep = 0.05 * seen[:, 1:2].expand(-1, len(landmark_model.BONES))
     learn, judge = (Examples(seen[k], moved[k], deep[k]) for k in (slice(0, 320), slice(320, 400)))
     network = landmark_training.train(learn, steps=250, batch=32, rate=2e-3, seed=0)
     before, after = landmark_training.score(None, judge), landmark_training.score(network, judge)
@@ -81,7 +87,7 @@ def test_it_learns_what_depends_on_the_person() -> None:
 
 
 def test_what_comes_with_the_project_is_small_and_better_than_nothing() -> None:
-    path = landmark_model.OWN
+    path = landmark_model.WEIGHTS_FILE
     assert path.stat().st_size < 200_000
     card = json.loads(path.with_suffix(".json").read_text())
     held_out = card["held_out"]
@@ -91,7 +97,7 @@ def test_what_comes_with_the_project_is_small_and_better_than_nothing() -> None:
 
 
 def test_files_that_are_none_of_its_own_are_refused(tmp_path: Path) -> None:
-    shutil.copy(landmark_model.OWN, tmp_path / "other.safetensors")
+    shutil.copy(landmark_model.WEIGHTS_FILE, tmp_path / "other.safetensors")
     (tmp_path / "other.json").write_text('{"format": "something else"}')
     with pytest.raises(UserError, match=r"other\.json is no card of a landmark network"):
         landmark_model.load(tmp_path / "other.safetensors")

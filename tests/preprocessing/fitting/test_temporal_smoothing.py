@@ -6,14 +6,14 @@ import pandas as pd
 import torch
 
 from ag3d.model.body.rotation import axis_angle_to_matrix
-from ag3d.preprocessing.fitting.optimise import Fit
+from ag3d.preprocessing.fitting.optimise import FitResult
 from ag3d.preprocessing.fitting.temporal_smoothing import mean_rotation, smooth, videos
 from ag3d.preprocessing.photos.photo_index import frame_id
 
 FRAMES = 21
 
 
-def walk(jitter: float) -> tuple[Fit, pd.DataFrame]:
+def walk(jitter: float) -> tuple[FitResult, pd.DataFrame]:
     """Somebody who turns by 4° a frame and grows in the picture, then a photograph."""
     random = torch.Generator().manual_seed(0)
     time = torch.arange(FRAMES + 1.0)
@@ -22,13 +22,13 @@ def walk(jitter: float) -> tuple[Fit, pd.DataFrame]:
     def noise(*shape: int) -> torch.Tensor:
         return jitter * torch.randn(FRAMES + 1, *shape, generator=random)
 
-    found = Fit(
+    found = FitResult(
         betas=noise(10),
         body_pose=0.3 + noise(69),
         global_orient=turn + noise(3),
         scale=200 * (1 + 0.01 * time) * noise().exp(),
         origin=torch.stack([100 + 3 * time, 0 * time], 1) + 20 * noise(2),
-        spread=torch.full((FRAMES + 1, 24), torch.nan),
+        uncertainty=torch.full((FRAMES + 1, 24), torch.nan),
     )
     names = [frame_id("a-1", 10 * k) for k in range(FRAMES)] + ["photo-2"]
     return found, pd.DataFrame({"photo_id": names, "path": ["a.mp4"] * FRAMES + ["photo.jpg"]})
