@@ -22,18 +22,10 @@ from ag3d.core.device import choose_device
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
-from ag3d.model.training.trainer import Trainer
+from ag3d.model.training import phases
+from ag3d.model.training.trainer import Trainer, TrainerOptions
 
-PHASES = (
-    "_generator_phase",
-    "_density_phase",
-    "_discriminator_phase",
-    "_r1_phase",
-    "_generate",
-    "_fake",
-    "_logits",
-    "_end",
-)
+PHASES = ("generator_phase", "density_phase", "discriminator_phase", "r1_phase", "generate", "fake_batch")
 
 
 def arguments() -> argparse.Namespace:
@@ -59,7 +51,7 @@ def main() -> None:
     for size in args.sizes:
         side, batch = map(int, size.split("x"))
         trainer = Trainer(
-            Training(batch_size=batch, density_reg=0.0, r1_gamma=5.0), Network(image_resolution=side), body, poses, device, precision=precision
+            Training(batch_size=batch, density_reg=0.0, r1_gamma=5.0), Network(image_resolution=side), body, poses, TrainerOptions(device, precision=precision)
         )  # fmt: skip
         real = torch.randint(0, 256, (2, batch, 3, side, side), dtype=torch.uint8)
         shown = (real[0], real[1], poses[:batch])
@@ -81,11 +73,15 @@ def main() -> None:
         for event in events[: args.kernels]:
             print(f"  {event.self_device_time_total / 4000:8.2f} ms {event.count / 4:7.0f}×  {event.key[:90]}")
         times: dict[str, list[float]] = defaultdict(list)
-        for phase in PHASES:
-            setattr(trainer, phase, _timed(getattr(trainer, phase), times[phase]))
+        parts = [(phases, name) for name in PHASES] + [(trainer.graphs, "logits"), (trainer, "end_phase")]
+        plain = {name: getattr(owner, name) for owner, name in parts}
+        for owner, name in parts:
+            setattr(owner, name, _timed(plain[name], times[name]))
         trainer.steps = trainer.settings.d_reg_interval
         for _ in range(4):
             trainer.step(shown)
+        for name in PHASES:
+            setattr(phases, name, plain[name])
         for phase, found in times.items():
             if found:
                 print(f"  {phase:22s} {1000 * statistics.median(found):8.1f} ms  {len(found)}×")

@@ -24,9 +24,7 @@ from ag3d.core.device import choose_device, device_name
 from ag3d.core.files import write_json
 from ag3d.core.shards import write_shard
 from ag3d.model.body import label as labels
-from ag3d.model.training.dataset import ZipDataset
-from ag3d.model.training.loader import Loader
-from ag3d.model.training.sampler import Sampler
+from ag3d.model.training.data import Loader, Sampler, ZipDataset
 
 RESULTS = Path(__file__).with_name("results") / "data_loading.json"
 

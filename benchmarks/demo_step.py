@@ -54,7 +54,7 @@ def one(body: Path) -> dict[str, float]:
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     network = known(Network, {**config["network"], "departures": known(Departures, config["network"]["departures"])})
     settings = known(Training, config["training"])
-    trainer = Trainer(settings, network, Body.load(body), standing(64), torch.device("cpu"))
+    trainer = Trainer(settings, network, Body.load(body), standing(64))
     real = torch.randint(0, 256, (2, settings.batch, 3, network.image_resolution, network.image_resolution), dtype=torch.uint8)  # fmt: skip
     shown = (real[0], real[1], standing(64)[: settings.batch])
     for _ in range(2):

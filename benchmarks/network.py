@@ -26,7 +26,7 @@ from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.precision import allow_tf32, apply, chosen
-from ag3d.model.training.trainer import Trainer
+from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 RESULTS = Path(__file__).with_name("results") / "network.json"
 REFERENCE = {
@@ -87,7 +87,9 @@ def training(
         gc.collect()  # what was measured before
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(clock.device)
-    trainer = Trainer(settings, network, body, poses, clock.device, precision=precision, record=record)
+    trainer = Trainer(
+        settings, network, body, poses, TrainerOptions(clock.device, precision=precision, cuda_graphs=record)
+    )
     g = torch.Generator().manual_seed(1)
     side = network.image_resolution
     real = [torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=g) for _ in range(2)]

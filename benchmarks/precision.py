@@ -25,10 +25,8 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32
-from ag3d.model.training.dataset import ZipDataset
-from ag3d.model.training.loader import Batch, Loader
-from ag3d.model.training.sampler import Sampler
-from ag3d.model.training.trainer import Trainer
+from ag3d.model.training.data import Batch, Loader, Sampler, ZipDataset
+from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 RESULTS = Path(__file__).with_name("results") / "precision.json"
 LOSSES = {"D": "loss/D", "G": "loss/G", "R1": "loss/R1", "eikonal": "loss/eikonal"}
@@ -123,7 +121,9 @@ def main() -> None:
     ):
         allow_tf32(precision)
         # Recorded, float32 convolutions of 512 pixels would keep more workspace than a card has.
-        trainer = Trainer(settings, network, body, poses, device, precision=precision, record=False)
+        trainer = Trainer(
+            settings, network, body, poses, TrainerOptions(device, precision=precision, cuda_graphs=False)
+        )
         trainer.settings = dataclasses.replace(settings, seed=settings.seed + seed)  # after the weights were drawn
         runs[title] = losses(trainer, batches, title)
         del trainer

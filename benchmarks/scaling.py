@@ -26,7 +26,7 @@ from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.precision import allow_tf32, chosen
 from ag3d.model.training.distributed import Processes
-from ag3d.model.training.trainer import Trainer
+from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 RESULTS = Path(__file__).with_name("results") / "scaling.json"
 
@@ -55,7 +55,9 @@ def worker(args: argparse.Namespace) -> None:
     network = Network(image_resolution=args.image)
     poses = standing(64)
     settings = Training(batch_size=args.batch * processes.world)
-    trainer = Trainer(settings, network, Body.load(args.body), poses, device, processes, precision=precision)
+    trainer = Trainer(
+        settings, network, Body.load(args.body), poses, TrainerOptions(device, processes, precision=precision)
+    )
     real = torch.randint(0, 256, (args.batch, 3, args.image, args.image), dtype=torch.uint8)
     shown = (real, real.flip(0), poses[: args.batch])
     for _ in range(3):

@@ -36,7 +36,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.export.mesh import canonical_mesh, posed_mesh
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import render_normals
-from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training.data import ZipDataset
 from ag3d.preprocessing.people.blazepose import BlazePose
 from ag3d.preprocessing.people.person_search import find_people
 

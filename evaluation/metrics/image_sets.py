@@ -19,7 +19,7 @@ from ag3d.evaluation.metrics.protocols import Source
 from ag3d.model.face_crop import crop, face_centers
 from ag3d.model.generator import Generator
 from ag3d.model.ops.resize import resize
-from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training.data import ZipDataset
 
 STREAMS = ("image", "normal", "face")
 

@@ -15,7 +15,7 @@ from ag3d.evaluation.metrics.image_sets import channels_last, generated_images
 from ag3d.evaluation.metrics.protocols import MAIN_NETWORK, Protocol
 from ag3d.model.avatars.pictures import enlarge, grid
 from ag3d.model.generator import Generator
-from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training.data import ZipDataset
 
 ROWS, NEIGHBOURS = 8, 4  # generated people, and training images beside each
 SIDE = 128  # of a tile (pixels)

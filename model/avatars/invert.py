@@ -31,8 +31,7 @@ from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
-from ag3d.model.training.dataset import ZipDataset
-from ag3d.model.training.image_batch import prepare
+from ag3d.model.training.data import ZipDataset, prepare_person
 
 _DRAWN = 512  # random styles that tell how styles vary
 _LOG = "image {image:.4f}  raw {raw:.4f}  normal {normal:.4f}  mask {mask:.4f}"
@@ -223,7 +222,7 @@ def from_files(image: Path, label: Path, normal: Path | None, generator: Generat
         )
     around = np.full_like(picture[..., :3], 255) if shape is None else shape[..., :3]
     mask = picture[..., 3] / 255 if alpha else (around != 255).any(-1)
-    seen, normals = prepare(picture, around, generator.resolution)
+    seen, normals = prepare_person(picture, around, generator.resolution)
     return target_of(seen, None if shape is None else normals, mask.astype(np.float32), read_label(label), generator)
 
 

@@ -31,7 +31,7 @@ from ag3d.model import checkpoint
 from ag3d.model.body.body import Body
 from ag3d.model.legacy.bodies import Comparison, compare
 from ag3d.model.legacy.reader import Released, read_released
-from ag3d.model.training.snapshot import disk_errors
+from ag3d.model.training.training_state import disk_errors
 
 OPEN_BODY = Path("results/body/body.npz")
 YOUR_BODY = "SMPL_NEUTRAL.pkl"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from ag3d.config import Training
 from ag3d.model.body import label as body_label
 from ag3d.model.training.distributed import Processes
-from ag3d.model.training.metrics_log import Averages
+from ag3d.model.training.monitoring import Averages
 
 SHIFT = 0.125  # of the image's side, at most
 SCALE = 0.2  # standard deviation of log2 of the scale
@@ -30,7 +30,7 @@ _GREY = torch.full((3, 3), 1 / 3)  # projection on the axis of greys
 
 
 @dataclass
-class Changes:
+class Augmentation:
     """Transformations of B people. Directions are as seen: x right, y down in images, y up in normals."""
 
     flip: torch.Tensor  # [B] bool: left and right
@@ -40,11 +40,11 @@ class Changes:
     color: torch.Tensor  # [B,3,3] …
     light: torch.Tensor  # [B]: rgb becomes color · rgb + light
 
-    def to(self, device: torch.device) -> Changes:
-        return Changes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+    def to(self, device: torch.device) -> Augmentation:
+        return Augmentation(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
-    def __getitem__(self, part: slice) -> Changes:
-        return Changes(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+    def __getitem__(self, part: slice) -> Augmentation:
+        return Augmentation(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
     @property
     def linear(self) -> torch.Tensor:
@@ -88,7 +88,7 @@ class Changes:
         return torch.where(stays[:, None, None, None], images, moved)
 
 
-def draw(batch: int, p: float, numbers: torch.Generator) -> Changes:
+def sample_augmentation(batch: int, p: float, numbers: torch.Generator) -> Augmentation:
     """Transformations of `batch` people, each kind with probability `p` (the flip, as one of two, with half of it)."""
     chosen = torch.rand(batch, 7, generator=numbers) < p
     uniform = torch.rand(batch, 5, generator=numbers)
@@ -102,7 +102,7 @@ def draw(batch: int, p: float, numbers: torch.Generator) -> Changes:
     contrast = where(4, torch.exp2(normal[:, 2] * CONTRAST), one)
     hue = where(5, signed[:, 4] * math.pi, zero)
     saturation = where(6, torch.exp2(normal[:, 3] * SATURATION), one)
-    return Changes(
+    return Augmentation(
         flip=chosen[:, 0] & (uniform[:, 0] < 0.5),
         turn=where(1, signed[:, 1] * TURN, zero),
         scale=where(2, torch.exp2(normal[:, 0] * SCALE), one),
@@ -124,7 +124,7 @@ def _saturation(factor: torch.Tensor) -> torch.Tensor:
     return torch.eye(3) + (factor - 1)[:, None, None] * (torch.eye(3) - _GREY)
 
 
-class Controller:
+class AdaptiveAugment:
     """The probability `p` of the transformations: none, fixed, or led by the share of real people that are recognised.
 
     Where discriminators know the photographs by heart, the mean sign of their logits nears 1: beyond `ada_target`, `p`
@@ -137,15 +137,15 @@ class Controller:
         self.p = settings.augment_p if settings.augment == "fixed" else 0.0
         self._signs = Averages()
 
-    def changes(self, batch: int, numbers: torch.Generator) -> Changes | None:
-        return draw(batch, self.p, numbers) if self.p > 0 else None
+    def sample(self, batch: int, numbers: torch.Generator) -> Augmentation | None:
+        return sample_augmentation(batch, self.p, numbers) if self.p > 0 else None
 
-    def note(self, real: torch.Tensor) -> None:
+    def observe(self, real: torch.Tensor) -> None:
         """Remember the signs of the real people's logits."""
         if self.adaptive:
             self._signs.add("real", real.sign())
 
-    def adjust(self, steps: int, processes: Processes) -> None:
+    def update_p(self, steps: int, processes: Processes) -> None:
         """Called after every step, with the number of steps taken."""
         if not self.adaptive or steps % INTERVAL:
             return

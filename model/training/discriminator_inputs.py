@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from ag3d.config import Network
 from ag3d.model.body.body import Body
-from ag3d.model.face_crop import face_centers
-from ag3d.model.training import losses
-from ag3d.model.training.augment import Changes
+from ag3d.model.face_crop import crop, face_centers
+from ag3d.model.networks.discriminator import face_sizes
+from ag3d.model.ops.resize import resize
+from ag3d.model.training.augment import Augmentation
 
-Images = dict[str, torch.Tensor]
-
-
-def normalized(images: torch.Tensor) -> torch.Tensor:
-    """uint8 to float32 in [-1,1]."""
-    return images.float() / 127.5 - 1
+Images = dict[str, torch.Tensor]  # by the names of losses.HEAD_OF, [b,3,h,w] each
 
 
-class Inputs:
+class DiscriminatorBatch(NamedTuple):
+    """What the discriminators are asked about."""
+
+    images: Images
+    label: torch.Tensor  # [b,111]
+
+
+class DiscriminatorInputs:
     """Builds the discriminators' inputs with the blur of the moment.
 
     The reference blurs the image alone, so that its heads judge different frequencies; here everything blurs together.
@@ -30,7 +34,7 @@ class Inputs:
     def __init__(self, settings: Network, body: Body) -> None:
         self.settings, self.body = settings, body
         neural = settings.neural_resolution or settings.image_resolution // 2
-        self.share = neural / settings.image_resolution
+        self.raw_scale = neural / settings.image_resolution
         self.reference = settings.compatibility == "reference"
 
     def real(
@@ -39,28 +43,80 @@ class Inputs:
         normal: torch.Tensor,
         label: torch.Tensor,
         sigma: float,
-        changes: Changes | None = None,
-    ) -> Images:
+        augmentation: Augmentation | None = None,
+    ) -> DiscriminatorBatch:
         """uint8 photographs and normal maps [B,3,R,R], labels [B,111]; `sigma`: blur in pixels of the image."""
         image, normal = normalized(image), normalized(normal)
         if not self.reference:
             image, normal = blur(image, sigma), blur(normal, sigma)
-        return self._finish(losses.real_inputs(image, normal, self._centers(label), self.settings, changes), sigma)
+        images = real_inputs(image, normal, self._centers(label), self.settings, augmentation)
+        return self._finish(images, label, sigma, augmentation)
 
-    def fake(self, out: Images, label: torch.Tensor, sigma: float, changes: Changes | None = None) -> Images:
+    def fake(
+        self, out: Images, label: torch.Tensor, sigma: float, augmentation: Augmentation | None = None
+    ) -> DiscriminatorBatch:
         """The generator's output for the labels."""
         if not self.reference and sigma > 0:
-            small = {name: blur(out[name], sigma * self.share) for name in ("image_raw", "image_normal")}
+            small = {name: blur(out[name], sigma * self.raw_scale) for name in ("image_raw", "image_normal")}
             out = {"image": blur(out["image"], sigma), **small}
-        return self._finish(losses.fake_inputs(out, self._centers(label), self.settings, changes), sigma)
+        images = fake_inputs(out, self._centers(label), self.settings, augmentation)
+        return self._finish(images, label, sigma, augmentation)
 
     def _centers(self, label: torch.Tensor) -> torch.Tensor:
         return face_centers(self.body, label, ignore_scale=self.reference)
 
-    def _finish(self, inputs: Images, sigma: float) -> Images:
+    def _finish(
+        self, images: Images, label: torch.Tensor, sigma: float, augmentation: Augmentation | None
+    ) -> DiscriminatorBatch:
         if self.reference:
-            inputs["image"] = blur(inputs["image"], sigma, "zeros")
-        return inputs
+            images["image"] = blur(images["image"], sigma, "zeros")
+        return DiscriminatorBatch(images, label if augmentation is None else augmentation.labels(label))
+
+
+def fake_inputs(
+    out: Images, centers: torch.Tensor, settings: Network, augmentation: Augmentation | None = None
+) -> Images:
+    """What the discriminators see of generated images: `out` of Generator.synthesis, face centres [B,2]."""
+    return _inputs(out["image"], out["image_raw"], out["image_normal"], centers, settings, augmentation)
+
+
+def real_inputs(
+    image: torch.Tensor,
+    normal: torch.Tensor,
+    centers: torch.Tensor,
+    settings: Network,
+    augmentation: Augmentation | None = None,
+) -> Images:
+    """The same of photographs: image [B,3,R,R] and normal map [B,3,R,R] in [-1,1], the background +1."""
+    neural = settings.neural_resolution or settings.image_resolution // 2
+    return _inputs(image, resize(image, neural), resize(normal, neural), centers, settings, augmentation)
+
+
+def _inputs(
+    image: torch.Tensor,
+    raw: torch.Tensor,
+    normal: torch.Tensor,
+    centers: torch.Tensor,
+    settings: Network,
+    augmentation: Augmentation | None,
+) -> Images:
+    if augmentation is not None:
+        image, raw = augmentation.images(image), augmentation.images(raw)
+        normal, centers = augmentation.normals(normal), augmentation.points(centers)
+    inputs = {"image": image, "image_raw": raw}
+    face, face_normal = face_sizes(settings)
+    if settings.use_normal_discriminator:
+        inputs["image_normal"] = normal
+    if settings.use_face_discriminator:
+        inputs["face"] = crop(image, centers, face)
+    if settings.use_face_discriminator and settings.use_normal_discriminator:
+        inputs["face_normal"] = crop(normal, centers, face_normal)
+    return inputs
+
+
+def normalized(images: torch.Tensor) -> torch.Tensor:
+    """uint8 to float32 in [-1,1]."""
+    return images.float() / 127.5 - 1
 
 
 def blur(images: torch.Tensor, sigma: float, padding: str = "border") -> torch.Tensor:

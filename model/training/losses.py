@@ -7,12 +7,9 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from ag3d.config import Network
-from ag3d.model.face_crop import crop
+from ag3d.model.field.posed_field import residual
+from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
-from ag3d.model.networks.discriminator import face_sizes
-from ag3d.model.ops.resize import resize
-from ag3d.model.training.augment import Changes
 
 # Which head sees an input.
 HEAD_OF = {
@@ -22,50 +19,10 @@ HEAD_OF = {
     "face": "face",
     "face_normal": "normal_face",
 }
-
-
-def fake_inputs(
-    out: dict[str, torch.Tensor], centers: torch.Tensor, settings: Network, changes: Changes | None = None
-) -> dict[str, torch.Tensor]:
-    """What the discriminators see of generated images: `out` of Generator.synthesis, face centres [B,2].
-
-    `changes`: augmentation, which transforms all of it alike.
-    """
-    return _inputs(out["image"], out["image_raw"], out["image_normal"], centers, settings, changes)
-
-
-def real_inputs(
-    image: torch.Tensor,
-    normal: torch.Tensor,
-    centers: torch.Tensor,
-    settings: Network,
-    changes: Changes | None = None,
-) -> dict[str, torch.Tensor]:
-    """The same of photographs: image [B,3,R,R] and normal map [B,3,R,R] in [-1,1], the background +1."""
-    neural = settings.neural_resolution or settings.image_resolution // 2
-    return _inputs(image, resize(image, neural), resize(normal, neural), centers, settings, changes)
-
-
-def _inputs(
-    image: torch.Tensor,
-    raw: torch.Tensor,
-    normal: torch.Tensor,
-    centers: torch.Tensor,
-    settings: Network,
-    changes: Changes | None,
-) -> dict[str, torch.Tensor]:
-    if changes is not None:
-        image, raw, normal = changes.images(image), changes.images(raw), changes.normals(normal)
-        centers = changes.points(centers)
-    inputs = {"image": image, "image_raw": raw}
-    face, face_normal = face_sizes(settings)
-    if settings.use_normal_discriminator:
-        inputs["image_normal"] = normal
-    if settings.use_face_discriminator:
-        inputs["face"] = crop(image, centers, face)
-    if settings.use_face_discriminator and settings.use_normal_discriminator:
-        inputs["face_normal"] = crop(normal, centers, face_normal)
-    return inputs
+BODY_POINTS = 1000  # of a person, at or near the canonical body's vertices
+PRIOR_STD = 0.05  # metres, of the body prior's points around the body's surface
+PRIOR_SCALE = 0.05  # metres: a residual that counts as one
+MIN_COLOR_DIFFERENCE = 0.01  # of colours in [0,1]: below it the diversity loss hardly grows
 
 
 def head_weights(
@@ -150,3 +107,39 @@ def density_variation(
 def minimal_surface(sdf: torch.Tensor, sharpness: float = 100.0) -> torch.Tensor:
     """Mean of exp(-sharpness·|s|): discourages zero crossings that no image asks for (StyleSDF)."""
     return torch.exp(-sharpness * sdf.abs()).mean()
+
+
+def body_sdf_prior(generator: Generator, ws: torch.Tensor, planes: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean of (residual / 0.05 m)² at random points around the canonical body's vertices.
+
+    A prior that the clothed surface is near the body's: without it, short trainings wear limbs away.
+    """
+    vertices = generator.deformer.vertices
+    chosen = torch.randint(len(vertices), (len(ws), BODY_POINTS), device=ws.device)
+    points = vertices[chosen] + PRIOR_STD * torch.randn(len(ws), BODY_POINTS, 3, device=ws.device)
+    distance, _ = generator.deformer.body_distance(points.reshape(-1, 3), gradient=False)
+    signed = generator.field(points, ws, planes=planes, shown=False)["sdf"]
+    return ((signed - distance.view_as(signed)) / PRIOR_SCALE).square().mean()
+
+
+def color_differences(generator: Generator, planes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference [B] of colours between planes [B,3,C,P,P] and others, at random vertices of the canonical body."""
+    vertices = generator.deformer.vertices
+    count = len(planes)
+    points = vertices[torch.randint(len(vertices), (count, BODY_POINTS), device=planes.device)].flatten(0, 1)
+    points = points / (generator.settings.box_warp / 2)
+    batch_index = torch.arange(count, device=planes.device).repeat_interleave(BODY_POINTS)
+    first, second = (
+        residual(table(each), points, batch_index, generator.decoder, gradient=False).color[:, :3]
+        for each in (planes, others)
+    )
+    return (first - second).abs().view(count, -1).mean(dim=1)
+
+
+def diversity(generator: Generator, planes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """-log [B] of `color_differences`: keeps different latent codes apart while the discriminators are young.
+
+    What the mode-seeking loss does (Mao et al., CVPR 2019), here for colours on the canonical body, where a pose changes
+    nothing.
+    """
+    return -torch.log(color_differences(generator, planes, others) + MIN_COLOR_DIFFERENCE)

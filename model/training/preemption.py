@@ -36,7 +36,7 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[StopRequest]:
+def stop_signals() -> Iterator[StopRequest]:
     request = StopRequest()
     before = {number: signal.signal(number, request) for number in _SIGNALS}
     try:

@@ -12,7 +12,7 @@ from ag3d.model.avatars.pictures import depth_picture, to_uint8
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
 from ag3d.model.training import rng
-from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training.data import ZipDataset
 
 _MIN_SIDE = 96  # smaller pictures are enlarged
 

@@ -1,17 +1,28 @@
-"""The folder of a training, results/<run>/train: its state, metrics and previews belong to one science, named by keys."""
+"""The folder of a training, results/<run>/train: its state, metrics and previews belong to one science, named by keys.
+
+One trainer works in it at a time: its lock dies with its owner.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import logging
+import os
 import shutil
-from collections.abc import Sequence
+import socket
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ag3d.config.renamed import renew_section
+from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
-from ag3d.model.training.metrics_log import MetricsFile
-from ag3d.model.training.snapshot import Store
-from ag3d.model.training.stages import Part
+from ag3d.model.training.monitoring import MetricsFile
+from ag3d.model.training.stages import TrainingStage
+from ag3d.model.training.training_state import StateStore
 
 log = logging.getLogger(__name__)
 _OWN = ("state", "previews", "tensorboard", "metrics.jsonl", "run.json")
@@ -20,35 +31,35 @@ _OWN = ("state", "previews", "tensorboard", "metrics.jsonl", "run.json")
 class RunFolder:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = folder
-        self.store = Store(folder / "state", keep)
+        self.store = StateStore(folder / "state", keep)
         self.metrics = MetricsFile(folder / "metrics.jsonl")
         self.previews = folder / "previews"
 
-    def adopt(self, parts: Sequence[Part], data: str) -> None:
-        """Make the folder that of a training with these parts. `data`: hash of the data's content.
+    def adopt(self, stages: Sequence[TrainingStage], data: str) -> None:
+        """Make the folder that of a training with these stages. `data`: hash of the data's content.
 
         What another training left here is moved to `other-<key>`, and comes back when its settings do. A training that
         began alike is the same as long as the settings of the stages that both have reached are.
         """
         before = self._description(self.folder)
-        chain = [part.key for part in parts]
-        if before is not None and not compatible(before["keys"], chain):
-            first = shared(before["keys"], chain)
-            changed = sorted(differences(before["sciences"][first], parts[first].science))
+        keys = [stage.key for stage in stages]
+        if before is not None and not compatible(before["keys"], keys):
+            first = common_beginning(before["keys"], keys)
+            changed = sorted(differences(_renewed(before["sciences"][first]), stages[first].science))
             aside = self.folder / f"other-{before['keys'][-1]}"
             log.warning(
                 "%s holds another training (%s changed); it is kept in %s and this one starts from %s",
                 self.folder, ", ".join(changed[:5]), aside.name, "the stage before" if first else "its own beginning",
             )  # fmt: skip
             self._move(self.folder, aside)
-            before = self._bring_back(chain)
+            before = self._bring_back(keys)
             if before is None and first:
                 shutil.copy(aside / "metrics.jsonl", self.metrics.path)
         elif before is not None and before["content"] != data:
             log.warning("the data set has changed since this training began; it goes on with the data as they are now")
-        if before is None or len(before["keys"]) <= len(chain):
-            sciences = [part.science for part in parts]
-            write_json(self.folder / "run.json", {"keys": chain, "sciences": sciences, "content": data})
+        if before is None or len(before["keys"]) <= len(keys):
+            sciences = [stage.science for stage in stages]
+            write_json(self.folder / "run.json", {"keys": keys, "sciences": sciences, "content": data})
 
     def rewind(self, images: int) -> None:
         """Forget everything beyond `images`: training goes on from there."""
@@ -60,16 +71,16 @@ class RunFolder:
 
     def _description(self, folder: Path) -> dict[str, Any] | None:
         path = folder / "run.json"
-        found = read_json(path) if path.exists() else None
-        return found if found is None or "keys" in found else None
+        description = read_json(path) if path.exists() else None
+        return description if description is None or "keys" in description else None
 
-    def _bring_back(self, chain: list[str]) -> dict[str, Any] | None:
+    def _bring_back(self, keys: list[str]) -> dict[str, Any] | None:
         """Put back the training that was moved aside and is farthest on of those with these keys."""
-        found = [(self._description(folder), folder) for folder in sorted(self.folder.glob("other-*"))]
-        fitting = [(before, folder) for before, folder in found if before and compatible(before["keys"], chain)]
+        aside = [(self._description(folder), folder) for folder in sorted(self.folder.glob("other-*"))]
+        fitting = [(before, folder) for before, folder in aside if before and compatible(before["keys"], keys)]
         if not fitting:
             return None
-        before, folder = max(fitting, key=lambda pair: shared(pair[0]["keys"], chain))
+        before, folder = max(fitting, key=lambda pair: common_beginning(pair[0]["keys"], keys))
         self._move(folder, self.folder)
         return before
 
@@ -82,7 +93,13 @@ class RunFolder:
                 (source / name).rename(target / name)
 
 
-def shared(first: Sequence[str], second: Sequence[str]) -> int:
+def _renewed(science: dict[str, Any]) -> dict[str, Any]:
+    """A science that was written when settings had other names, under today's."""
+    sections = ("training", "network")
+    return science | {name: renew_section(science[name], name, warn=False) for name in sections}
+
+
+def common_beginning(first: Sequence[str], second: Sequence[str]) -> int:
     """How many keys both begin with."""
     return next(
         (n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
@@ -91,16 +108,53 @@ def shared(first: Sequence[str], second: Sequence[str]) -> int:
 
 def compatible(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether one training is the other's beginning."""
-    return shared(first, second) == min(len(first), len(second))
+    return common_beginning(first, second) == min(len(first), len(second))
 
 
-def differences(before: dict[str, Any], after: dict[str, Any], place: str = "") -> list[str]:
+def differences(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
     """Dotted names of the values that differ."""
-    found = []
+    names = []
     for name in before.keys() | after.keys():
         a, b = before.get(name), after.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{place}{name}.")
+            names += differences(a, b, f"{prefix}{name}.")
         elif a != b:
-            found.append(f"{place}{name}")
-    return found
+            names.append(f"{prefix}{name}")
+    return names
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`. Raises UserError that names the owner if another trainer holds it.
+
+    The kernel drops the lock when its owner ends, however it ends, so a lock left behind is simply taken over.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock.json"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another trainer is at work in {folder} ({_owner(path)}): wait for it, or stop it and run again"
+            ) from error
+        if os.fstat(handle).st_size:
+            log.info("taking over from a trainer that ended without a goodbye (%s)", _owner(path))
+        mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        if job := os.environ.get("SLURM_JOB_ID"):
+            mine["slurm_job"] = job
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(mine).encode(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text())
+        return ", ".join(f"{name} {value}" for name, value in owner.items())
+    except (OSError, ValueError):
+        return "owner unknown"

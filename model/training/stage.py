@@ -13,6 +13,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options, read_yaml
 from ag3d.core import console, provenance
@@ -22,15 +24,21 @@ from ag3d.core.files import read_json
 from ag3d.core.shards import ShardReader, content_hash
 from ag3d.model import checkpoint
 from ag3d.model.body.body import Body
-from ag3d.model.training import milestone, observers, schedule
 from ag3d.model.training.distributed import Processes
-from ag3d.model.training.lock import locked
-from ag3d.model.training.preemption import listening
-from ag3d.model.training.run_folder import RunFolder
-from ag3d.model.training.session import Session
-from ag3d.model.training.snapshot import Snapshot, newest
-from ag3d.model.training.stages import Part, parts
+from ag3d.model.training.monitoring import check_observers
+from ag3d.model.training.preemption import stop_signals
+from ag3d.model.training.run_folder import RunFolder, run_lock
+from ag3d.model.training.stages import TrainingStage, plan_stages, steps_until
 from ag3d.model.training.trainer import Trainer
+from ag3d.model.training.training_loop import TrainingRun
+from ag3d.model.training.training_state import (
+    TrainingState,
+    is_milestone,
+    milestones_with_state,
+    newest_state,
+    write_milestone,
+)
+from ag3d.model.training.weight_transfer import weights_hash
 
 log = logging.getLogger(__name__)
 
@@ -68,88 +76,82 @@ def section(cls: type, text: str) -> Any:
     return from_mapping(cls, mapping, cls.__name__.lower())
 
 
-def check(settings: Training, network: Network) -> None:
-    """Raises UserError for settings that cannot train together."""
-    sides = {"image_resolution": network.image_resolution, "plane_resolution": network.plane_resolution}
-    for name, side in sides.items():
-        if side & (side - 1):
-            raise UserError(f"network.{name} is {side}; it must be a power of two")
-    if settings.resume_from:
-        milestone.start_hash(Path(settings.resume_from))
-
-
 def content_of(data: list[Path], index: Path | None) -> str:
     """A hash of the data set's content, without reading a pixel. Raises UserError where the index names another."""
-    found = content_hash([ShardReader(path) for path in data])
+    content = content_hash([ShardReader(path) for path in data])
     named = read_json(index).get("content") if index is not None else None
-    if named and named != found:
+    if named and named != content:
         raise UserError(
             f"{index} names another content than these {len(data)} shards have: one of them was damaged, or replaced after the "
             "index was made; delete the index and run again"
         )
-    return found
+    return content
 
 
-def find_start(run: RunFolder, args: argparse.Namespace, plan: list[Part]) -> Snapshot | None:
+def find_start(run: RunFolder, args: argparse.Namespace, plan: list[TrainingStage]) -> TrainingState | None:
     """The state that is farthest on: saved ones, milestones beside the output, the one that was named."""
     named = [args.previous] if args.previous else []
-    folders = [*run.store.folders(), *milestone.states(args.output.parent), *named]
-    found = (newest(folders, part.key, part.end) for part in reversed(plan))
-    return next((state for state in found if state is not None), None)
+    folders = [*run.store.folders(), *milestones_with_state(args.output.parent), *named]
+    states = (newest_state(folders, stage.key, stage.end) for stage in reversed(plan))
+    return next((state for state in states if state is not None), None)
 
 
-def describe(args: argparse.Namespace, part: Part, body: Body, state: Snapshot) -> dict[str, Any]:
+def describe(args: argparse.Namespace, stage: TrainingStage, body: Body, state: TrainingState) -> dict[str, Any]:
     """The content of checkpoint.json."""
-    record = provenance.record("training", to_mapping(part.training), [path for path in [args.index] if path])
-    more = {"training": to_mapping(part.training), "kimg": state.images / 1000, "record": record, "key": state.key}
-    return checkpoint.describe(part.network, body, versions=provenance.versions(), **more)
+    record = provenance.record("training", to_mapping(stage.training), [path for path in [args.index] if path])
+    more = {"training": to_mapping(stage.training), "kimg": state.images / 1000, "record": record, "key": state.key}
+    return checkpoint.describe(stage.network, body, versions=provenance.versions(), **more)
 
 
-def train(args: argparse.Namespace) -> None:
-    settings = from_options(Training, args)
-    network, machine = section(Network, args.network_settings), section(Machine, args.machine)
-    check(settings, network)
-    observers.check(machine)
-    device = choose_device(machine.device, "machine.device")
+def start_processes(settings: Training, device: torch.device) -> Processes:
+    """Join the other processes of the training, if any. Raises UserError where a batch is too small for all."""
     processes = Processes.start(str(device))
     if processes.world > settings.batch_size:
         raise UserError(
             f"training.batch_size is {settings.batch_size}, too few for {processes.world} processes: lower machine.gpus"
         )
-    first = processes.rank == 0
-    if not first:
+    if processes.rank:
         logging.getLogger().setLevel(logging.ERROR)  # the first tells what all would tell
-    images = (
-        schedule.steps_until(settings.kimg if args.kimg is None else args.kimg, settings.batch_size)
-        * settings.batch_size
-    )
+    return processes
+
+
+def train(args: argparse.Namespace) -> None:
+    settings = from_options(Training, args)
+    network, machine = section(Network, args.network_settings), section(Machine, args.machine)
+    if settings.resume_from:
+        weights_hash(Path(settings.resume_from))  # tells at once if there are none
+    check_observers(machine)
+    device = choose_device(machine.device, "machine.device")
+    processes = start_processes(settings, device)
+    first = processes.rank == 0
+    images = steps_until(settings.kimg if args.kimg is None else args.kimg, settings.batch_size) * settings.batch_size
     body = Body.load(args.body)
-    run = RunFolder(args.state, machine.keep_checkpoints)
-    with locked(args.state) if first else nullcontext(), listening() as request:
+    folder = RunFolder(args.state, machine.keep_checkpoints)
+    with run_lock(args.state) if first else nullcontext(), stop_signals() as request:
         data = content_of(args.data, args.index) if first or not args.data_name else ""
-        plan = parts(settings, network, images, args.data_name or data, body.sha256)
+        plan = plan_stages(settings, network, images, args.data_name or data, body.sha256)
         if first:
-            run.adopt(plan, data)
+            folder.adopt(plan, data)
         processes.agree(0)  # nobody looks for a state before the folder is in order
-        state = find_start(run, args, plan)
+        state = find_start(folder, args, plan)
         if not processes.same(-1 if state is None else state.images):
             raise UserError(f"the processes do not see the same saved states in {args.state}; is it on a shared disk?")
-        session = Session(run, args.data, body, machine, device, processes, request)
-        reached = next((part.number for part in plan if state is not None and part.key == state.key), 0)
-        for part in plan[reached:]:
-            if state is not None and state.key == part.key and state.images == part.end:
-                log.info("%d images were reached before", part.end)
+        run = TrainingRun(folder, args.data, body, machine, device, processes, request)
+        reached = next((stage.number for stage in plan if state is not None and stage.key == state.key), 0)
+        for stage in plan[reached:]:
+            if state is not None and state.key == stage.key and state.images == stage.end:
+                log.info("%d images were reached before", stage.end)
             else:
-                trainer, dataset = session.prepare(part, state)
+                trainer, dataset = run.prepare(stage, state)
                 if args.dry_run:
                     log.info("would train from %d to %d images; %s", trainer.images, images, sizes(trainer))
                     return
-                state = session.train(part, trainer, dataset, 0.0 if state is None else state.values["seconds"])
+                state = run.train(stage, trainer, dataset, 0.0 if state is None else state.values["seconds"])
                 del trainer
-            folder = args.output if part is plan[-1] else args.output.parent / part.milestone
-            if first and (part is plan[-1] or not milestone.holds(folder, part.key)):
-                milestone.write(folder, state, describe(args, part, body, state))
-                log.info("milestone written: %s", folder)
+            output = args.output if stage is plan[-1] else args.output.parent / stage.milestone
+            if first and (stage is plan[-1] or not is_milestone(output, stage.key)):
+                write_milestone(output, state, describe(args, stage, body, state))
+                log.info("milestone written: %s", output)
     processes.leave()
 
 

@@ -15,7 +15,7 @@ from ag3d.model import checkpoint
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
-from ag3d.model.training import init
+from ag3d.model.training import optim
 
 SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 8, "depth_resolution_importance": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
@@ -29,7 +29,7 @@ def small_generator(tiny_body: Body) -> Generator:
         ws = network.mapping(torch.randn(256, 8))
         network.backbone.mapping.w_avg.copy_(ws[:, 0].mean(0))
         dress(network, ws[:32])
-        init.quiet(network)
+        optim.damp_superresolution(network)
     return network
 
 

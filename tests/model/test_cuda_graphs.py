@@ -9,7 +9,7 @@ import torch
 
 from ag3d.model.body.body import Body
 from ag3d.model.cuda_graphs import Recorded
-from ag3d.model.training.trainer import Trainer
+from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 
 def test_without_a_gpu_a_recorded_function_is_just_called():
@@ -31,7 +31,8 @@ def test_a_recorded_training_is_the_plain_one(make_trainer, uint8_batch, tiny_bo
     network, labels = like.network, like.labels.cpu()
 
     def train(record: bool) -> Trainer:
-        trainer = Trainer(settings, network, tiny_body, labels, torch.device("cuda"), record=record)
+        options = TrainerOptions(torch.device("cuda"), cuda_graphs=record)
+        trainer = Trainer(settings, network, tiny_body, labels, options)
         for _ in range(5):
             trainer.step(uint8_batch)
         return trainer

@@ -19,8 +19,8 @@ from ag3d.model.deformation.deformer import Deformer
 from ag3d.model.generator import Generator
 from ag3d.model.ops.upfirdn2d import upsample2d
 from ag3d.model.rendering.rasterizer import silhouette, vertex_normals
-from ag3d.model.training import init, losses
-from ag3d.model.training.discriminator_inputs import Inputs
+from ag3d.model.training import losses, optim
+from ag3d.model.training.discriminator_inputs import DiscriminatorInputs
 
 SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 16, "depth_resolution_importance": 16, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
@@ -191,20 +191,20 @@ def test_blur_reaches_every_head_and_keeps_white_white(tiny_body):
     image, normal = (torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=drawn) for _ in range(2))
     label = labels.canonical_label(2)
     for compatibility, everywhere in (("ours", True), ("reference", False)):
-        inputs = Inputs(Network(**SMALL, compatibility=compatibility), tiny_body)
-        blurred, sharp = inputs.real(image, normal, label, 4.0), inputs.real(image, normal, label, 0.0)
+        inputs = DiscriminatorInputs(Network(**SMALL, compatibility=compatibility), tiny_body)
+        blurred, sharp = (inputs.real(image, normal, label, sigma).images for sigma in (4.0, 0.0))
         contrast = {name: float(blurred[name].var() / sharp[name].var()) for name in sharp}
         assert contrast["image"] < 0.3
         assert all((contrast[name] < 0.3) == everywhere for name in sharp if name != "image")
         white = torch.full_like(image, 255)
-        assert bool(inputs.real(white, white, label, 4.0)["image"].min() > 0.999) == everywhere
+        assert bool(inputs.real(white, white, label, 4.0).images["image"].min() > 0.999) == everywhere
 
 
 def test_quiet_start_shows_the_rendering(make):
     errors, stains = [0.0, 0.0], [0.0, 0.0]
     for seed in range(4):
         usual, quiet = make(seed=seed), make(seed=seed)
-        init.quiet(quiet)
+        optim.damp_superresolution(quiet)
         for place, generator in enumerate((usual, quiet)):
             out = seen(generator, labels.canonical_label())
             errors[place] += float((out["image"] - upsample2d(out["image_raw"])).abs().mean())

@@ -22,7 +22,7 @@ from ag3d.model.generator import Generator
 from ag3d.model.legacy.infer_sizes import sizes
 from ag3d.model.legacy.tensor_names import ours
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.training import losses
+from ag3d.model.training import discriminator_inputs, losses
 
 DEFAULT = ROOT.parent / "shared" / "parity"
 FOLDER = Path(os.environ.get("AG3D_PARITY_DIR", DEFAULT))
@@ -205,7 +205,7 @@ class Phases:
         self.reported: dict[str, torch.Tensor] = {}
         self.gradients: dict[str, dict[str, torch.Tensor]] = {}
         out = g.synthesis(g.mapping(recording.z), label)
-        fake = losses.fake_inputs(out, recording.centers, settings)
+        fake = discriminator_inputs.fake_inputs(out, recording.centers, settings)
         self._logits("Gmain", "fake", d(fake, label))
         loss = losses.generator_loss(self.total)
         eikonal = losses.eikonal(out["gradient"], out["empty"])
@@ -214,7 +214,7 @@ class Phases:
         self._keep("Gmain", g)
 
         images = [recording.data[key].to(DEVICE).float() / 127.5 - 1 for key in ("real_u8", "normal_u8")]
-        real = losses.real_inputs(*images, recording.centers, settings)
+        real = discriminator_inputs.real_inputs(*images, recording.centers, settings)
         d.zero_grad()
         self._logits("Dmain", "fake", d({key: value.detach() for key, value in fake.items()}, label))
         loss = losses.discriminator_fake_loss(self.total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ag3d.core import console
-from ag3d.model.training import stage as run
+from ag3d.model.training import stage
 from ag3d.model.training.trainer import Trainer
 
 if os.environ["FAIL"] == os.environ["RANK"]:
@@ -18,4 +18,4 @@ if os.environ["FAIL"] == os.environ["RANK"]:
 
     Trainer.step = failing  # type: ignore[method-assign]
 
-console.run(run.main)
+console.run(stage.main)

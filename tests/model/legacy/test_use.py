@@ -18,7 +18,7 @@ from ag3d.core.shards import encode_png
 from ag3d.evaluation.metrics import stage as metrics
 from ag3d.evaluation.metrics.feature_extraction import EMBEDDINGS
 from ag3d.model.avatars import generate
-from ag3d.model.training import stage as run
+from ag3d.model.training import stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was trained with the body")
 
@@ -99,7 +99,7 @@ def test_fine_tune(monkeypatch, caplog, tmp_path, imported, made, tiny_body_path
     ]
     call(
         monkeypatch,
-        run.main,
+        stage.main,
         *["--data", data, "--body", tiny_body_path, "--network-settings", json.dumps(network)],
         *["--machine", json.dumps({"device": "cpu", "workers": 0}), "--state", tmp_path / "state", "--output", output],
         *[*settings, "--kimg", 0.004],

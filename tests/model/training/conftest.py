@@ -14,7 +14,7 @@ from support.training_command import TINY, Command
 from ag3d.config import Network, Training
 from ag3d.core.shards import encode_png
 from ag3d.model.body import label as body_label
-from ag3d.model.training.trainer import Trainer
+from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 
 def paint(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,8 +81,8 @@ def make_trainer(tiny_body, tiny_network):
 
     def made(network: Network | None = None, micro_batch: int = 0, **settings) -> Trainer:
         chosen = Training(batch_size=2, **{"blur_fade_kimg": 0.0, **settings})
-        labels, device = body_label.canonical_label(4), torch.device("cpu")
-        return Trainer(chosen, network or tiny_network, tiny_body, labels, device, micro_batch=micro_batch)
+        labels, options = body_label.canonical_label(4), TrainerOptions(micro_batch=micro_batch)
+        return Trainer(chosen, network or tiny_network, tiny_body, labels, options)
 
     return made
 

@@ -8,16 +8,16 @@ import torch
 from ag3d.config import Network, Training
 from ag3d.model.body import label as body_label
 from ag3d.model.ops.resize import resize
-from ag3d.model.training import losses
-from ag3d.model.training.augment import INTERVAL, MAX_P, Changes, Controller, draw
+from ag3d.model.training import discriminator_inputs, phases
+from ag3d.model.training.augment import INTERVAL, MAX_P, AdaptiveAugment, Augmentation, sample_augmentation
 from ag3d.model.training.distributed import Processes
 
 
-def change(flip=False, turn=0.0, scale=1.0, shift=(0.0, 0.0), color=None, light=0.0) -> Changes:
+def change(flip=False, turn=0.0, scale=1.0, shift=(0.0, 0.0), color=None, light=0.0) -> Augmentation:
     """A transformation of one person."""
     numbers = (torch.tensor([value]) for value in (turn, scale))
     matrix = torch.eye(3) if color is None else color
-    return Changes(torch.tensor([flip]), *numbers, torch.tensor([shift]), matrix[None], torch.tensor([light]))
+    return Augmentation(torch.tensor([flip]), *numbers, torch.tensor([shift]), matrix[None], torch.tensor([light]))
 
 
 def coordinates(side: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,9 +107,9 @@ def test_all_pictures_move_together(parts):
     center, changes = (0.55, 0.45), change(**parts)
     image = blob(center, 128)
     small = resize(image, 64)
-    real = losses.real_inputs(image, image, torch.tensor([center]), settings, changes)
+    real = discriminator_inputs.real_inputs(image, image, torch.tensor([center]), settings, changes)
     out = {"image": image, "image_raw": small, "image_normal": small}
-    fake = losses.fake_inputs(out, torch.tensor([center]), settings, changes)
+    fake = discriminator_inputs.fake_inputs(out, torch.tensor([center]), settings, changes)
     for name in real:
         assert torch.allclose(real[name], fake[name], atol=1e-5), name
     at = changes.points(torch.tensor([center]))[0]
@@ -128,8 +128,8 @@ def test_white_comes_in_from_outside():
 
 def test_colours():
     grey, red = torch.full((1, 3, 4, 4), 0.3), torch.tensor([0.9, -0.2, -0.2])[:, None, None].expand(1, 3, 4, 4)
-    one, many = torch.Generator().manual_seed(0), draw(500, 1.0, torch.Generator().manual_seed(1))
-    assert torch.equal(draw(3, 0.0, one).color, torch.eye(3).expand(3, 3, 3))
+    one, many = torch.Generator().manual_seed(0), sample_augmentation(500, 1.0, torch.Generator().manual_seed(1))
+    assert torch.equal(sample_augmentation(3, 0.0, one).color, torch.eye(3).expand(3, 3, 3))
     # Hue and saturation keep grey grey; contrast and brightness act alike on all channels.
     greys = torch.einsum("bij,bj->bi", many.color, torch.full((500, 3), 0.3)) + many.light[:, None]
     assert (greys.max(1).values - greys.min(1).values).max() < 1e-4
@@ -142,14 +142,14 @@ def test_colours():
 
 def test_pictures_that_stay_are_untouched():
     image, normal = torch.rand(4, 3, 16, 16) * 2 - 1, sphere(16).expand(4, 3, 16, 16)
-    changes = draw(4, 0.0, torch.Generator().manual_seed(0))
+    changes = sample_augmentation(4, 0.0, torch.Generator().manual_seed(0))
     assert torch.equal(changes.images(image), image)
     assert torch.allclose(changes.normals(normal), normal, atol=1e-6)
 
 
 def test_each_kind_comes_as_often_as_asked():
     p, number = 0.3, 20_000
-    changes = draw(number, p, torch.Generator().manual_seed(0))
+    changes = sample_augmentation(number, p, torch.Generator().manual_seed(0))
     shares = {
         "flip": changes.flip,
         "turn": changes.turn != 0,
@@ -166,7 +166,7 @@ def test_each_kind_comes_as_often_as_asked():
 
 def test_gradients_pass():
     changes = change(True, 0.4, 1.1, (0.1, 0.05), torch.eye(3) + 0.1, 0.1)
-    changes = Changes(**{name: v.double() if v.is_floating_point() else v for name, v in vars(changes).items()})
+    changes = Augmentation(**{name: v.double() if v.is_floating_point() else v for name, v in vars(changes).items()})
     image = torch.rand(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(changes.images, (image,))
     assert torch.autograd.gradcheck(changes.normals, ((image * 0.5).detach().requires_grad_(),))
@@ -174,13 +174,13 @@ def test_gradients_pass():
 
 def test_the_controller_follows_the_signs():
     settings = Training(augment="ada", batch_size=8, ada_target=0.6, ada_kimg=1.0)
-    controller, change_ = Controller(settings), 8 * INTERVAL / 1000
-    assert controller.changes(8, torch.Generator()) is None
+    controller, change_ = AdaptiveAugment(settings), 8 * INTERVAL / 1000
+    assert controller.sample(8, torch.Generator()) is None
 
     def steps(logit: torch.Tensor, first: int) -> None:
         for number in range(first, first + INTERVAL):
-            controller.note(logit)
-            controller.adjust(number, Processes())
+            controller.observe(logit)
+            controller.update_p(number, Processes())
 
     known = torch.tensor([5.0] * 7 + [-1.0])[:, None]  # mean sign 0.75
     steps(known, 1)
@@ -198,14 +198,14 @@ def test_the_controller_follows_the_signs():
 
 def test_the_controller_goes_on_from_its_state():
     settings = Training(augment="ada", batch_size=2, ada_kimg=0.1)
-    straight, stopped = Controller(settings), Controller(settings)
+    straight, stopped = AdaptiveAugment(settings), AdaptiveAugment(settings)
     drawn = torch.Generator().manual_seed(3)
     for number in range(1, 60):
         logit = torch.randn(2, 1, generator=drawn) + 1
         for controller in (straight, stopped):
-            controller.note(logit)
-            controller.adjust(number, Processes())
-        resumed = Controller(settings)
+            controller.observe(logit)
+            controller.update_p(number, Processes())
+        resumed = AdaptiveAugment(settings)
         resumed.restore(stopped.state(), first=True)
         stopped = resumed
     assert straight.p == stopped.p > 0
@@ -213,10 +213,10 @@ def test_the_controller_goes_on_from_its_state():
 
 @pytest.mark.parametrize(("augment", "p"), [("none", 0.0), ("fixed", 0.35)])
 def test_without_a_controller_the_probability_stays(augment, p):
-    controller = Controller(Training(augment=augment, augment_p=0.35))
+    controller = AdaptiveAugment(Training(augment=augment, augment_p=0.35))
     for number in range(1, 20):
-        controller.note(torch.ones(4, 1))
-        controller.adjust(number, Processes())
+        controller.observe(torch.ones(4, 1))
+        controller.update_p(number, Processes())
     assert controller.p == p
 
 
@@ -250,6 +250,6 @@ def test_chunks_get_their_own_part(make_trainer, uint8_batch):
     gradients = []
     for micro_batch in (0, 1):
         training = make_trainer(micro_batch=micro_batch, augment="fixed", augment_p=0.8)
-        training._r1_phase(uint8_batch, 0.0)
+        phases.r1_phase(training, uint8_batch, 0.0)
         gradients.append(torch.cat([p.grad.flatten() for p in training.D.parameters() if p.grad is not None]))
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-5 * float(gradients[0].abs().max()))

@@ -15,7 +15,7 @@ import torch
 from ag3d.core.errors import UserError
 from ag3d.core.shards import encode_png
 from ag3d.model.body import label as body_label
-from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training.data import ZipDataset
 from ag3d.preprocessing.dataset import pose_distribution
 
 SIDE = 24

@@ -11,8 +11,8 @@ from ag3d.core.dataset_format import flat_label, is_image, normal_name
 from ag3d.core.errors import UserError
 from ag3d.core.shards import encode_png
 from ag3d.model.body import label as body_label
-from ag3d.model.training import image_batch
-from ag3d.model.training.dataset import ZipDataset
+from ag3d.model.training import data
+from ag3d.model.training.data import ZipDataset
 
 
 def vectors(normal):
@@ -148,13 +148,13 @@ def test_the_window_around_the_person_changes_nothing(resolution):
     mask = np.zeros((64, 64), bool)
     mask[5:41, 22:39] = drawn.random((36, 17)) < 0.9
     normal[~mask] = 255
-    part = image_batch.unit_normals(normal, mask, resolution)
-    whole = image_batch._unit_normals(normal, mask, (resolution, resolution))
+    part = data.unit_normals(normal, mask, resolution)
+    whole = data._unit_normals(normal, mask, (resolution, resolution))
     assert np.abs(part.astype(int) - whole).max() <= 1
-    assert (image_batch.unit_normals(np.full_like(normal, 255), np.zeros_like(mask), resolution) == 255).all()
+    assert (data.unit_normals(np.full_like(normal, 255), np.zeros_like(mask), resolution) == 255).all()
     image = np.dstack([normal, 255 * mask.astype(np.uint8)])
     alpha = image[..., 3:] / np.float32(255)
     np.testing.assert_array_equal(
-        image_batch.compose(image), (image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+        data.composite_on_white(image), (image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     )
-    np.testing.assert_array_equal(image_batch.person_mask(normal, image), mask)
+    np.testing.assert_array_equal(data.person_mask(normal, image), mask)

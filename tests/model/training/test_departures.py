@@ -10,7 +10,7 @@ import torch
 
 from ag3d.config.network import Departures
 from ag3d.model.networks.stylegan2_layers import normalize_second_moment
-from ag3d.model.training import body_prior, diversity, losses, schedule
+from ag3d.model.training import losses, phases, stages
 
 
 def test_reuse_fakes_spares_a_generation(make_trainer, uint8_batch):
@@ -33,10 +33,10 @@ def test_steady_noise_leaves_the_choice_to_the_latent_code(make_trainer, tiny_ne
             training.G.backbone.synthesis.b4.conv1.noise_strength.fill_(1.0)
         seen = []
         training.G.renderer.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].detach()))
-        z, label = training._draw("G")
-        for _ in training._chunks("G"):
+        z, label = phases.sample_latents(training, "G")
+        for _ in phases.chunks(training, "G"):
             for _ in range(2):
-                training._generate("G", z, label, range(len(z)))
+                phases.generate(training, "G", z, label, range(len(z)))
         differences.append(float((seen[0] - seen[1]).abs().max()))
     assert differences[0] == 0
     assert differences[1] > 0.01
@@ -66,7 +66,7 @@ def test_body_prior_holds_the_surface_near_the_body(make_trainer, uint8_batch):
                 training.step(uint8_batch)
             torch.manual_seed(5)
             with torch.no_grad():
-                found.append(float(body_prior.residual(training.G, training.G.mapping(torch.randn(4, 8)))))
+                found.append(float(losses.body_sdf_prior(training.G, training.G.mapping(torch.randn(4, 8)))))
         residuals.append(found)
     assert sum(residuals[1]) < 0.3 * sum(residuals[0])
     assert max(residuals[1]) < 0.5
@@ -84,13 +84,13 @@ def test_diversity_keeps_colours_of_latent_codes_apart(make_trainer, uint8_batch
             torch.manual_seed(5)
             with torch.no_grad():
                 planes = training.G.planes(training.G.mapping(torch.randn(8, 8)))
-                found[place] += float(diversity.differences(training.G, *planes.chunk(2)).mean())
+                found[place] += float(losses.color_differences(training.G, *planes.chunk(2)).mean())
     assert found[1] > 1.4 * found[0]
 
 
 def test_diversity_fades(make_trainer):
     settings = make_trainer(diversity=0.4, diversity_kimg=2.0).settings
-    assert [schedule.diversity_weight(settings, images) for images in (0, 1000, 2000, 9000)] == [0.4, 0.2, 0, 0]
+    assert [stages.diversity_weight(settings, images) for images in (0, 1000, 2000, 9000)] == [0.4, 0.2, 0, 0]
 
 
 def test_plain_mapping_takes_the_latent_code_alone(make_trainer, uint8_batch, tiny_network):
@@ -129,7 +129,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(make_trainer, uint8_
     gradients = []
     for micro_batch in (0, 1):
         training = make_trainer(micro_batch=micro_batch)
-        training._r1_phase(uint8_batch, 0.0)
+        phases.r1_phase(training, uint8_batch, 0.0)
         gradients.append(torch.cat([p.grad.flatten() for p in training.D.parameters() if p.grad is not None]))
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-5 * float(gradients[0].abs().max()))
 

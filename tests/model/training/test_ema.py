@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ag3d.model.training import ema
+from ag3d.model.training import optim
 
 
 def network(value: float) -> nn.Module:
@@ -14,9 +14,9 @@ def network(value: float) -> nn.Module:
 
 
 def test_weights_follow_and_buffers_are_copied():
-    average, moving = ema.average_of(network(1.0)), network(3.0)
+    average, moving = optim.copy_for_ema(network(1.0)), network(3.0)
     for _ in range(3):
-        ema.update(average, moving, 0.5)
+        optim.update_ema(average, moving, 0.5)
     assert torch.allclose(average.weight, torch.full((2,), 3 - 2 * 0.5**3))
     assert average.running_mean.tolist() == [30, 30]
     assert not average.training
@@ -24,6 +24,6 @@ def test_weights_follow_and_buffers_are_copied():
 
 
 def test_zero_takes_the_network_over():
-    average = ema.average_of(network(1.0))
-    ema.update(average, network(3.0), 0.0)
+    average = optim.copy_for_ema(network(1.0))
+    optim.update_ema(average, network(3.0), 0.0)
     assert average.weight.tolist() == [3, 3]

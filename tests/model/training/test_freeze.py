@@ -6,7 +6,7 @@ import torch
 from ag3d.config import Training
 from ag3d.config.training import FREEZABLE
 from ag3d.core.errors import UserError
-from ag3d.model.training.freeze import first_layers
+from ag3d.model.training.optim import first_layers
 
 
 def moved(training, before):

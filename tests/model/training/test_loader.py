@@ -5,9 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from ag3d.model.training.dataset import ZipDataset
-from ag3d.model.training.loader import Loader
-from ag3d.model.training.sampler import Sampler
+from ag3d.model.training.data import Loader, Sampler, ZipDataset
 
 
 def test_every_pass_is_a_permutation():

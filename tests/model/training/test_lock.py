@@ -9,33 +9,33 @@ import pytest
 
 from ag3d.core.errors import UserError
 from ag3d.model.training import preemption
-from ag3d.model.training.lock import locked
-from ag3d.model.training.preemption import listening
+from ag3d.model.training.preemption import stop_signals
+from ag3d.model.training.run_folder import run_lock
 
-HOLD = "import sys, time; from pathlib import Path; from ag3d.model.training.lock import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from ag3d.model.training.run_folder import run_lock\nwith run_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
 def test_second_trainer_is_refused_and_a_dead_one_is_replaced(tmp_path, caplog):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=rf"pid {holder.pid}"), locked(tmp_path):
+        with pytest.raises(UserError, match=rf"pid {holder.pid}"), run_lock(tmp_path):
             pass
     finally:
         holder.kill()
         holder.wait()
-    with caplog.at_level("INFO"), locked(tmp_path):
+    with caplog.at_level("INFO"), run_lock(tmp_path):
         assert f"pid {holder.pid}" in caplog.text
-        with pytest.raises(UserError, match=rf"pid {os.getpid()}"), locked(tmp_path):
+        with pytest.raises(UserError, match=rf"pid {os.getpid()}"), run_lock(tmp_path):
             pass
     caplog.clear()
-    with locked(tmp_path):
+    with run_lock(tmp_path):
         assert not caplog.text
 
 
 def test_signals_are_noted(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
-    with listening() as request:
+    with stop_signals() as request:
         assert request.number == 0
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.status == 143

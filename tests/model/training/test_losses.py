@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from ag3d.config import Network
+from ag3d.config import Network, Training
 from ag3d.model.ops.resize import resize
-from ag3d.model.training import body_prior, losses
+from ag3d.model.training import discriminator_inputs, losses
+from ag3d.model.training.discriminator_graphs import DiscriminatorGraphs
+from ag3d.model.training.discriminator_inputs import DiscriminatorBatch
 
 
 class Field:
@@ -125,8 +127,8 @@ def test_body_prior_is_the_squared_residual_in_its_unit():
     deformer = SimpleNamespace(vertices=torch.randn(50, 3), body_distance=lambda p, gradient: (p.norm(dim=1), None))
     same, off = (Field(lambda p, d=d: p.norm(dim=2) + d, deformer) for d in (0.0, 0.1))
     ws = torch.zeros(2, 4, 8)
-    assert float(body_prior.residual(same, ws)) == pytest.approx(0, abs=1e-8)
-    assert float(body_prior.residual(off, ws)) == pytest.approx((0.1 / 0.05) ** 2, rel=1e-4)
+    assert float(losses.body_sdf_prior(same, ws)) == pytest.approx(0, abs=1e-8)
+    assert float(losses.body_sdf_prior(off, ws)) == pytest.approx((0.1 / 0.05) ** 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("use_normal_discriminator", [True, False])
@@ -140,10 +142,10 @@ def test_what_the_heads_see(use_normal_discriminator, use_face_discriminator):
     )
     image, normal = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
     centers = torch.full((2, 2), 0.5)
-    real = losses.real_inputs(image, normal, centers, settings)
+    real = discriminator_inputs.real_inputs(image, normal, centers, settings)
     assert torch.equal(real["image_raw"], resize(image, 32))
     out = {"image": image, "image_raw": real["image_raw"], "image_normal": resize(normal, 32)}
-    fake = losses.fake_inputs(out, centers, settings)
+    fake = discriminator_inputs.fake_inputs(out, centers, settings)
     expected = {"image": 64, "image_raw": 32}
     expected |= {"image_normal": 32} if use_normal_discriminator else {}
     expected |= {"face": 16} if use_face_discriminator else {}
@@ -164,21 +166,19 @@ class Linear(nn.Module):
         return {"full": self.a * images["image"].sum((1, 2, 3))[:, None]}
 
 
-def test_the_lazy_penalty_has_its_weight_and_interval(make_trainer, uint8_batch):
-    training = make_trainer(r1_gamma=3.0, d_reg_interval=7)
-    training.D = Linear()
-    training._parameters[training.D] = list(training.D.parameters())
-    training.adam_d = torch.optim.SGD(training.D.parameters(), lr=0.0)
-    training._r1_phase(uint8_batch, 0.0)
+def test_the_lazy_penalty_has_its_weight_and_interval():
+    discriminators = Linear()
+    graphs = DiscriminatorGraphs(discriminators, Training(batch_size=2, r1_gamma=3.0, d_reg_interval=7))
+    penalty = graphs.r1_backward(DiscriminatorBatch({"image": torch.randn(2, 3, 32, 32)}, torch.zeros(2, 111)))
     pixels = 3 * 32 * 32
-    assert training.averages.means()["loss/R1"] == pytest.approx(0.25**2 * pixels, rel=1e-5)
-    assert float(training.D.a.grad) == pytest.approx(3.0 / 2 * 7 * 2 * 0.25 * pixels, rel=1e-5)
+    assert penalty.tolist() == pytest.approx([0.25**2 * pixels] * 2, rel=1e-5)
+    assert float(discriminators.a.grad) == pytest.approx(3.0 / 2 * 7 * 2 * 0.25 * pixels, rel=1e-5)
 
 
 def test_regularisation_comes_in_its_interval(make_trainer, uint8_batch):
     training, taken = make_trainer(density_reg_every=2, d_reg_interval=3), []
-    training._density_phase = lambda: taken.append(("density", training.steps))
-    training._r1_phase = lambda *_: taken.append(("R1", training.steps))
-    for _ in range(5):
+    for step in range(5):
         training.step(uint8_batch)
+        taken += [(name, step) for name in ("density", "R1") if f"loss/{name}" in training.averages.means()]
+        training.averages.clear()
     assert taken == [("density", 0), ("R1", 0), ("density", 2), ("R1", 3), ("density", 4)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ag3d.model.training.distributed import Processes
-from ag3d.model.training.metrics_log import Averages, MetricsFile, bad_values
+from ag3d.model.training.monitoring import Averages, MetricsFile, bad_values
 
 
 def test_means_over_all_elements_and_exact_state():

@@ -10,22 +10,21 @@ import torch
 
 from ag3d.core.errors import UserError
 from ag3d.model.checkpoint import read_weights
-from ag3d.model.training import milestone
-from ag3d.model.training.snapshot import Snapshot
-from ag3d.model.training.weight_transfer import carry, whole_modules
+from ag3d.model.training.training_state import TrainingState, write_milestone
+from ag3d.model.training.weight_transfer import start_from, start_tensors, transferable, weights_hash, whole_modules
 
 
 def test_what_fits_by_name_and_shape_is_carried(caplog):
     found = {"a": torch.ones(2), "b": torch.ones(3, dtype=torch.float16), "c": torch.ones(4), "n": torch.tensor(3)}
     own = {"a": torch.zeros(2), "b": torch.zeros(3), "c": torch.zeros(5), "d": torch.zeros(1), "n": torch.tensor(0)}
-    carried = carry(found, own)
+    carried = transferable(found, own)
     assert carried.tensors.keys() == {"a", "b", "n"}
     assert carried.tensors["b"].dtype == torch.float32
     assert carried.tensors["n"].dtype == torch.int64
     assert (carried.new, carried.shapes, carried.unused) == (["d"], ["c (5 here, 4 there)"], [])
     with caplog.at_level(logging.INFO):
         carried.tell("generator", "somewhere")
-        carry({"z": torch.ones(1)}, {}).tell("generator", "elsewhere")
+        transferable({"z": torch.ones(1)}, {}).tell("generator", "elsewhere")
     assert "generator: 3 tensors taken over from somewhere" in caplog.text
     assert "generator: these start anew, for their shape is another: c (5 here, 4 there)" in caplog.text
     assert "generator: these start anew, for they were not there: d" in caplog.text
@@ -50,9 +49,9 @@ def trained(make_trainer, uint8_batch):
 
 @pytest.fixture(params=["milestone", "saved state"])
 def folder(request, trained, tmp_path):
-    state = Snapshot("key", 2, trained.tensors(), trained.values())
+    state = TrainingState("key", 2, trained.tensors(), trained.values())
     if request.param == "milestone":
-        milestone.write(tmp_path, state, {})
+        write_milestone(tmp_path, state, {})
         for name in ("state.json", "state.safetensors"):
             (tmp_path / name).unlink()
     else:
@@ -63,7 +62,7 @@ def folder(request, trained, tmp_path):
 def test_the_same_network_is_taken_over_whole(make_trainer, trained, folder, caplog):
     training = make_trainer(seed=3, resume_from=str(folder))
     with caplog.at_level(logging.WARNING):
-        milestone.start_from(folder, training)
+        start_from(folder, training.networks())
     assert not caplog.text
     for name, network in trained.networks().items():
         for key, value in network.state_dict().items():
@@ -75,7 +74,7 @@ def test_another_resolution_takes_over_what_fits(make_trainer, trained, folder, 
     training = make_trainer(network=large, seed=3)
     fresh = {name: value.clone() for name, value in training.D.state_dict().items()}
     with caplog.at_level(logging.INFO):
-        milestone.start_from(folder, training)
+        start_from(folder, training.networks())
     G, D = training.G.state_dict(), training.D.state_dict()
     assert torch.equal(G["decoder.net.0.weight"], trained.G.state_dict()["decoder.net.0.weight"])
     assert torch.equal(D["D_image.b32.conv0.weight"], trained.D.state_dict()["D_image.b32.conv0.weight"])
@@ -91,24 +90,24 @@ def test_another_resolution_takes_over_what_fits(make_trainer, trained, folder, 
 
 
 def test_missing_discriminators_start_anew(make_trainer, trained, tmp_path, caplog):
-    milestone.write(tmp_path, Snapshot("key", 2, trained.tensors(), trained.values()), {})
+    write_milestone(tmp_path, TrainingState("key", 2, trained.tensors(), trained.values()), {})
     for name in ("discriminator", "generator"):
         (tmp_path / f"{name}.safetensors").unlink()
     training = make_trainer(seed=3)
-    milestone.start_from(tmp_path, training)
+    start_from(tmp_path, training.networks())
     assert "holds no discriminator: it starts anew" in caplog.text
     ema = trained.G_ema.state_dict()
     assert all(torch.equal(value, ema[name]) for name, value in training.G.state_dict().items())
 
 
 def test_a_folder_without_weights_is_told(tmp_path, make_trainer):
-    for function in (milestone.start_hash, milestone.start_tensors):
+    for function in (weights_hash, start_tensors):
         with pytest.raises(UserError, match=r"training.resume_from: .*" + tmp_path.name):
             function(tmp_path)
 
 
 def test_a_flipped_byte_in_published_weights_is_told(trained, tmp_path):
-    milestone.write(tmp_path, Snapshot("key", 2, trained.tensors(), trained.values()), {})
+    write_milestone(tmp_path, TrainingState("key", 2, trained.tensors(), trained.values()), {})
     path = tmp_path / "generator_ema.safetensors"
     assert read_weights(path)
     content = bytearray(path.read_bytes())

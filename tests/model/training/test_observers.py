@@ -6,24 +6,24 @@ import time
 
 import numpy as np
 import pytest
-from support.fake_loop import REQUEST, loop_in
+from support.fake_loop import ticks_in, train
 
 from ag3d.config import Machine
 from ag3d.core.errors import UserError
 from ag3d.core.shards import save_png
-from ag3d.model.training.observers import check, observers
+from ag3d.model.training.monitoring import check_observers, make_observers
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_missing_package_is_told_at_once(monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    check(Machine())
+    check_observers(Machine())
     with pytest.raises(UserError, match=rf"machine\.{name} is true.*pip install {name}"):
-        check(Machine(**{name: True}))
+        check_observers(Machine(**{name: True}))
 
 
 def test_nothing_is_imported_unasked(tmp_path):
-    assert observers(Machine(), tmp_path, 0, "key", {}) == []
+    assert make_observers(Machine(), tmp_path, 0, "key", {}) == []
     assert not {"tensorboard", "wandb"} & set(sys.modules)
 
 
@@ -43,9 +43,9 @@ class Notes:
 
 def test_they_get_every_row_and_picture(tmp_path):
     notes = Notes()
-    loop = loop_in(tmp_path, observers=[notes])
-    loop.until(15, [None] * 15, REQUEST)
-    assert notes.rows == loop.run.metrics.rows()
+    ticks = ticks_in(tmp_path, 30, observers=[notes])
+    train(ticks)
+    assert notes.rows == ticks.run.metrics.rows()
     assert notes.pictures == [("picture.png", images) for images in (0, 10, 20, 30)]
 
 
@@ -59,7 +59,7 @@ def picture(tmp_path):
 def test_tensorboard_shows_curves_and_previews(tmp_path, picture):
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for start in (0, 20):  # the first start was interrupted after 30 images, its state was saved at 20
-        (board,) = observers(Machine(tensorboard=True), tmp_path, start, "key", {})
+        (board,) = make_observers(Machine(tensorboard=True), tmp_path, start, "key", {})
         for images in range(start + 10, start + 31, 10) if start else (10, 20, 30):
             board.tick({"images": images, "loss/G": images + start / 100})
         board.picture(picture, start)
@@ -76,7 +76,7 @@ def test_weights_and_biases_offline(tmp_path, picture, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     folder = tmp_path / "my-run" / "train"
     folder.mkdir(parents=True)
-    (run,) = observers(Machine(wandb=True), folder, 0, "key", {"training": {"r1_gamma": 5.0}})
+    (run,) = make_observers(Machine(wandb=True), folder, 0, "key", {"training": {"r1_gamma": 5.0}})
     run.picture(picture, 10)
     run.tick({"images": 10, "loss/G": 1.5})
     run.close()

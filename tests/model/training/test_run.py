@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.training_command import Command, environment, wait_for
 
-from ag3d.model.training import snapshot
+from ag3d.model.training import training_state
 
 pytestmark = pytest.mark.slow
 STEPS = 8
@@ -78,11 +78,11 @@ def test_sigterm_saves_at_once_and_the_training_goes_on(training_command):
     assert time.monotonic() - before < 30
     assert process.returncode == 128 + signal.SIGTERM
     assert "run the same command again to go on" in output
-    reached = snapshot.read(command.states()[-1]).images
+    reached = training_state.read_state(command.states()[-1]).images
     again = command.run(reached // 2 + 1)
     assert again.returncode == 0, again.stderr
     assert f"going on from {reached} images" in again.stderr
-    assert snapshot.read(command.milestone(reached // 2 + 1)).images == reached + 2
+    assert training_state.read_state(command.milestone(reached // 2 + 1)).images == reached + 2
 
 
 def test_a_damaged_newest_state_falls_back(training_command, straight):
@@ -90,12 +90,12 @@ def test_a_damaged_newest_state_falls_back(training_command, straight):
     shutil.copytree(straight.folder, command.folder)
     shutil.rmtree(command.milestone(STEPS))
     before, newest = command.states()
-    data = bytearray((newest / snapshot.TENSORS).read_bytes())
+    data = bytearray((newest / training_state.TENSORS).read_bytes())
     data[len(data) // 2] ^= 1
-    (newest / snapshot.TENSORS).write_bytes(data)
+    (newest / training_state.TENSORS).write_bytes(data)
     again = command.run(STEPS)
     assert again.returncode == 0, again.stderr
-    assert f"{newest / snapshot.TENSORS} is damaged" in again.stderr
+    assert f"{newest / training_state.TENSORS} is damaged" in again.stderr
     assert f"going on from {int(before.name)} images" in again.stderr
     assert_same(command, straight)
 
@@ -134,7 +134,7 @@ def test_a_full_disk_stops_with_the_older_states_whole(training_command, straigh
     assert "Traceback" not in first
     states = sorted((kept / "state").iterdir())
     assert len(states) == 2
-    assert [snapshot.read(path).images for path in states] == [2, 4]
+    assert [training_state.read_state(path).images for path in states] == [2, 4]
     assert "status 0" in second, second
     assert "going on from 4 images" in second
     found = Command(tmp_path / "found", [], Path())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 from ag3d.config import Network, Training
+from ag3d.config.renamed import old_names
 from ag3d.config.stages import Stage
 from ag3d.model.training.run_folder import RunFolder
-from ag3d.model.training.stages import parts
+from ag3d.model.training.stages import plan_stages
 
 
 def plan(data="photos-1", kimg=100.0, **changes):
-    return parts(Training(kimg=kimg, **changes), Network(), int(kimg * 1000), data, "body")
+    return plan_stages(Training(kimg=kimg, **changes), Network(), int(kimg * 1000), data, "body")
 
 
 def stages(*gammas):
@@ -44,6 +46,25 @@ def test_more_kimg_and_more_photographs_go_on(tmp_path, caplog):
     run.adopt(plan(), "with more photographs")
     assert "changed since this training began" in caplog.text
     assert not list(tmp_path.glob("other-*"))
+
+
+def test_a_folder_of_before_settings_were_renamed_goes_on(tmp_path, caplog):
+    def under_old_names(science):
+        first = {new: old for section in ("training", "network") for old, new in old_names(section)}
+        parts = {name: {first.get(key, key): v for key, v in science[name].items()} for name in ("training", "network")}
+        return {**science, **parts}
+
+    (stage,) = plan()
+    content = {"keys": [stage.key], "sciences": [under_old_names(stage.science)], "content": "content"}
+    assert "gamma" in content["sciences"][0]["training"]
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    run = RunFolder(tmp_path)
+    run.adopt(plan(), "content")
+    assert not caplog.records
+    assert not list(tmp_path.glob("other-*"))
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    run.adopt(plan(r1_gamma=9.0), "content")
+    assert "another training (training.r1_gamma changed)" in caplog.text
 
 
 def test_another_version_of_the_data_begins_anew():

@@ -12,7 +12,7 @@ import torch
 from support import ROOT
 from support.training_command import environment, wait_for
 
-from ag3d.model.training import snapshot
+from ag3d.model.training import training_state
 
 pytestmark = pytest.mark.slow
 STEPS = 3
@@ -88,7 +88,7 @@ def test_a_process_that_fails_ends_all_with_its_traceback(training_command, rank
     assert "RuntimeError: this process fails on purpose" in output
     assert 'failing_rank.py", line' in output
     assert f"rank      : {rank} (local_rank: {rank})" in output.split("Root Cause")[1]
-    assert snapshot.read(command.states()[-1]).images == 8
+    assert training_state.read_state(command.states()[-1]).images == 8
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_sigterm_to_the_launcher_saves(training_command):
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert "run the same command again to go on" in output
-    assert snapshot.read(command.states()[-1]).images > 0
+    assert training_state.read_state(command.states()[-1]).images > 0
 
 
 def test_more_processes_than_images_are_refused(training_command):

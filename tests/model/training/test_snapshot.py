@@ -8,24 +8,24 @@ import torch
 from safetensors import SafetensorError
 
 from ag3d.core.errors import UserError
-from ag3d.model.training import snapshot
-from ag3d.model.training.snapshot import Snapshot, Store, newest
+from ag3d.model.training import training_state
+from ag3d.model.training.training_state import StateStore, TrainingState, newest_state
 
 
 def make(images, key="k"):
     tensors = {"a": torch.full((3, 2), float(images)), "b": torch.arange(4).float().reshape(2, 2).t()}
-    return Snapshot(key, images, tensors, {"sums": {"x": [0.1, 3]}})
+    return TrainingState(key, images, tensors, {"sums": {"x": [0.1, 3]}})
 
 
 def test_round_trip_is_exact(tmp_path):
-    path = Store(tmp_path).save(make(5))
-    back = snapshot.read(path)
+    path = StateStore(tmp_path).save(make(5))
+    back = training_state.read_state(path)
     assert (back.key, back.images, back.values) == ("k", 5, {"sums": {"x": [0.1, 3]}})
     assert torch.equal(back.tensors["b"], make(5).tensors["b"])
 
 
 def test_keeps_the_last_two(tmp_path):
-    store = Store(tmp_path, keep=2)
+    store = StateStore(tmp_path, keep=2)
     for images in (5, 90, 1000):
         store.save(make(images))
     assert [int(path.name) for path in store.folders()] == [90, 1000]
@@ -34,10 +34,10 @@ def test_keeps_the_last_two(tmp_path):
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no tensors", "no json", "bad json"])
 def test_damaged_newest_falls_back_with_a_warning(tmp_path, caplog, damage):
-    store = Store(tmp_path)
+    store = StateStore(tmp_path)
     store.save(make(5))
     path = store.save(make(9))
-    tensors, values = path / snapshot.TENSORS, path / snapshot.VALUES
+    tensors, values = path / training_state.TENSORS, path / training_state.VALUES
     data = bytearray(tensors.read_bytes())
     if damage == "flip":
         data[-1] ^= 1
@@ -51,23 +51,23 @@ def test_damaged_newest_falls_back_with_a_warning(tmp_path, caplog, damage):
     else:
         values.write_text(values.read_text()[:20])
     with caplog.at_level(logging.WARNING):
-        found = newest(store.folders(), "k", 100)
+        found = newest_state(store.folders(), "k", 100)
     assert found is not None
     assert found.images == 5
     assert str(path) in caplog.text
 
 
 def test_foreign_and_later_states_are_not_resumed(tmp_path):
-    store = Store(tmp_path)
+    store = StateStore(tmp_path)
     store.save(make(5, "other"))
     store.save(make(9))
-    assert newest(store.folders(), "k", 8) is None
-    assert newest(store.folders(), "k", 9).images == 9
-    assert newest(store.folders(), "other", 9).images == 5
+    assert newest_state(store.folders(), "k", 8) is None
+    assert newest_state(store.folders(), "k", 9).images == 9
+    assert newest_state(store.folders(), "other", 9).images == 5
 
 
 def test_forget_after(tmp_path):
-    store = Store(tmp_path)
+    store = StateStore(tmp_path)
     store.save(make(5))
     store.save(make(9))
     (tmp_path / ".x.part").mkdir()
@@ -83,20 +83,20 @@ def test_forget_after(tmp_path):
     ],
 )
 def test_full_disk_is_told_and_older_states_stay(tmp_path, monkeypatch, error):
-    store = Store(tmp_path)
+    store = StateStore(tmp_path)
     store.save(make(5))
 
     def full(tensors, path):
         path.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(snapshot, "save_file", full)
+    monkeypatch.setattr(training_state, "save_file", full)
     with pytest.raises(UserError, match="no space left"):
         store.save(make(9))
-    assert newest(store.folders(), "k", 100).images == 5
+    assert newest_state(store.folders(), "k", 100).images == 5
     assert [path.name for path in tmp_path.iterdir()] == ["000000000005"]
 
 
 def test_state_json_is_plain(tmp_path):
-    path = Store(tmp_path).save(make(5))
+    path = StateStore(tmp_path).save(make(5))
     assert json.loads((path / "state.json").read_text())["images"] == 5

@@ -7,14 +7,14 @@ import pytest
 from ag3d.config import Network, Training, load
 from ag3d.config.stages import Stage
 from ag3d.core.errors import UserError
-from ag3d.model.training.stages import parts
+from ag3d.model.training.stages import plan_stages
 
 STAGES = [Stage(10.0, image_resolution=128, normal_weight=0.5), Stage(20.0, use_face_discriminator=False, r1_gamma=1.0)]
 
 
 def plan(kimg, stages=STAGES, **settings):
     training = Training(kimg=kimg, batch_size=8, stages=stages, **settings)
-    return parts(training, Network(image_resolution=64, face_fraction=4), round(kimg * 1000), "data", "body")
+    return plan_stages(training, Network(image_resolution=64, face_fraction=4), round(kimg * 1000), "data", "body")
 
 
 def test_settings_hold_from_their_stage_on():
@@ -37,6 +37,15 @@ def test_a_milestone_needs_the_stages_before_it(kimg, number):
     found = plan(kimg)
     assert len(found) == number
     assert found[-1].end == round(kimg * 1000)
+
+
+def test_a_key_stays_what_it_is_when_settings_are_renamed():
+    """Otherwise a training of days would begin anew: states that were saved before name their science by it.
+
+    A setting that is added changes it, unless it is left out of the science while it is at its default.
+    """
+    (stage,) = plan_stages(Training(), Network(), 1000, "data", "body")
+    assert stage.key == "3e71e1efae66c14b"
 
 
 def test_keys_depend_on_what_came_before_and_on_nothing_later():

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from support.training_command import environment, wait_for
 
 from ag3d.core.files import read_json
-from ag3d.model.training import snapshot
+from ag3d.model.training import training_state
 
 pytestmark = pytest.mark.slow
 STEPS = 7
@@ -45,7 +45,7 @@ def test_the_larger_network_takes_over_what_fits_and_tells_the_rest(staged):
     assert read_json(before / "checkpoint.json")["network"]["image_resolution"] == 16
     assert read_json(after / "checkpoint.json")["network"]["image_resolution"] == 32
     assert read_json(after / "checkpoint.json")["training"]["normal_weight"] == 0.5
-    assert snapshot.read(before).images == BOUNDARY * 2
+    assert training_state.read_state(before).images == BOUNDARY * 2
     assert f"stage 1 begins at {BOUNDARY * 2} images" in log
     assert "superresolution.block1.conv0.noise_const (32×32 here, 16×16 there)" in log
     assert "discriminator: these start anew, for they were not there: D_face_image, D_face_normal, D_image.b32" in log

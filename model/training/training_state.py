@@ -1,4 +1,14 @@
-"""The state of a training as files: tensors in safetensors, everything else in JSON; whole or absent."""
+"""The state of a training as files: tensors in safetensors, everything else in JSON; whole or absent.
+
+A milestone is a folder with the networks, for use, and the whole state, to go on from:
+
+| file | content |
+| --- | --- |
+| generator_ema.safetensors | averaged generator: what makes the pictures |
+| generator.safetensors, discriminator.safetensors | the networks in training |
+| checkpoint.json | network and training settings, kimg, body, what made it |
+| state.safetensors, state.json | the whole state; training goes on from it if the folder `train` is lost |
+"""
 
 from __future__ import annotations
 
@@ -18,14 +28,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ag3d.core.errors import UserError
-from ag3d.core.files import atomic, sha256, write_json
+from ag3d.core.files import atomic, read_json, sha256, write_json
+from ag3d.model.checkpoint import DESCRIPTION
 
 log = logging.getLogger(__name__)
 TENSORS, VALUES = "state.safetensors", "state.json"
+NETWORKS = ("generator_ema", "generator", "discriminator")
 
 
 @dataclass
-class Snapshot:
+class TrainingState:
     """`key` names the science that made it; `images` is how many the training had seen."""
 
     key: str
@@ -53,8 +65,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / VALUES}: {error!r}") from error
 
 
-def read(folder: Path) -> Snapshot:
-    """Read and check a snapshot. Raises ValueError if it is damaged."""
+def read_state(folder: Path) -> TrainingState:
+    """Read and check a state. Raises ValueError if it is damaged."""
     header = read_header(folder)
     path = folder / TENSORS
     if not path.exists():
@@ -62,27 +74,27 @@ def read(folder: Path) -> Snapshot:
     if sha256(path) != header["sha256"]:
         raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {VALUES}")
     try:
-        return Snapshot(header["key"], header["images"], load_file(path), header["values"])
+        return TrainingState(header["key"], header["images"], load_file(path), header["values"])
     except SafetensorError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-class Store:
-    """The snapshots of one run in a folder, one sub-folder each; the last `keep` stay.
+class StateStore:
+    """The states of one run in a folder, one sub-folder each; the last `keep` stay.
 
-    All is known to be well until `good` images: the last snapshot until there stays too.
+    All is known to be well until `good` images: the last state until there stays too.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
         self.good: int | None = None
 
-    def save(self, snapshot: Snapshot) -> Path:
+    def save(self, state: TrainingState) -> Path:
         """Write beside, then rename: an interrupted save leaves the older ones as they were."""
-        target = self.folder / f"{snapshot.images:012d}"
+        target = self.folder / f"{state.images:012d}"
         beside = self.folder / f".{uuid.uuid4().hex[:8]}.part"
         try:
-            snapshot.write(beside)
+            state.write(beside)
             with disk_errors(target):
                 if target.exists():
                     shutil.rmtree(target)
@@ -95,16 +107,16 @@ class Store:
         return target
 
     def last_good(self) -> Path | None:
-        """The last snapshot that is known to be well."""
-        before = [path for path in self.folders() if self.good is not None and int(path.name) <= self.good]
-        return before[-1] if before else None
+        """The last state that is known to be well."""
+        well = [path for path in self.folders() if self.good is not None and int(path.name) <= self.good]
+        return well[-1] if well else None
 
     def folders(self) -> list[Path]:
-        """The snapshots' folders, oldest first."""
+        """The states' folders, oldest first."""
         return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
 
     def forget_after(self, images: int) -> None:
-        """Remove snapshots beyond `images` and what interrupted saves left."""
+        """Remove states beyond `images` and what interrupted saves left."""
         for path in self.folders():
             if int(path.name) > images:
                 shutil.rmtree(path)
@@ -112,8 +124,8 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def newest(folders: list[Path], key: str, images: int) -> Snapshot | None:
-    """The whole snapshot with the right key that is farthest on, but not beyond `images`; damaged ones are warned of."""
+def newest_state(folders: list[Path], key: str, images: int) -> TrainingState | None:
+    """The whole state with the right key that is farthest on, but not beyond `images`; damaged ones are warned of."""
     headers = []
     for folder in folders:
         try:
@@ -125,7 +137,7 @@ def newest(folders: list[Path], key: str, images: int) -> Snapshot | None:
             headers.append((header["images"], folder))
     for _, folder in sorted(headers, key=lambda pair: pair[0], reverse=True):
         try:
-            return read(folder)
+            return read_state(folder)
         except ValueError as error:
             log.warning("a saved state is damaged; falling back to the one before: %s", error)
     return None
@@ -144,3 +156,30 @@ def disk_errors(target: Path) -> Iterator[None]:
                 "the states saved before are whole"
             ) from error
         raise
+
+
+def write_milestone(folder: Path, state: TrainingState, description: dict[str, Any]) -> None:
+    """Write every file of a milestone atomically, checkpoint.json last."""
+    state.write(folder)
+    hashes = {}
+    for name in NETWORKS:
+        path = folder / f"{name}.safetensors"
+        with disk_errors(path), atomic(path) as beside:
+            save_file({key: value.contiguous() for key, value in tensors_of(state.tensors, name).items()}, beside)
+        hashes[path.name] = sha256(path)
+    write_json(folder / DESCRIPTION, description | {"files": hashes})
+
+
+def is_milestone(folder: Path, key: str) -> bool:
+    """Whether the folder is a whole milestone of the science `key`."""
+    return (folder / DESCRIPTION).exists() and read_json(folder / DESCRIPTION).get("key") == key
+
+
+def milestones_with_state(folder: Path) -> list[Path]:
+    """The milestones in `folder` (results/<run>/ckpt) that training can go on from."""
+    return sorted(path.parent for path in folder.glob(f"*/{VALUES}"))
+
+
+def tensors_of(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """The tensors under `name/` of a state, without that prefix."""
+    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}

@@ -1,0 +1,84 @@
+"""The discriminators' passes in training: called, or on a GPU recorded as CUDA graphs and replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ag3d.config import Training
+from ag3d.model.cuda_graphs import Memory, Recorded
+from ag3d.model.networks.discriminator import Discriminators
+from ag3d.model.training import losses
+from ag3d.model.training.discriminator_inputs import DiscriminatorBatch, Images
+
+
+class DiscriminatorGraphs:
+    """`on`: record and replay. A recording's gradients are overwritten by its next replay: one chunk a step."""
+
+    def __init__(self, discriminators: Discriminators, settings: Training, on: bool = False) -> None:
+        self.D, self.settings, self.on = discriminators, settings, on
+        self.memory = Memory()  # the discriminators' passes end before anything else begins
+        self.apart = settings.loss_reduction == "apart"
+        self.weights = losses.head_weights(settings.normal_weight, settings.face_weight, settings.face_normal_weight)
+        self.r1_weight = settings.r1_gamma / 2 * settings.d_reg_interval / settings.batch_size
+        self._recorded: dict[Any, Recorded] = {}
+        self._r1_parameters: list[nn.Parameter] = []  # those that the recorded penalty depends on
+
+    def logits(self, batch: DiscriminatorBatch, batches: int = 1) -> dict[str, torch.Tensor]:
+        """The heads' logits [b,1]; `batches`: so many batches lie one after the other."""
+        kind = (batches, *batch.images)
+        if kind not in self._recorded:
+
+            def judge(label: torch.Tensor, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                return tuple(self.D(dict(zip(kind[1:], images)), label, batches).values())
+
+            self._record(kind, Recorded(judge, self.D))
+        return dict(zip(self.D.heads, self._recorded[kind](batch.label, *batch.images.values())))
+
+    def r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:
+        """The R1 penalty [b], differentiable."""
+        real = {name: value.detach().requires_grad_(True) for name, value in real.items()}
+        logits = self.D(real, label, double_backward=True)
+        if self.apart:
+            return losses.r1_penalty(losses.total_logit(logits), real, self.weights)
+        return losses.r1_penalty(losses.total_logit(logits, self.weights), real)
+
+    def r1_backward(self, real: DiscriminatorBatch) -> torch.Tensor:
+        """The R1 penalty [b]; gradients of its weighted share in the batch's mean are added (recorded: set)."""
+        if self.on:
+            return self._recorded_r1_backward(real)
+        penalty = self.r1(real.images, real.label)
+        (penalty.sum() * self.r1_weight).backward()
+        return penalty
+
+    def _recorded_r1_backward(self, real: DiscriminatorBatch) -> torch.Tensor:
+        """Twice differentiated, it is the most launches of all."""
+        if "r1" not in self._recorded:
+            names = tuple(real.images)
+            parameters = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
+            penalty = self.r1(real.images, real.label).sum()
+            reached = torch.autograd.grad(penalty, parameters, allow_unused=True)
+            parameters = [p for p, gradient in zip(parameters, reached) if gradient is not None]
+            del penalty, reached
+            torch.cuda.empty_cache()  # recordings have memory of their own
+
+            def gradients(label: torch.Tensor, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+                with torch.enable_grad():
+                    penalty = self.r1(dict(zip(names, images)), label)
+                    by_parameter = torch.autograd.grad(penalty.sum() * self.r1_weight, parameters)
+                # In the parameters' own layout, as the optimiser wants it.
+                return penalty.detach(), *(torch.empty_like(p).copy_(g) for p, g in zip(parameters, by_parameter))
+
+            self._r1_parameters = parameters
+            self._record("r1", Recorded(gradients))
+        with torch.no_grad():
+            penalty, *by_parameter = self._recorded["r1"](real.label, *real.images.values())
+        for parameter, gradient in zip(self._r1_parameters, by_parameter, strict=True):
+            parameter.grad = gradient
+        return penalty
+
+    def _record(self, kind: Any, recorded: Recorded) -> None:
+        recorded.on, recorded.memory = self.on, self.memory
+        self._recorded[kind] = recorded

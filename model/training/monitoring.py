@@ -1,0 +1,206 @@
+"""What is watched of a training: means of what its steps report, and their file; TensorBoard and Weights & Biases; collapse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ag3d.config import Machine
+from ag3d.core.errors import UserError
+from ag3d.core.files import write_text
+from ag3d.core.shards import decode_image
+from ag3d.model.training.distributed import Processes
+
+WON = 0.01  # a loss below: the other side's logits are wrong by more than 4.6 in the mean
+ALIKE = 0.002  # variety or contrast below, where white - black is 2: less than an 8-bit step
+
+
+class Averages:
+    """Sums and counts since the last tick; part of the saved state, so that a resumed run writes the same numbers."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor | float] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, values: torch.Tensor) -> None:
+        """Add all elements of `values`; nothing is copied from the device."""
+        self._sums[name] = self._sums.get(name, 0.0) + values.detach().double().sum()
+        self._counts[name] = self._counts.get(name, 0) + values.numel()
+
+    def sums(self) -> dict[str, tuple[float, int]]:
+        return {name: (float(value), self._counts[name]) for name, value in sorted(self._sums.items())}
+
+    def means(self) -> dict[str, float]:
+        return {name: total / count for name, (total, count) in self.sums().items()}
+
+    def fold(self, processes: Processes) -> None:
+        """Bring together in the first process what all have added; all must take part."""
+        sums = self.sums()
+        numbers = processes.sum_numbers([number for pair in sums.values() for number in pair])
+        self.restore({name: numbers[2 * i : 2 * i + 2] for i, name in enumerate(sums)}, processes.rank == 0)
+
+    def clear(self) -> None:
+        self._sums.clear()
+        self._counts.clear()
+
+    def state(self) -> dict[str, list[float]]:
+        return {name: [total, count] for name, (total, count) in self.sums().items()}
+
+    def restore(self, state: dict[str, list[float]], first: bool = True) -> None:
+        """Go on from `state`. Only the first process takes its numbers, but all have its names: processes add up their
+        numbers in the order of the names, and some names come with few steps (R1)."""
+        self._sums = {name: total if first else 0.0 for name, (total, _) in state.items()}
+        self._counts = {name: int(count) if first else 0 for name, (_, count) in state.items()}
+
+
+def bad_values(means: dict[str, float]) -> list[str]:
+    """Names whose value is NaN or infinite."""
+    return [name for name, value in means.items() if not math.isfinite(value)]
+
+
+class MetricsFile:
+    """metrics.jsonl: a row a tick, each with the number of `images`; resuming never doubles a row."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The whole rows; a line cut off by a crash is dropped."""
+        if not self.path.exists():
+            return []
+        rows = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def rewind(self, images: int) -> None:
+        """Forget rows beyond `images`."""
+        if self.path.exists():
+            kept = [row for row in self.rows() if row["images"] <= images]
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+class Observer(Protocol):
+    def tick(self, row: dict[str, Any]) -> None:
+        """Take in a row of metrics.jsonl."""
+
+    def picture(self, path: Path, images: int) -> None:
+        """Take in a grid of previews."""
+
+    def close(self) -> None: ...
+
+
+def check_observers(machine: Machine) -> None:
+    """Raises UserError for a package that is asked for and missing."""
+    for name in ("tensorboard", "wandb"):
+        if getattr(machine, name) and importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"machine.{name} is true, but the package {name} is not installed: .venv/bin/python -m pip install {name}, or set it to false"
+            )
+
+
+def make_observers(machine: Machine, folder: Path, images: int, key: str, settings: dict[str, Any]) -> list[Observer]:
+    """Those that are asked for. `images`: where training goes on; `key`: name of the training; `settings`: to show."""
+    observers: list[Observer] = []
+    if machine.tensorboard:
+        observers.append(TensorBoard(folder / "tensorboard", images))
+    if machine.wandb:
+        observers.append(WeightsAndBiases(folder, key, settings))
+    return observers
+
+
+class TensorBoard:
+    """Scalars and previews over the number of images, in `folder`."""
+
+    def __init__(self, folder: Path, images: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What an interrupted start wrote beyond the state that training goes on from is not shown.
+        self._writer = SummaryWriter(str(folder), purge_step=images + 1)
+
+    def tick(self, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "images":
+                self._writer.add_scalar(name, value, row["images"])
+        self._writer.flush()
+
+    def picture(self, path: Path, images: int) -> None:
+        self._writer.add_image("previews", decode_image(path.read_bytes(), str(path)), images, dataformats="HWC")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """The same at Weights & Biases. Its own environment variables say where: WANDB_PROJECT, WANDB_MODE=offline, …"""
+
+    def __init__(self, folder: Path, key: str, settings: dict[str, Any]) -> None:
+        import wandb
+
+        self._wandb = wandb
+        project = os.environ.get("WANDB_PROJECT", "ag3d")
+        name = folder.resolve().parent.name  # results/<run>/train
+        self._run = wandb.init(
+            project=project, name=name, id=f"{name}-{key}", dir=str(folder), resume="allow", config=settings
+        )
+
+    def tick(self, row: dict[str, Any]) -> None:
+        self._run.log(row, step=row["images"])
+
+    def picture(self, path: Path, images: int) -> None:
+        self._run.log({"previews": self._wandb.Image(str(path))}, step=images)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class CollapseDetector:
+    """Signs that a training has failed without a NaN: one side always wins, or the pictures no longer differ.
+
+    Counts the ticks in a row that had a symptom. All was well until `since` images.
+    """
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.since = 0
+        self.symptoms: list[str] = []
+        self._pictures: dict[str, float] = {}
+
+    def replay(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Take in what earlier starts of the training wrote."""
+        for row in rows:
+            self.tick(row)
+
+    def tick(self, row: dict[str, Any]) -> None:
+        """Take in a row of metrics.jsonl. Rows without pictures keep what the last pictures said."""
+        self._pictures |= {name: row[name] for name in ("ema/variety", "ema/contrast") if name in row}
+        self.symptoms = symptoms({**row, **self._pictures})
+        self.ticks = self.ticks + 1 if self.symptoms else 0
+        if not self.ticks:
+            self.since = row["images"]
+
+
+def symptoms(row: dict[str, float]) -> list[str]:
+    """What is wrong, in words."""
+    checks = {
+        "loss/D": (WON, "the discriminators always tell generated people from real ones"),
+        "loss/G": (WON, "the discriminators always take generated people for real ones"),
+        "ema/variety": (ALIKE, "all generated people are alike"),
+        "ema/contrast": (ALIKE, "the generated pictures are empty"),
+    }
+    return [words for name, (least, words) in checks.items() if row.get(name, 1.0) < least]
