@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
+from ag3d.core.html import render_page
 from ag3d.core.shards import decode_image, encode_png
 from ag3d.evaluation.report.media import data_uri
 from ag3d.model.avatars.pictures import KINDS
@@ -72,9 +72,6 @@ def read_glb(path: Path) -> str:
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     people = [
         {
             "name": person.name,
@@ -85,7 +82,8 @@ def render(page: Page) -> str:
         }
         for person in page.people
     ]
-    return environment.get_template("template.html").render(
+    return render_page(
+        HERE / "template.html",
         page=page,
         data=json.dumps(people, ensure_ascii=False).replace("<", "\\u003c"),
         style=(HERE / "viewer.css").read_text(encoding="utf-8"),

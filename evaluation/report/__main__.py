@@ -11,12 +11,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ag3d.config import Config, load
 from ag3d.core import console
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_text
+from ag3d.core.html import render_page
 from ag3d.evaluation.report.page import Card, Page
 from ag3d.evaluation.report.preprocessing import add_preprocessing
 from ag3d.evaluation.report.results import add_measurements, add_origin, add_run, add_times
@@ -61,18 +60,14 @@ def expected(dataset: Path, run: Path, stages: tuple[str, ...]) -> list[Path]:
         *(dataset / name for name in ("index.json", "rejected.parquet", "poses.npy", *stages, "dataset")),
         *(
             run / name
-            for name in ("ckpt", "avatars/avatars.json", "export/export.json", "metrics", "tables/comparison.html")
+            for name in ("ckpt", "avatars/avatars.json", "export/export.json", "metrics", "tables/comparison.json")
         ),
     ]
 
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page.style = (HERE / "style.css").read_text(encoding="utf-8")
-    return environment.get_template("template.html").render(page=page)
+    return render_page(HERE / "template.html", page=page, style=(HERE / "style.css").read_text(encoding="utf-8"))
 
 
 def main() -> None:

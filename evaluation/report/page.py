@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ag3d.evaluation.tables.comparison import Table
+
 
 @dataclass
 class Figure:
@@ -61,7 +63,6 @@ class Page:
 
     title: str
     subtitle: str
-    style: str = ""
     cards: list[Card] = field(default_factory=list)
     journey_heads: list[str] = field(default_factory=list)
     journey: list[list[Picture | None]] = field(default_factory=list)
@@ -78,7 +79,7 @@ class Page:
     details: list[Figure] = field(default_factory=list)  # more pictures of the avatars
     videos: list[Figure] = field(default_factory=list)
     viewer: str = ""  # the page beside this one that shows avatars in 3D
-    tables: str = ""  # HTML made by ag3d.evaluation.tables.formats
+    tables: list[Table] = field(default_factory=list)
     metrics: Grid | None = None
     neighbours: Figure | None = None  # training images beside generated ones
     timing: Figure | None = None

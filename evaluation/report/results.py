@@ -13,7 +13,7 @@ from ag3d.evaluation.report.page import Card, Figure, Grid, Page
 from ag3d.evaluation.report.timing import bars, duration, rule_times
 from ag3d.evaluation.report.training import curve_figures, preview_figures, read_curves
 from ag3d.evaluation.tables.comparison import read_measurements
-from ag3d.evaluation.tables.formats import fragment
+from ag3d.evaluation.tables.formats import read_tables
 
 PICTURES = {
     "samples.png": "Generated people, in poses of the data set: image, normals, volume rendering, depth.",
@@ -57,8 +57,8 @@ def present(folder: Path, captions: dict[str, str]) -> list[tuple[Path, str]]:
 
 def add_measurements(page: Page, run: Path, milestones: list[str]) -> None:
     """Tables, and all values with their intervals."""
-    tables = (run / "tables" / f"{name}.html" for name in ("comparison", "ablations"))
-    page.tables = "".join(fragment(table.read_text(encoding="utf-8")) for table in tables if table.exists())
+    tables = (run / "tables" / f"{name}.json" for name in ("comparison", "ablations"))
+    page.tables = [table for path in tables if path.exists() for table in read_tables(path)]
     files = (run / "metrics" / f"{name}.json" for name in milestones)
     measured = read_measurements([path for path in files if path.exists()])
     rows = [

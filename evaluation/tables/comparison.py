@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ag3d.config.results import RENAMED_METRICS
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
-from ag3d.evaluation.tables.descriptions import column_order, describe, spread, table_order
+from ag3d.evaluation.tables.descriptions import column_order, describe, describe_deviation, table_order
 
 NOT_RUN = "not run"
+Measurement = dict[str, Any]  # a file of ag3d.evaluation.metrics
+Metric = dict[str, Any]
 KEYS = ("run", "kimg", "metrics", "protocols")  # of a file of measurements
 
 
@@ -38,15 +40,29 @@ class Value:
     protocol: str = ""
     written: str = ""  # a quoted number with the digits that it was published with
 
-    def text(self, bold: str = "{}") -> str:
-        if self.written:
-            return bold.format(self.written)
+    @property
+    def number(self) -> str:
+        return self.written or f"{self.value:{self._format}}"
+
+    @property
+    def plus_minus(self) -> str:
+        """Deviation behind the number; empty where none is known."""
+        return "" if self.written or self.deviation is None else f" ± {self.deviation:{self._format}}"
+
+    @property
+    def _format(self) -> str:
         size = abs(self.value)
         if 0 < size < 1e-4:
-            return bold.format(f"{self.value:.1e}") + (f" ± {self.deviation:.1e}" if self.deviation is not None else "")
-        decimals = 2 if size >= 10 else 3 if size >= 0.1 or not size else 2 - int(np.floor(np.log10(size)))
-        spread = f" ± {self.deviation:.{decimals}f}" if self.deviation is not None else ""
-        return bold.format(f"{self.value:.{decimals}f}") + spread
+            return ".1e"
+        return f".{2 if size >= 10 else 3 if size >= 0.1 or not size else 2 - int(np.floor(np.log10(size)))}f"
+
+
+class Cell(NamedTuple):
+    """What stands in a cell: text or a number, what stands behind it, and whether the number is the column's best."""
+
+    text: str
+    plus_minus: str = ""
+    best: bool = False
 
 
 @dataclass
@@ -74,10 +90,10 @@ class Table:
 
     def __post_init__(self) -> None:
         for column in self.columns:
-            found = sorted({row.values[column.name].protocol for row in self.rows if column.name in row.values})
-            if len(found) > 1:
+            protocols = sorted({row.values[column.name].protocol for row in self.rows if column.name in row.values})
+            if len(protocols) > 1:
                 raise UserError(
-                    f"table '{self.title}', column '{column.name}': values of different protocols ({', '.join(found)}) cannot "
+                    f"table '{self.title}', column '{column.name}': values of different protocols ({', '.join(protocols)}) cannot "
                     "stand in one column; measure the runs with equal settings and data, or make separate tables"
                 )
 
@@ -93,23 +109,53 @@ class Table:
             return None
         return min(values) if column.better == "lower" else max(values)
 
+    def cells(self, row: Row) -> list[Cell]:
+        """The row as every format writes it."""
+        return [*map(Cell, row.cells), *(self._cell(row, column) for column in self.columns)]
 
-def read_measurements(paths: list[Path]) -> list[dict[str, Any]]:
+    def _cell(self, row: Row, column: Column) -> Cell:
+        value = row.values.get(column.name)
+        if value is None:
+            return Cell("–" if row.run else row.absent)
+        return Cell(value.number, value.plus_minus, row.competes and value.value == self.best(column))
+
+    def caption(self) -> list[str]:
+        """What the numbers are, in sentences."""
+        lines = [note for note in self.notes if note]
+        if self.protocols:
+            columns: dict[str, list[str]] = {}
+            for column, protocol in self.protocols.items():
+                columns.setdefault(protocol, []).append(column)
+            lines.append(
+                "Protocols: " + "; ".join(f"{id_} ({', '.join(names)})" for id_, names in columns.items()) + "."
+            )
+        for text, run in (("Quoted, not measured here", True), ("Publications to enter values from", False)):
+            methods: dict[str, list[str]] = {}
+            for row in self.rows:
+                if row.source and row.run == run:
+                    methods.setdefault(row.source, []).append(row.cells[0])
+            if methods:
+                sources = (f"{', '.join(names)}: {source}" for source, names in methods.items())
+                lines.append(f"{text}: {'; '.join(sources)}.")
+        return lines
+
+
+def read_measurements(paths: list[Path]) -> list[Measurement]:
     """The JSON files of ag3d.evaluation.metrics; for a file that is not there, what its name tells."""
-    found = []
+    measurements = []
     for path in paths:
         if path.exists():
             content = read_json(path)
             for key in KEYS:
                 if key not in content:
                     raise UserError(f"{path} is not a file of measurements: '{key}' is missing; measure the run again")
-            found.append({**content, "metrics": _current_names(content["metrics"])})
+            measurements.append({**content, "metrics": _current_names(content["metrics"])})
         else:
-            found.append({"run": path.parent.parent.name, "kimg": _number(path.stem), "metrics": {}})
-    return found
+            measurements.append({"run": path.parent.parent.name, "kimg": _number(path.stem), "metrics": {}})
+    return measurements
 
 
-def _current_names(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _current_names(metrics: dict[str, Metric]) -> dict[str, Metric]:
     """Metrics of a file of any version under the names that they have today."""
 
     def current(name: str) -> str:
@@ -121,104 +167,102 @@ def _current_names(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
     return {current(name): {**metric, "table": current(metric["table"])} for name, metric in metrics.items()}
 
 
-def entries(measured: dict[str, Any], table: str) -> dict[str, dict[str, Any]]:
+def metrics_in(measurement: Measurement, table: str) -> dict[str, Metric]:
     """Column to metric of what stands in the table of that name."""
-    chosen = (m for m in measured["metrics"].values() if m["table"] == table and m["main"])
-    return {metric["column"]: metric for metric in chosen}
+    metrics = (metric for metric in measurement["metrics"].values() if metric["table"] == table and metric["main"])
+    return {metric["column"]: metric for metric in metrics}
 
 
-def table_names(measurements: list[dict[str, Any]]) -> list[str]:
+def table_names(measurements: list[Measurement]) -> list[str]:
     """Names of all tables, in their order."""
-    found = {m["table"] for measured in measurements for m in measured["metrics"].values() if m["main"]}
-    return sorted(found, key=table_order)
+    metrics = (metric for measurement in measurements for metric in measurement["metrics"].values())
+    return sorted({metric["table"] for metric in metrics if metric["main"]}, key=table_order)
 
 
-def comparison(measurements: list[dict[str, Any]]) -> list[Table]:
+def comparison(measurements: list[Measurement]) -> list[Table]:
     """A table for each family of metrics and each protocol found; who was not measured is in a family's first."""
     tables = []
     for name in table_names(measurements):
-        groups = _by_protocol([m for m in measurements if entries(m, name)], name)
-        for number, members in enumerate(groups):
-            others = [m for m in measurements if not entries(m, name)] if number == 0 else []
-            tables.append(_table(name, members, others))
+        groups = _by_protocol([m for m in measurements if metrics_in(m, name)], name)
+        for number, group in enumerate(groups):
+            not_measured = [m for m in measurements if not metrics_in(m, name)] if number == 0 else []
+            tables.append(_table(name, group, not_measured))
     if not tables and measurements:
         tables.append(Table(NOT_RUN, [Column("value", "")], [_row(m, {}) for m in measurements]))
     return tables
 
 
-def columns_of(members: list[dict[str, Any]], name: str) -> list[Column]:
-    found = {c: metric["better"] for measured in members for c, metric in entries(measured, name).items()}
-    return [Column(column, found[column]) for column in sorted(found, key=column_order)]
+def columns_of(measurements: list[Measurement], name: str) -> list[Column]:
+    """Of the table of that name, in their order."""
+    better = {c: metric["better"] for m in measurements for c, metric in metrics_in(m, name).items()}
+    return [Column(column, better[column]) for column in sorted(better, key=column_order)]
 
 
-def title_of(name: str, members: list[dict[str, Any]]) -> str:
+def title_of(name: str, measurement: Measurement) -> str:
     """The family, and on how many people it was measured."""
-    measured = members[0]
-    details = measured["protocols"][next(iter(entries(measured, name).values()))["protocol_id"]]
-    return f"{name}: {details.get('samples', details.get('people', '?'))} generated people"
+    protocol_id = next(iter(metrics_in(measurement, name).values()))["protocol_id"]
+    conditions = measurement["protocols"][protocol_id]
+    return f"{name}: {conditions.get('samples', conditions.get('people', '?'))} generated people"
 
 
-def _table(name: str, members: list[dict[str, Any]], others: list[dict[str, Any]]) -> Table:
-    rows = [_row(measured, entries(measured, name)) for measured in [*members, *others]]
+def _table(name: str, group: list[Measurement], not_measured: list[Measurement]) -> Table:
+    rows = [_row(measurement, metrics_in(measurement, name)) for measurement in [*group, *not_measured]]
     rows.sort(key=lambda row: (row.cells[0], float(row.cells[1]) if row.cells[1] != "–" else 0))
-    rows += _floor(members[-1], name)
-    columns = columns_of(members, name)
+    rows += _floor_rows(group[-1], name)
+    columns = columns_of(group, name)
     people = "'images' is generated / data set." if name != "geometry" else ""
-    words = (describe(name, [column.name for column in columns]), people, spread(name))
-    notes = [" ".join(filter(None, words)), *few(members, name), *several_versions(members)]
-    return Table(title_of(name, members), columns, rows, notes=notes, name=name)
+    sentences = (describe(name, [column.name for column in columns]), people, describe_deviation(name))
+    notes = [" ".join(filter(None, sentences)), *bias_notes(group, name), *version_notes(group)]
+    return Table(title_of(name, group[0]), columns, rows, notes=notes, name=name)
 
 
-def _row(measured: dict[str, Any], found: dict[str, dict[str, Any]]) -> Row:
-    kimg = "–" if measured["kimg"] is None else f"{measured['kimg']:g}"
-    return Row(
-        (measured["run"], kimg, _images(found)), {c: value_of(metric) for c, metric in found.items()}, run=bool(found)
-    )
+def _row(measurement: Measurement, metrics: dict[str, Metric]) -> Row:
+    kimg = "–" if measurement["kimg"] is None else f"{measurement['kimg']:g}"
+    values = {c: Value(m["value"], m.get("deviation"), m["protocol_id"]) for c, m in metrics.items()}
+    return Row((measurement["run"], kimg, _image_counts(metrics)), values, run=bool(metrics))
 
 
-def value_of(metric: dict[str, Any]) -> Value:
-    return Value(metric["value"], metric.get("deviation"), metric["protocol_id"])
-
-
-def _images(found: dict[str, dict[str, Any]]) -> str:
-    if not found:
+def _image_counts(metrics: dict[str, Metric]) -> str:
+    if not metrics:
         return "–"
-    most = max(found.values(), key=lambda metric: metric["fakes"])
-    return f"{most['fakes']} / {most['reals']}" if most["reals"] else str(most["fakes"])
+    largest = max(metrics.values(), key=lambda metric: metric["fakes"])
+    return f"{largest['fakes']} / {largest['reals']}" if largest["reals"] else str(largest["fakes"])
 
 
-def _floor(measured: dict[str, Any], name: str) -> list[Row]:
+def _floor_rows(measurement: Measurement, name: str) -> list[Row]:
     """What the data set scores: a value near this cannot be told from perfect."""
-    found = entries(measured, name)
-    values = {c: Value(m["floor"], None, m["protocol_id"]) for c, m in found.items() if m.get("floor") is not None}
+    metrics = metrics_in(measurement, name)
+    values = {c: Value(m["floor"], None, m["protocol_id"]) for c, m in metrics.items() if m.get("floor") is not None}
     if not values:
         return []
-    reals = max(metric["reals"] for metric in found.values())
+    reals = max(metric["reals"] for metric in metrics.values())
     cells = ("data set, half against half", "–", f"{reals // 2} / {reals // 2}") if reals else ("data set", "–", "–")
     return [Row(cells, values, competes=False)]
 
 
-def few(members: list[dict[str, Any]], name: str) -> list[str]:
+def bias_notes(measurements: list[Measurement], name: str) -> list[str]:
     """A warning where images are fewer than dimensions, and by how much that raises the values."""
-    found = [(column, m) for measured in members for column, m in entries(measured, name).items() if "bias" in m]
-    scarce = [(column, m) for column, m in found if min(m["fakes"], m["reals"]) <= m["dimensions"]]
-    if not scarce:
-        return []
-    low = min(min(m["fakes"], m["reals"]) for _, m in scarce)
     biases: dict[str, list[float]] = {}
-    for column, m in scarce:
-        biases.setdefault(column, []).append(max(0.0, m["bias"]))  # below 0: lost in the noise
+    counts = []
+    for measurement in measurements:
+        for column, metric in metrics_in(measurement, name).items():
+            images = min(metric["fakes"], metric["reals"])
+            if "bias" in metric and images <= metric["dimensions"]:
+                counts.append(images)
+                biases.setdefault(column, []).append(max(0.0, metric["bias"]))  # below 0: lost in the noise
+    if not counts:
+        return []
     amounts = "; ".join(f"{column} {_span(biases[column])}" for column in sorted(biases, key=column_order))
     return [
-        f"With {low} images, not more than the features have dimensions, the distances are too large, by about {amounts} "
-        "(bootstrap)."
+        f"With {min(counts)} images, not more than the features have dimensions, the distances are too large, by about "
+        f"{amounts} (bootstrap)."
     ]
 
 
-def several_versions(members: list[dict[str, Any]]) -> list[str]:
+def version_notes(measurements: list[Measurement]) -> list[str]:
     """A warning where different versions of the program measured: it may have drawn the same people a little otherwise."""
-    found = sorted({version for m in members if (version := m.get("versions", {}).get("ag3d"))})
-    return [f"Measured with different versions of the program: {', '.join(found)}."] if len(found) > 1 else []
+    versions = sorted({version for m in measurements if (version := m.get("versions", {}).get("ag3d"))})
+    return [f"Measured with different versions of the program: {', '.join(versions)}."] if len(versions) > 1 else []
 
 
 def _span(values: list[float]) -> str:
@@ -226,18 +270,19 @@ def _span(values: list[float]) -> str:
     return " to ".join(ends)
 
 
-def _by_protocol(measurements: list[dict[str, Any]], name: str) -> list[list[dict[str, Any]]]:
+def _by_protocol(measurements: list[Measurement], name: str) -> list[list[Measurement]]:
     """Groups whose common columns agree in their protocols."""
-    groups: list[list[dict[str, Any]]] = []
-    for measured in measurements:
-        mine = {column: metric["protocol_id"] for column, metric in entries(measured, name).items()}
+    groups: list[list[Measurement]] = []
+    for measurement in measurements:
+        own = {column: metric["protocol_id"] for column, metric in metrics_in(measurement, name).items()}
         for group in groups:
-            theirs = {c: m["protocol_id"] for member in group for c, m in entries(member, name).items()}
-            if mine.keys() & theirs.keys() and all(mine[c] == theirs[c] for c in mine.keys() & theirs.keys()):
-                group.append(measured)
+            theirs = {c: metric["protocol_id"] for m in group for c, metric in metrics_in(m, name).items()}
+            common = own.keys() & theirs.keys()
+            if common and all(own[column] == theirs[column] for column in common):
+                group.append(measurement)
                 break
         else:
-            groups.append([measured])
+            groups.append([measurement])
     return groups
 
 

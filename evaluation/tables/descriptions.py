@@ -53,7 +53,7 @@ def describe(name: str, columns: list[str]) -> str:
     return " ".join([text, *(_GEOMETRY[column] for column in columns if kind == "geometry" and column in _GEOMETRY)])
 
 
-def spread(name: str) -> str:
+def describe_deviation(name: str) -> str:
     """What ± is in the table of that name."""
     return _KINDS[kind_of(name)][1] if kind_of(name) else ""
 

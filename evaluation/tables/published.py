@@ -19,11 +19,11 @@ def read_published(path: Path, data: str = "") -> list[Table]:
     A method whose values nobody entered is a row that says so. Raises UserError.
     """
     content = read_yaml(path)
-    entries = content.get("values") or []
-    if not isinstance(entries, list):
+    values = content.get("values") or []
+    if not isinstance(values, list):
         raise UserError(f"{path}: 'values' must be a list")
     groups: dict[tuple[str, str], list[Row]] = {}
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(values):
         row = _row(entry, f"{path}: values[{number}]")
         if not data or _letters(data).startswith(_letters(str(entry["data"]))):
             groups.setdefault((str(entry["data"]), str(entry["protocol"])), []).append(row)
@@ -47,8 +47,8 @@ def _row(entry: Any, where: str) -> Row:
             raise UserError(f"{where}: '{key}' is missing; a quoted value needs method, data, protocol and source")
     protocol = f"{entry['protocol']}, {entry['data']}"
     try:
-        given = {s: str(entry[s]) for s in STREAMS if entry.get(s) is not None}
-        values = {s: Value(float(text), protocol=protocol, written=text) for s, text in given.items()}
+        written = {stream: str(entry[stream]) for stream in STREAMS if entry.get(stream) is not None}
+        values = {stream: Value(float(text), protocol=protocol, written=text) for stream, text in written.items()}
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: the values of {', '.join(STREAMS)} must be numbers ({error})") from error
     source = str(entry["source"])

@@ -64,10 +64,10 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _measure(name: str, value: float, path: Path) -> tuple[Column, float]:
     """Column and number of a benchmark; milliseconds become pictures a second."""
-    found = _NAME.fullmatch(name)
-    if not found:
+    match = _NAME.fullmatch(name)
+    if not match:
         raise UserError(f"{path}: '{name}' is no benchmark of speed or memory")
-    what, unit, better = _COLUMNS[found["unit"]]
-    batch = f" ×{found['batch']}" if found["what"] == "train" else ""
-    number = 1000 / float(value) if found["unit"] == "ms" else float(value)
-    return Column(f"{what} {found['side']} px{batch}, {unit}", better), number
+    what, unit, better = _COLUMNS[match["unit"]]
+    batch = f" ×{match['batch']}" if match["what"] == "train" else ""
+    number = 1000 / float(value) if match["unit"] == "ms" else float(value)
+    return Column(f"{what} {match['side']} px{batch}, {unit}", better), number

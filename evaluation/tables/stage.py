@@ -1,4 +1,4 @@
-"""Make tables from measurements: comparison.csv, .md, .tex (booktabs) and .html.
+"""Make tables from measurements: comparison.csv, .md, .tex (booktabs), .html and .json (for the report).
 
 A row is a run at a milestone. Values of different protocols never share a column: each protocol has a table of its own.
 A file of measurements that does not exist gives a row that says so. Published values (--published) stand in tables of
@@ -12,9 +12,8 @@ from pathlib import Path
 
 from ag3d.core import console
 from ag3d.core.errors import UserError
-from ag3d.core.files import write_text
 from ag3d.evaluation.tables.comparison import comparison, read_measurements
-from ag3d.evaluation.tables.formats import FORMATS
+from ag3d.evaluation.tables.formats import write_tables
 from ag3d.evaluation.tables.published import read_published
 from ag3d.evaluation.tables.speed import read_speed
 
@@ -38,6 +37,5 @@ def main() -> None:
     tables += read_speed(args.speed)
     if not tables:
         raise UserError("there is nothing to make a table of: give --metrics, --published or --speed")
-    for suffix, render in FORMATS.items():
-        write_text(args.output / f"{args.name}.{suffix}", render(tables))
+    write_tables(tables, args.output / args.name)
     log.info("%d rows in %s", sum(len(table.rows) for table in tables), args.output)

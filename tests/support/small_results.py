@@ -178,7 +178,7 @@ def make_run(root: Path) -> Path:
     """results/<run>: two milestones, curves, previews, avatars, tables."""
     from ag3d.evaluation.tables.ablations import ablations
     from ag3d.evaluation.tables.comparison import comparison
-    from ag3d.evaluation.tables.formats import to_page
+    from ag3d.evaluation.tables.formats import write_tables
 
     network = {"image_resolution": Network().image_resolution}
     measured = []
@@ -189,9 +189,8 @@ def make_run(root: Path) -> Path:
         save_png(root / "metrics" / f"{name}.neighbours.png", np.full((32, 96, 3), int(40 * kimg) % 255, np.uint8))
         if kimg < 9:
             measured.append(measurements(root.name, kimg, value))
-    (root / "tables").mkdir(parents=True)
-    (root / "tables" / "comparison.html").write_text(to_page(comparison(measured)))
-    (root / "tables" / "ablations.html").write_text(to_page(ablations({"full": measured, "without-thing": measured})))
+    write_tables(comparison(measured), root / "tables" / "comparison")
+    write_tables(ablations({"full": measured, "without-thing": measured}), root / "tables" / "ablations")
     (root / "train" / "previews").mkdir(parents=True)
     lines = [
         {

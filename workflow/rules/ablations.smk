@@ -106,7 +106,7 @@ rule ablation_table:
     input:
         [ablation_metrics(name, seed) for name, seed in VARIANTS],
     output:
-        expand(f"{R}/tables/ablations.{{suffix}}", suffix=["csv", "md", "tex"]),
+        expand(f"{R}/tables/ablations.{{suffix}}", suffix=["csv", "md", "tex", "json"]),
         report(
             f"{R}/tables/ablations.html",
             caption="../report/ablations.rst",

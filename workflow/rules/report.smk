@@ -10,7 +10,7 @@ rule report:
         f"{R}/export/export.json",
         f"{R}/viewer.html",
         expand(f"{R}/metrics/{{kimg}}.json", kimg=MILESTONES),
-        f"{R}/tables/comparison.html",
+        f"{R}/tables/comparison.json",
         body=ancient(BODY),
     output:
         report(

@@ -9,7 +9,7 @@ rule tables:
         published=ancient(PUBLISHED),
         metrics=expand(f"{R}/metrics/{{kimg}}.json", kimg=MILESTONES),
     output:
-        expand(f"{R}/tables/comparison.{{suffix}}", suffix=["csv", "md", "tex"]),
+        expand(f"{R}/tables/comparison.{{suffix}}", suffix=["csv", "md", "tex", "json"]),
         report(
             f"{R}/tables/comparison.html",
             caption="../report/comparison.rst",

@@ -11,7 +11,7 @@ from ag3d.config.ablations import FULL, read_variants, variant
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.evaluation.tables import ablations
-from ag3d.evaluation.tables.formats import to_markdown
+from ag3d.evaluation.tables.formats import FORMATS, to_markdown
 
 FOLDER = ROOT / "config" / "ablations"
 DEMO = ROOT / "config.yaml"
@@ -118,5 +118,5 @@ def test_command(tmp_path, monkeypatch):
     arguments += ["--measured", "c", str(tmp_path / "c" / "0" / "metrics" / "3.json")]
     monkeypatch.setattr(sys, "argv", ["ablations", *arguments, "--output", str(tmp_path / "t")])
     ablations.main()
-    assert {p.name for p in (tmp_path / "t").iterdir()} == {f"ablations.{s}" for s in ("csv", "md", "tex", "html")}
+    assert {p.name for p in (tmp_path / "t").iterdir()} == {f"ablations.{s}" for s in FORMATS}
     assert "| c | 3 | 0 of 1 | not run |" in (tmp_path / "t" / "ablations.md").read_text()

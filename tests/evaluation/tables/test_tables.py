@@ -12,9 +12,9 @@ from support.measurements import entry, measured, with_more
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
-from ag3d.evaluation.tables import stage as tables
+from ag3d.evaluation.tables import stage
 from ag3d.evaluation.tables.comparison import Column, Row, Table, Value, comparison, read_measurements
-from ag3d.evaluation.tables.formats import fragment, to_csv, to_html, to_latex, to_markdown, to_page
+from ag3d.evaluation.tables.formats import FORMATS, read_tables, to_csv, to_html, to_latex, to_markdown, write_tables
 from ag3d.evaluation.tables.published import read_published
 from ag3d.evaluation.tables.speed import read_speed
 
@@ -41,7 +41,7 @@ def test_more_can_be_better():
 
 
 def test_digits():
-    assert [Value(v).text() for v in (123.456, 1.23456, 0.123456, 0.0123456, -0.00123456, 0.0, -1.234e-6)] == [
+    assert [Value(v).number for v in (123.456, 1.23456, 0.123456, 0.0123456, -0.00123456, 0.0, -1.234e-6)] == [
         *("123.46", "1.235", "0.123", "0.0123", "-0.00123", "0.000", "-1.2e-06")
     ]
 
@@ -124,11 +124,15 @@ def test_html_escapes():
     assert "<script>" not in to_html(comparison([measured("<script>", 1, 1.0)]))
 
 
-def test_page_holds_the_fragment_and_says_how_it_is_encoded():
-    found = comparison([measured("a", 1, 0.9)])
-    page = to_page(found)
-    assert fragment(page) == to_html(found)
-    assert '<meta charset="utf-8">' in page
+def test_page_says_how_it_is_encoded():
+    assert '<meta charset="utf-8">' in to_html(comparison([measured("a", 1, 0.9)]))
+
+
+def test_tables_can_be_read_back(tmp_path):
+    tables = comparison([with_more(measured("a", 1, 0.9), precision=0.8), measured("b", 2, 0.4)])
+    tables += read_published(Path(stage.__file__).with_name("published.yaml"))
+    write_tables(tables, tmp_path / "all")
+    assert read_tables(tmp_path / "all.json") == tables
 
 
 def test_command_writes_four_files_and_names_a_wrong_one(tmp_path, monkeypatch):
@@ -136,8 +140,8 @@ def test_command_writes_four_files_and_names_a_wrong_one(tmp_path, monkeypatch):
     write_json(good, measured("r", 1, 0.5))
     write_json(bad, {"run": "r"})
     monkeypatch.setattr(sys, "argv", ["tables", "--metrics", str(good), "--output", str(tmp_path / "t")])
-    tables.main()
-    assert {p.name for p in (tmp_path / "t").iterdir()} == {f"comparison.{s}" for s in ("csv", "md", "tex", "html")}
+    stage.main()
+    assert {p.name for p in (tmp_path / "t").iterdir()} == {f"comparison.{s}" for s in FORMATS}
     with pytest.raises(UserError, match=r"bad\.json.*kimg"):
         read_measurements([bad])
 
@@ -186,7 +190,7 @@ def test_quoted_values_keep_their_digits_and_say_where_they_were_read(tmp_path):
 
 
 def test_the_projects_published_values_can_be_read():
-    found = read_published(Path(tables.__file__).with_name("published.yaml"))
+    found = read_published(Path(stage.__file__).with_name("published.yaml"))
     methods = {row.cells[0] for table in found for row in table.rows}
     assert methods >= {"EG3D", "StyleSDF", "ENARF-GAN", "EVA3D", "AG3D"}
     assert all(row.source for table in found for row in table.rows)
@@ -247,7 +251,7 @@ def test_latex_compiles_with_booktabs_and_nothing_sticks_out(tmp_path):
     runs = [with_more(measured("a_b", 1, 0.9), **wide), measured("c", 2, 0.4), {"run": "d", "kimg": 3, "metrics": {}}]
     found = comparison(runs)
     found[0].notes.append(every)
-    found += read_published(Path(tables.__file__).with_name("published.yaml"))
+    found += read_published(Path(stage.__file__).with_name("published.yaml"))
     body = to_latex(found)
     page = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n" + body + "\\end{document}\n"
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
