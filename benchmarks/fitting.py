@@ -24,7 +24,7 @@ from ag3d.config.data import Fitting
 from ag3d.core import console, provenance
 from ag3d.core.camera import project
 from ag3d.core.device import choose_device
-from ag3d.core.files import write_json
+from ag3d.core.files import write_json, write_table
 from ag3d.core.shards import ShardReader, encode_png, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
 def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
     """Mattes of `number` people, and their table as the stage `people` writes it."""
     random = torch.Generator().manual_seed(0)
-    points, rows, status, drawn = reduce_body(body), [], {}, []
+    points, rows, status, drawn = reduce_body(body), [], [], []
     sigmas = calibration().landmark_std.clamp_max(0.05)[:, None] * torch.tensor([1.0, 1.0, DEPTH_TO_FLAT])
     with write_shard(mattes, {}) as shard:
         for k in range(number):
@@ -72,7 +72,7 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
             pixels = project(placed, *CAMERA) + SCALE * wrong[..., :2]
             name = f"person-{k}"
             shard.add(f"{name}.png", picture)
-            status[name] = {"status": "ok"}
+            status.append({"person_id": name, "status": "ok"})
             rows.append(
                 {
                     **{"person_id": name, "photo_id": name, "path": f"{name}.jpg", "width": WIDTH, "height": HEIGHT},
@@ -80,7 +80,8 @@ def write_people(body: Body, number: int, mattes: Path) -> pd.DataFrame:
                     **{"visibility": [1.0] * 33, "status": "ok"},
                 }
             )
-        shard.add_json("status.json", status)
+    table = to_table(status, schemas.MATTES)
+    write_table(mattes.with_suffix(".parquet"), table, {}, schemas.MATTES)
     return pd.DataFrame(rows)
 
 

@@ -16,8 +16,7 @@ from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader, shard_files
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import PhotoError
-
-IDENTITY = {"photos": "photo_id", "people": "person_id", "fits": "person_id"}
+from ag3d.preprocessing.stage import passed
 
 
 @dataclass
@@ -45,28 +44,21 @@ class DataFolder:
         parts = [part for part in parts if len(part)]
         if not parts:
             return pd.DataFrame(columns=["path", "status", "reason", "value"])
-        return pd.concat(parts, ignore_index=True).set_index(IDENTITY[stage], drop=False).sort_index()
+        return (
+            pd.concat(parts, ignore_index=True)
+            .set_index("photo_id" if stage == "photos" else "person_id", drop=False)
+            .sort_index()
+        )
 
     @functools.cache  # noqa: B019
     def shards(self, stage: str) -> list[ShardReader]:
         return [ShardReader(path) for path in self._files(stage, ".zip")]
 
     @functools.cache  # noqa: B019
-    def status(self, stage: str) -> dict[str, dict[str, Any]]:
-        """Status, reason and value of each person at a stage whose results are zips."""
-        found: dict[str, dict[str, Any]] = {}
-        for shard in self.shards(stage):
-            if "status.json" in shard:
-                found |= shard.json("status.json")
-        return found
-
-    @functools.cache  # noqa: B019
     def labels(self) -> dict[str, np.ndarray]:
         """Person to label [111], of the aligned crops."""
-        found: dict[str, np.ndarray] = {}
-        for shard in self.shards("aligned"):
-            found |= {name: np.asarray(label, np.float32) for name, label in shard.json("labels.json").items()}
-        return found
+        table = self.table("aligned")
+        return {row["person_id"]: np.asarray(row["label"], np.float32) for row in passed(table)}
 
     def image(self, stage: str, name: str) -> np.ndarray | None:
         """Entry `name` of the stage's zips; None where there is none."""

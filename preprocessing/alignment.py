@@ -1,16 +1,20 @@
 """Cut each fitted person's window out of the photograph: a square RGBA crop at scale 1, with its label.
 
-Writes a zip per shard: `<person_id>.png` (RGBA; colour from the photograph, alpha from the matte, white where alpha is
-zero: that takes a third of the bytes and of the decoding), `labels.json` (person_id: the 111 numbers of AG3D's label)
-and `status.json`: status, reason and value, and of each crop its sharpness and fingerprint (ag3d.preprocessing.dataset.phash).
+Writes a zip per shard with `<person_id>.png` (RGBA; colour from the photograph, alpha from the matte, white where alpha is
+zero: that takes a third of the bytes and of the decoding) of everybody who is ok, and beside it a table of everybody fitted:
+
+| column | meaning |
+| --- | --- |
+| person_id, photo_id, path | who |
+| label [111] | the numbers of AG3D's label, of those who are ok |
+| sharpness, phash | of the crop (ag3d.preprocessing.dataset.dedup) |
+| status, reason, value | ok; or rejected, why, and the measured value |
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -19,20 +23,20 @@ import pandas as pd
 import torch
 
 from ag3d.config.data import Alignment
-from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.core import console, provenance
+from ag3d.core import console
 from ag3d.core.files import read_table
-from ag3d.core.shards import ShardReader, ShardWriter, write_shard
+from ag3d.core.shards import ShardReader, ShardWriter
 from ag3d.model.body import label as labels
-from ag3d.preprocessing.dataset.phash import fingerprint, sharpness
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.dataset.dedup import phash, sharpness
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.stage import OK, Row, Verdict, parse, passed, person_of, run_stage, stage_parser
 
-log = logging.getLogger(__name__)
 MIN_ALPHA = 0.01  # share of the crop that must be person
 
 
-def label(fit: pd.Series) -> list[float]:
+def label(fit: Mapping[str, Any] | pd.Series) -> list[float]:
     """The 111 numbers: cam2world 16, intrinsics 9, scale, transl 3, global_orient 3, body_pose 69, betas 10."""
     columns = ("transl", "global_orient", "body_pose", "betas")
     parts = [torch.from_numpy(np.array(fit[name], np.float32))[None] for name in columns]
@@ -58,7 +62,7 @@ def window(image: np.ndarray, centre: tuple[float, float], half: float, resoluti
     return fine if factor == 1 else cv2.resize(fine, (resolution, resolution), interpolation=cv2.INTER_AREA)
 
 
-def align(photo: np.ndarray, matte: np.ndarray, fit: pd.Series, resolution: int) -> np.ndarray:
+def align(photo: np.ndarray, matte: np.ndarray, fit: Mapping[str, Any] | pd.Series, resolution: int) -> np.ndarray:
     """RGBA uint8 [resolution, resolution, 4]. `matte` [h,w] may be smaller than `photo` [H,W,3].
 
     Where the matte is soft the photograph mixes person and background; the crop keeps the person's part.
@@ -98,56 +102,52 @@ def align_shard(
     read_photo: Callable[[str], np.ndarray],
     mattes: ShardReader,
     settings: Alignment,
-    output: ShardWriter,
-) -> dict[str, dict[str, Any]]:
-    """Write crops, labels and status of the fits that are ok. `read_photo`: photo_id to upright RGB. Returns status."""
-    rows, status = {}, {}
-    ready = fits[fits["status"] == "ok"]
-    for _, fit in console.progress(list(ready.iterrows()), "aligning", unit="crop"):
-        person = fit["person_id"]
+    pictures: ShardWriter,
+) -> Iterator[Row]:
+    """Write the crops of the fits that are ok; a row for each. `read_photo`: photo_id to upright RGB."""
+    for fit in console.progress(passed(fits), "aligning", unit="crop"):
+        name = f"{fit['person_id']}.png"
         try:
             photo = read_photo(fit["photo_id"])
         except PhotoError as error:
-            status[person] = {"status": "rejected", "reason": error.reason, "value": error.value}
+            yield person_of(fit) | vars(Verdict.unreadable(error))
             continue
-        crop = align(photo, mattes.image(f"{person}.png"), fit, settings.resolution)
-        covered, sharp = float((crop[..., 3] > 127).mean()), sharpness(crop)
-        seen: dict[str, Any] = {"sharpness": round(sharp, 4), "fingerprint": fingerprint(crop)}
-        if covered < MIN_ALPHA:
-            reason = "the crop holds almost no person (share of pixels)"
-            status[person] = {"status": "rejected", "reason": reason, "value": covered, **seen}
-            continue
-        if sharp < settings.min_sharpness:
-            status[person] = {"status": "rejected", "reason": "blurred (sharpness)", "value": sharp, **seen}
-            continue
-        output.add_image(f"{person}.png", crop)
-        rows[person] = label(fit)
-        status[person] = {"status": "ok", "reason": "", "value": None, **seen}
-    output.add_json("labels.json", rows)
-    output.add_json("status.json", status)
-    return status
+        crop = align(photo, mattes.image(name), fit, settings.resolution)
+        sharp = sharpness(crop)
+        verdict = check_crop(crop, sharp, settings)
+        row = {"sharpness": round(sharp, 4), "phash": phash(crop)}
+        if verdict.ok:
+            pictures.add_image(name, crop)
+            row["label"] = label(fit)
+        yield person_of(fit) | row | vars(verdict)
+
+
+def check_crop(crop: np.ndarray, sharp: float, settings: Alignment) -> Verdict:
+    """Whether a crop (uint8 RGBA) of this sharpness can be used."""
+    if (covered := float((crop[..., 3] > 127).mean())) < MIN_ALPHA:
+        return Verdict.rejected("the crop holds almost no person (share of pixels)", covered)
+    if sharp < settings.min_sharpness:
+        return Verdict.rejected("blurred (sharpness)", sharp)
+    return OK
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.alignment", __doc__)
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the shard (.parquet)")
-    parser.add_argument("--mattes", type=Path, required=True, help="mattes of the shard (.zip)")
-    parser.add_argument("--fits", type=Path, required=True, help="table of fits of the shard (.parquet)")
-    parser.add_argument("--output", type=Path, required=True, help="crops to write (.zip)")
-    add_options(parser, Alignment)
-    args = parser.parse_args()
-    settings = from_options(Alignment, args)
-    record = provenance.record("alignment", to_mapping(settings), [args.manifest, args.mattes, args.fits])
-    fits = read_table(args.fits)
-    manifest = Manifest(args.manifest)
-    with write_shard(args.output, record) as output:
-        status = align_shard(fits, lambda name: manifest.photo(name).rgb, ShardReader(args.mattes), settings, output)
-    log.info("%d crops, %d rejected", *_counts(status))
-
-
-def _counts(status: dict[str, dict[str, Any]]) -> tuple[int, int]:
-    good = sum(entry["status"] == "ok" for entry in status.values())
-    return good, len(status) - good
+    paths = {
+        "manifest": "manifest of the shard (.parquet)",
+        "mattes": "mattes of the shard (.zip)",
+        "fits": "table of fits of the shard (.parquet)",
+        "output": "crops to write (.zip); their table lies beside them (.parquet)",
+    }
+    args, settings = parse(stage_parser("alignment", __doc__, Alignment, paths), Alignment)
+    fits, manifest, mattes = read_table(args.fits), Manifest(args.manifest), ShardReader(args.mattes)
+    run_stage(
+        "alignment",
+        settings,
+        [args.manifest, args.mattes, args.fits],
+        args.output,
+        schemas.ALIGNED,
+        lambda pictures: align_shard(fits, lambda name: manifest.photo(name).rgb, mattes, settings, pictures),
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from ag3d.core.dataset_format import LABEL_LENGTH
+
 _TEXT, _INT, _FLOAT = pa.string(), pa.int32(), pa.float64()
 _PERSON = (("person_id", _TEXT), ("photo_id", _TEXT), ("path", _TEXT))
 _VERDICT = (("status", _TEXT), ("reason", _TEXT), ("value", _FLOAT))
@@ -43,6 +45,7 @@ PEOPLE = pa.schema(
         *_VERDICT,
     ]
 )
+MATTES = pa.schema([*_PERSON, ("area", _FLOAT), ("joints", _FLOAT), *_VERDICT])
 FITS = pa.schema(
     [
         *_PERSON,
@@ -62,3 +65,9 @@ FITS = pa.schema(
         *_VERDICT,
     ]
 )
+ALIGNED = pa.schema(
+    [*_PERSON, _vector("label", LABEL_LENGTH, pa.float32()), ("sharpness", _FLOAT), ("phash", _TEXT), *_VERDICT]
+)
+NORMALS = pa.schema([*_PERSON, *_VERDICT])
+ALIKE = pa.schema([("person_id", _TEXT), ("of", _TEXT), ("value", _FLOAT)])
+REJECTED = pa.schema([("photo_id", _TEXT), ("path", _TEXT), ("stage", _TEXT), ("reason", _TEXT), ("value", _FLOAT)])

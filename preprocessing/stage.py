@@ -110,8 +110,9 @@ def with_tables(inputs: Iterable[Path]) -> list[Path]:
 
 def to_table(rows: Iterable[Row], schema: pa.Schema) -> pd.DataFrame:
     """Rows with the columns and types of the schema; what a row lacks is null."""
-    columns = pd.DataFrame(list(rows), columns=schema.names)
-    return pa.Table.from_pandas(columns, schema=schema, preserve_index=False).to_pandas()
+    rows = list(rows)
+    columns = [pa.array([row.get(field.name) for row in rows], field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema).to_pandas()
 
 
 def read_verdicts(pictures: Path) -> pd.DataFrame:
@@ -121,6 +122,16 @@ def read_verdicts(pictures: Path) -> pd.DataFrame:
     if read_record(path) != ShardReader(pictures).record():
         raise UserError(f"{path} and {pictures.name} were not written together; delete both and run again")
     return table
+
+
+def passed(table: pd.DataFrame) -> list[Row]:
+    """The rows of those who go on."""
+    return table[table["status"] == "ok"].to_dict("records")
+
+
+def person_of(row: Row) -> Row:
+    """Who it is, for the row of the next stage."""
+    return {name: row[name] for name in ("person_id", "photo_id", "path")}
 
 
 def log_verdicts(name: str, table: pd.DataFrame) -> None:

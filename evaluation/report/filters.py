@@ -63,10 +63,6 @@ def _column(stage: str, name: str) -> Callable[[DataFolder], np.ndarray]:
     return read
 
 
-def _status(stage: str, name: str) -> Callable[[DataFolder], np.ndarray]:
-    return lambda data: np.array([e[name] for e in data.status(stage).values() if e.get(name) is not None], np.float64)
-
-
 def _shorter_side(data: DataFolder) -> np.ndarray:
     table = data.table("photos")
     return table[["width", "height"]].min(axis=1).to_numpy(np.float64) if "width" in table else np.array([])
@@ -81,10 +77,10 @@ def _tall(data: DataFolder) -> np.ndarray:
 FILTERS = (
     Filter("photos.min_side", "shorter side (pixels)", _shorter_side, True),
     Filter("people.min_height", "person's height (pixels)", _tall, True),
-    Filter("matting.min_area", "matte's area (share)", _status("mattes", "area"), True),
-    Filter("matting.min_joints", "joints on the matte (share)", _status("mattes", "joints"), True),
+    Filter("matting.min_area", "matte's area (share)", _column("mattes", "area"), True),
+    Filter("matting.min_joints", "joints on the matte (share)", _column("mattes", "joints"), True),
     Filter("fitting.max_reprojection", "landmark error (of height)", _column("fits", "reprojection"), False),
     Filter("fitting.min_silhouette_iou", "silhouette overlap (IoU)", _column("fits", "silhouette_iou"), True),
     Filter("fitting.max_out_of_frame", "body outside the picture", _column("fits", "cut"), False),
-    Filter("alignment.min_sharpness", "sharpness", _status("aligned", "sharpness"), True),
+    Filter("alignment.min_sharpness", "sharpness", _column("aligned", "sharpness"), True),
 )

@@ -73,10 +73,7 @@ def add_rejected(page: Page, data: DataFolder, sheets: Sheets) -> None:
 
 def passed(data: DataFolder, stage: str) -> str:
     """How many the stage saw and let pass."""
-    if stage in ("photos", "people", "fits"):
-        verdicts = list(data.table(stage)["status"])
-    else:
-        verdicts = [entry["status"] for entry in data.status(stage).values()]
+    verdicts = list(data.table(stage)["status"])
     if not verdicts:
         return ""
     good = sum(verdict == "ok" for verdict in verdicts)

@@ -18,7 +18,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.rendering.rasterizer import rasterize
 from ag3d.preprocessing.alignment import window
-from ag3d.preprocessing.normals.stage import body_normals, by_body, encode, on_person
+from ag3d.preprocessing.normals.stage import body_backend, body_normals, encode, on_person
 
 Errors = dict[str, list[float]]  # measure to a value per person
 RASTER = 384  # silhouettes are compared at this size (pixels, longer side)
@@ -181,7 +181,7 @@ class Judge:
     ) -> float | None:
         """The error of normals that follow from the label's body alone; None where it does not meet the crop's matte."""
         try:
-            found = by_body(crop, *body_normals(self.body, label.tolist(), len(crop)))
+            found = body_backend(crop, *body_normals(self.body, label, len(crop)))
         except ValueError:
             return None
         return pose_metrics.normal_error(encode(found, on_person(crop)), reference, inside)

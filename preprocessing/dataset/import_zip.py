@@ -21,7 +21,7 @@ from ag3d.core.dataset_format import DatasetWriter, flat_label, is_image, label_
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader
-from ag3d.preprocessing.dataset.rejected import COLUMNS
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.dataset.stage import resize_crop, resize_normals
 from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
 
@@ -88,7 +88,7 @@ def import_shard(
                 left_out.append((person, f"{source.path.name}:{name}", "dataset", str(error), None))
                 continue
             output.write_person(person, picture, normal, flat)
-    return len(output), pd.DataFrame(left_out, columns=COLUMNS).astype({"value": "float64"})
+    return len(output), pd.DataFrame(left_out, columns=schemas.REJECTED.names).astype({"value": "float64"})
 
 
 def main() -> None:
@@ -107,7 +107,7 @@ def main() -> None:
         count, table = import_shard(
             [ShardReader(f) for f in files], args.shard, args.shards, settings.resolution, output
         )
-    write_table(args.rejected, table, record)
+    write_table(args.rejected, table, record, schemas.REJECTED)
     log.info("%d people, %d left out", count, len(table))
     for reason, number in table["reason"].value_counts().items():
         log.info("  %d: %s", number, reason)

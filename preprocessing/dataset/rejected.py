@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,25 +15,23 @@ from ag3d.core.dataset_format import people_in
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_table
 from ag3d.core.shards import ShardReader, shard_files
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.stage import STAGES, Row, Verdict
 
 log = logging.getLogger(__name__)
-COLUMNS = ["photo_id", "path", "stage", "reason", "value"]
-TABLES, ZIPS = ("photos", "people", "fits"), ("mattes", "aligned", "normals")
-STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals", "alike", "dataset")
+COLUMNS = schemas.REJECTED.names
 
 
-def verdicts(folder: Path, stage: str, shard: str) -> dict[str, dict[str, Any]]:
+def verdicts(folder: Path, stage: str, shard: str) -> dict[str, Row]:
     """status, reason and value that `stage` gave each photograph or person of the shard."""
     if stage == "alike":
         path = folder / "alike.parquet"
         rows = read_table(path).to_dict("records") if path.exists() else []
         why = "almost the same picture as that of {of} (bits of the fingerprint that differ)"
-        return {r["person_id"]: {"status": "rejected", "reason": why.format(**r), "value": r["value"]} for r in rows}
-    if stage in TABLES:
-        table = read_table(folder / stage / f"{shard}.parquet")
-        key = "photo_id" if stage == "photos" else "person_id"
-        return {row[key]: row for row in table[[key, "status", "reason", "value"]].to_dict("records")}
-    return ShardReader(folder / stage / f"{shard}.zip").json("status.json")
+        return {row["person_id"]: vars(Verdict.rejected(why.format(**row), row["value"])) for row in rows}
+    table = read_table(folder / stage / f"{shard}.parquet")
+    key = "photo_id" if stage == "photos" else "person_id"
+    return {row[key]: row for row in table[[key, "status", "reason", "value"]].to_dict("records")}
 
 
 def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]:
@@ -43,19 +40,19 @@ def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]
     Raises RuntimeError naming photographs that a stage lost without a word.
     """
     manifest = read_table(folder / "photos" / f"{shard}.parquet")
-    stages = {stage: verdicts(folder, stage, shard) for stage in STAGES[:-1]}
+    verdicts_by_stage = {stage: verdicts(folder, stage, shard) for stage in (*STAGES, "alike")}
     reached = set(people_in(ShardReader(folder / "dataset" / f"{shard}.zip")))
     rows, lost = [], []
     for photo in manifest.to_dict("records"):
         name = photo["photo_id"]
         if name in reached:
             continue
-        found = next((s for s in stages if stages[s].get(name, {}).get("status", "ok") != "ok"), None)
-        if found is None:
+        given = ((stage, by_name.get(name)) for stage, by_name in verdicts_by_stage.items())
+        stage, verdict = next(((s, v) for s, v in given if v is not None and v["status"] != "ok"), ("", None))
+        if verdict is None:
             lost.append(name)
-            continue
-        entry = stages[found][name]
-        rows.append([name, photo["path"], found, entry["reason"], entry["value"]])
+        else:
+            rows.append([name, photo["path"], stage, verdict["reason"], verdict["value"]])
     unknown = reached - set(manifest["photo_id"])
     if lost or unknown:
         raise RuntimeError(
@@ -89,13 +86,18 @@ def main() -> None:
     args = parser.parse_args()
     if args.tables:
         table = pd.concat([read_table(path) for path in args.tables], ignore_index=True)
-        write_table(args.output, table.sort_values("path", ignore_index=True), provenance.record("rejected", {}))
+        write_table(
+            args.output,
+            table.sort_values("path", ignore_index=True),
+            provenance.record("rejected", {}),
+            schemas.REJECTED,
+        )
         log.info("%d people left out", len(table))
         return
     if not args.folder:
         raise UserError("give --folder or --tables")
     table, photos, people = gather(args.folder, args.shards)
-    write_table(args.output, table, provenance.record("rejected", {}))
+    write_table(args.output, table, provenance.record("rejected", {}), schemas.REJECTED)
     log.info("%d photographs: %d in the data set, %d left out", photos, people, len(table))
     for (stage, reason), group in table.groupby(["stage", "reason"]):
         log.info("  %4d at %s: %s", len(group), stage, reason)

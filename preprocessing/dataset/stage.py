@@ -14,14 +14,16 @@ import cv2
 import numpy as np
 
 from ag3d.config.data import Dataset
-from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.config.settings import to_mapping
 from ag3d.core import console, provenance
 from ag3d.core.dataset_format import DatasetWriter, write_dataset
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
+from ag3d.core.resize import resize
 from ag3d.core.shards import ShardReader
 from ag3d.preprocessing.normals.inpainting import unit
 from ag3d.preprocessing.normals.stage import BACKGROUND_ALPHA, encode
+from ag3d.preprocessing.stage import parse, passed, read_verdicts, stage_parser, with_tables
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +32,10 @@ def resize_crop(crop: np.ndarray, resolution: int) -> np.ndarray:
     """RGBA uint8 at another resolution; colours are averaged by their alpha, so the background does not bleed in."""
     if len(crop) == resolution:
         return crop
-    flags = cv2.INTER_AREA if resolution < len(crop) else cv2.INTER_CUBIC
+    size = (resolution, resolution)
     share = crop[..., 3].astype(np.float32) / 255 + 1e-3  # the small part keeps colours where alpha is zero
-    weighted = cv2.resize(crop[..., :3] * share[..., None], (resolution, resolution), interpolation=flags)
-    alpha = cv2.resize(share, (resolution, resolution), interpolation=flags)
+    weighted = resize(crop[..., :3] * share[..., None], size, cv2.INTER_CUBIC)
+    alpha = resize(share, size, cv2.INTER_CUBIC)
     colour = weighted / np.maximum(alpha, 1e-4)[..., None]
     merged = np.dstack([colour, 255 * (alpha - 1e-3)])
     return np.rint(merged.clip(0, 255)).astype(np.uint8)
@@ -43,30 +45,24 @@ def resize_normals(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Normal map uint8 [H,W,3] at the size of `alpha` (uint8 [h,w]): averaged over the person only, unit again."""
     if image.shape[:2] == alpha.shape:
         return image
-    size = (alpha.shape[1], alpha.shape[0])
-    flags = cv2.INTER_AREA if alpha.shape[0] < len(image) else cv2.INTER_LINEAR
     vectors = (image.astype(np.float32) / 127.5 - 1) * (image != 255).any(-1, keepdims=True)
-    resized = cv2.resize(vectors, size, interpolation=flags)
+    resized = resize(vectors, (alpha.shape[1], alpha.shape[0]))
     known = np.linalg.norm(resized, axis=-1) > 1e-3
     return encode(unit(resized), known & (alpha >= BACKGROUND_ALPHA * 255))
 
 
-def pack(
-    aligned: ShardReader, normals: ShardReader, resolution: int, output: DatasetWriter, without: Collection[str] = ()
-) -> int:
+def pack(aligned: Path, normals: Path, resolution: int, output: DatasetWriter, without: Collection[str] = ()) -> int:
     """Write the entries of everybody whose crop and normals are ok, but for those of `without`; the number of people."""
-    status, labels = normals.json("status.json"), aligned.json("labels.json")
-    ready = sorted(
-        person for person in labels if status.get(person, {}).get("status") == "ok" and person not in without
-    )
+    crops, maps = ShardReader(aligned), ShardReader(normals)
+    labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(aligned))}
+    ready = sorted({row["person_id"] for row in passed(read_verdicts(normals))} & labels.keys() - set(without))
     for person in console.progress(ready, "packing", unit="image"):
         name = f"{person}.png"
-        if len(crop := aligned.image(name)) == resolution:
-            output.write_person(person, aligned.read(name), normals.read(name), labels[person])
+        if len(crop := crops.image(name)) == resolution:
+            output.write_person(person, crops.read(name), maps.read(name), labels[person])
         else:
             crop = resize_crop(crop, resolution)
-            normal = resize_normals(normals.image(name), crop[..., 3])
-            output.write_person(person, crop, normal, labels[person])
+            output.write_person(person, crop, resize_normals(maps.image(name), crop[..., 3]), labels[person])
     return len(output)
 
 
@@ -80,22 +76,22 @@ def holds(path: Path, record: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.dataset", __doc__)
-    parser.add_argument("--aligned", type=Path, required=True, help="aligned crops of the shard (.zip)")
-    parser.add_argument("--normals", type=Path, required=True, help="normal maps of the shard (.zip)")
+    paths = {
+        "aligned": "aligned crops of the shard (.zip)",
+        "normals": "normal maps of the shard (.zip)",
+        "output": "shard of the data set to write (.zip)",
+    }
+    parser = stage_parser("dataset", __doc__, Dataset, paths)
     parser.add_argument("--alike", type=Path, help="who is shown already and left out (.parquet)")
-    parser.add_argument("--output", type=Path, required=True, help="shard of the data set to write (.zip)")
-    add_options(parser, Dataset)
-    args = parser.parse_args()
-    settings = from_options(Dataset, args)
-    aligned = ShardReader(args.aligned)
+    args, settings = parse(parser, Dataset)
     alike = set(read_table(args.alike)["person_id"]) if args.alike else set()
-    without = sorted(alike & aligned.json("labels.json").keys())
-    record = provenance.record("dataset", to_mapping(settings), [args.aligned, args.normals]) | {"without": without}
+    without = sorted(alike & {row["person_id"] for row in passed(read_verdicts(args.aligned))})
+    inputs = with_tables([args.aligned, args.normals])
+    record = provenance.record("dataset", to_mapping(settings), inputs) | {"without": without}
     if holds(args.output, record):
         os.utime(args.output)
         log.info("%s holds these people already", args.output)
         return
     with write_dataset(args.output, record) as output:
-        count = pack(aligned, ShardReader(args.normals), settings.resolution, output, without)
+        count = pack(args.aligned, args.normals, settings.resolution, output, without)
     log.info("%d people of %d pixels", count, settings.resolution)

@@ -45,7 +45,7 @@ from ag3d.preprocessing.fitting.observations import map_threaded, observe, photo
 from ag3d.preprocessing.fitting.optimise import FitResult, fit_bodies
 from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
 from ag3d.preprocessing.fitting.temporal_smoothing import smooth
-from ag3d.preprocessing.stage import Row, Verdict, parse, run_stage, stage_parser
+from ag3d.preprocessing.stage import Row, Verdict, parse, passed, read_verdicts, run_stage, stage_parser
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,8 @@ def fit_shard(
 ) -> list[Row]:
     """Rows of everybody whose detection and matte are ok. `people`: table of the stage people; `photo_scales`, for imports:
     photograph to its pixels as it is read, per pixel of its file."""
-    status = mattes.json("status.json")
-    ready = people[people["status"] == "ok"]
-    ready = ready[[status.get(person, {}).get("status") == "ok" for person in ready["person_id"]]]
+    matted = [row["person_id"] for row in passed(read_verdicts(mattes.path))]
+    ready = people[(people["status"] == "ok") & people["person_id"].isin(matted)]
     points = reduce_body(body).to(body.device)
     if settings.method == "import":
         return import_shard(ready, mattes, body, points, settings, photo_scales or {})

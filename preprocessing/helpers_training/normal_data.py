@@ -29,6 +29,7 @@ from ag3d.model.body.body import Body
 from ag3d.preprocessing.alignment import window
 from ag3d.preprocessing.normals.inpainting import push_pull, unit
 from ag3d.preprocessing.normals.stage import body_normals
+from ag3d.preprocessing.stage import passed, read_verdicts
 
 log = logging.getLogger(__name__)
 QUALITY = 70  # of the AVIF, whose colours are kept at full resolution: half of a JPEG's bytes at the same error
@@ -71,7 +72,7 @@ def pack(folder: Path, body: Body, output: ShardWriter) -> int:
         aligned = ShardReader(path)
         fits = read_table(folder / "fits" / f"{path.stem}.parquet").set_index("person_id")
         widths = read_table(folder / "photos" / f"{path.stem}.parquet").set_index("photo_id")["width"]
-        labels: dict[str, list[float]] = aligned.json("labels.json")
+        labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(path))}
         for person in console.progress(sorted(labels), f"{folder.name} {path.stem}", unit="person"):
             photo = str(fits.loc[person, "photo_id"])
             factor = widths[photo] / truth.loc[photo, "width"]

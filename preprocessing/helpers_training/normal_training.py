@@ -24,7 +24,7 @@ from ag3d.core.device import choose_device
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.helpers_training.normal_examples import Batch, Examples, batch, read
 from ag3d.preprocessing.normals import unet
-from ag3d.preprocessing.normals.stage import by_body
+from ag3d.preprocessing.normals.stage import body_backend
 from ag3d.preprocessing.normals.unet import NormalNetwork
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,9 @@ def score_of_body(people: Examples) -> np.ndarray:
         seen = batch(pixels[None])
         normals, alpha = seen.body[0].permute(1, 2, 0).numpy(), (255 * seen.alpha[0, 0]).byte().numpy()
         crop = np.dstack([np.zeros((*alpha.shape, 3), np.uint8), alpha])
-        found = torch.from_numpy(by_body(crop, normals, np.linalg.norm(normals, axis=2) > 0.5)).permute(2, 0, 1)[None]
+        found = torch.from_numpy(body_backend(crop, normals, np.linalg.norm(normals, axis=2) > 0.5)).permute(2, 0, 1)[
+            None
+        ]
         values.append(float((angles(found.float(), seen.true) * seen.known).sum() / seen.known.sum()))
     return np.degrees(np.array(values))
 

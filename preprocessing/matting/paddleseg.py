@@ -19,7 +19,7 @@ from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 WORKER = Path(__file__).with_name("paddle_worker.py")
-LARGEST = 1024  # pixels of the square that is handed over
+MAX_SIDE = 1024  # pixels of the square that is handed over
 
 
 def paddle_files(settings: PaddleMatting) -> list[Path]:
@@ -37,14 +37,14 @@ def paddle_files(settings: PaddleMatting) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
-class PaddleMatte:
+class PaddleBackend:
     """`alpha(rgb, region)`: uint8 [H,W], the person's share of each pixel of a photograph."""
 
     def __init__(self, settings: PaddleMatting, threads: int = 1) -> None:
         """Starts the worker. Raises UserError where that fails."""
         self.files = paddle_files(settings)
         self.settings = settings
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
+        self._messages = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
         self._worker = subprocess.Popen(
             [
                 str(Path(settings.python).expanduser().absolute()),
@@ -54,7 +54,7 @@ class PaddleMatte:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._messages,
             env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": ""},
         )
         self._receive()
@@ -62,14 +62,14 @@ class PaddleMatte:
     def __call__(self, rgb: np.ndarray, region: RotatedBox) -> np.ndarray:
         reach = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle)))
         square = RotatedBox(region.x, region.y, float(reach))
-        side = int(np.clip(reach, 64, LARGEST))
-        share = self.ask(square.warp(rgb, side))
+        side = int(np.clip(reach, 64, MAX_SIDE))
+        share = self.person_share(square.warp(rgb, side))
         mask = cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)
         if self.settings.refine:
             return refine.refine(rgb, mask, square)
         return np.rint(255 * square.paste(mask, rgb.shape[:2]).clip(0, 1)).astype(np.uint8)
 
-    def ask(self, picture: np.ndarray) -> np.ndarray:
+    def person_share(self, picture: np.ndarray) -> np.ndarray:
         """The person's share float32 [h,w] of `picture` (uint8 RGB)."""
         data = io.BytesIO()
         np.save(data, picture, allow_pickle=False)
@@ -86,8 +86,8 @@ class PaddleMatte:
         length = stream.read(8)
         if len(length) < 8:
             self._worker.wait()
-            self._said.seek(0)
-            lines = self._said.read().decode(errors="replace").strip().splitlines()
+            self._messages.seek(0)
+            lines = self._messages.read().decode(errors="replace").strip().splitlines()
             raise UserError(
                 f"PaddleSeg's environment ({self.settings.python}) failed on the model {self.settings.model}: "
                 + (lines[-1] if lines else "it says nothing")
@@ -99,7 +99,7 @@ class PaddleMatte:
         _open(self._worker.stdin).close()
         self._worker.wait(timeout=60)
         _open(self._worker.stdout).close()
-        self._said.close()
+        self._messages.close()
 
 
 def _open(stream: IO[bytes] | None) -> IO[bytes]:

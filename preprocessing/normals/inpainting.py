@@ -14,7 +14,7 @@ RELEASE = 1 / 20  # of the crop's side: so near to uncovered cloth the body's ow
 FACING = 0.4  # z of normals at the matte's outline
 
 
-def extend(normals: np.ndarray, covered: np.ndarray, person: np.ndarray) -> np.ndarray:
+def inpaint_normals(normals: np.ndarray, covered: np.ndarray, person: np.ndarray) -> np.ndarray:
     """Unit normals [H,W,3] on every pixel of `person` [H,W] from those of the body where `covered` [H,W]; zero elsewhere.
 
     Raises ValueError where the body covers no pixel of the person.
@@ -29,7 +29,7 @@ def extend(normals: np.ndarray, covered: np.ndarray, person: np.ndarray) -> np.n
         trust *= np.clip((ndimage.distance_transform_edt(~cloth) - 0.5) / release, 0, 1).astype(np.float32)
     rim = cloth & ~ndimage.binary_erosion(person, border_value=1)
     values = np.where(covered[..., None], normals, 0).astype(np.float32)
-    values[rim] = outward(person)[rim]
+    values[rim] = outline_normals(person)[rim]
     trust[rim] = 0.7
     filled = unit(push_pull(values, trust))
     mixed = trust[..., None] * values + (1 - trust[..., None]) * filled
@@ -37,7 +37,7 @@ def extend(normals: np.ndarray, covered: np.ndarray, person: np.ndarray) -> np.n
     return np.where(person[..., None], unit(mixed), 0)
 
 
-def outward(person: np.ndarray) -> np.ndarray:
+def outline_normals(person: np.ndarray) -> np.ndarray:
     """Unit normals [H,W,3] (x right, y up, z to the viewer) that point out of the mask's outline and nearly sideways."""
     soft = cv2.GaussianBlur(person.astype(np.float32), (0, 0), max(1.5, len(person) / 64))
     x, y = -cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)

@@ -1,36 +1,34 @@
 """Normal maps of the aligned crops. Methods: `body`: the fitted body's normals, spread over the whole matte;
 `network`: ours, from the crop and the body's normals; `onnx`: one of yours; `folder`: maps made elsewhere.
 
-Writes a zip per shard: `<person_id>.png` (RGB = 127.5 (n + 1); x right, y up, z to the viewer; exactly white where the
-alpha is below 0.3) and `status.json`.
+Writes a zip per shard with `<person_id>.png` (RGB = 127.5 (n + 1); x right, y up, z to the viewer; exactly white where the
+alpha is below 0.3), and beside it a table: person_id, photo_id, path, status, reason, value of everybody aligned.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ag3d.config.data import Normals
-from ag3d.config.settings import add_options, from_options, to_mapping
-from ag3d.core import console, provenance
-from ag3d.core.shards import ShardReader, ShardWriter, write_shard
+from ag3d.core import console
+from ag3d.core.device import choose_device
+from ag3d.core.shards import ShardReader, ShardWriter
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import render_normals
-from ag3d.preprocessing.normals.folder_backend import NormalFolder
-from ag3d.preprocessing.normals.inpainting import extend
-from ag3d.preprocessing.normals.onnx_backend import OnnxEstimate
-from ag3d.preprocessing.normals.unet import NetworkEstimate
-from ag3d.preprocessing.normals.weight_files import network_file
+from ag3d.preprocessing import schemas
+from ag3d.preprocessing.normals.backends import FolderBackend, OnnxBackend, network_file
+from ag3d.preprocessing.normals.inpainting import inpaint_normals
+from ag3d.preprocessing.normals.unet import UNetBackend
+from ag3d.preprocessing.stage import OK, Row, Verdict, parse, passed, person_of, read_verdicts, run_stage, stage_parser
 
-log = logging.getLogger(__name__)
 BACKGROUND_ALPHA = 0.3  # AG3D's data loader treats less as background
 # A crop (uint8 RGBA [H,W,4]), the body's normals [H,W,3] and where it is seen [H,W] to unit normals [H,W,3].
-Estimate = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+NormalEstimator = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def encode(normals: np.ndarray, person: np.ndarray) -> np.ndarray:
@@ -41,9 +39,9 @@ def encode(normals: np.ndarray, person: np.ndarray) -> np.ndarray:
     return image
 
 
-def by_body(crop: np.ndarray, normals: np.ndarray, covered: np.ndarray) -> np.ndarray:
+def body_backend(crop: np.ndarray, normals: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """The body's normals, spread over the whole matte. Raises ValueError where the two do not meet."""
-    return extend(normals, covered, on_person(crop))
+    return inpaint_normals(normals, covered, on_person(crop))
 
 
 def on_person(crop: np.ndarray) -> np.ndarray:
@@ -51,62 +49,69 @@ def on_person(crop: np.ndarray) -> np.ndarray:
     return crop[..., 3] >= BACKGROUND_ALPHA * 255
 
 
-def body_normals(body: Body, label: list[float], side: int) -> tuple[np.ndarray, np.ndarray]:
+def body_normals(body: Body, label: Sequence[float] | np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Unit normals [side,side,3] of the body of a `label`, and where it is seen [side,side]."""
-    vertices = body.from_label(torch.tensor([label], device=body.device)).vertices[0]
+    vertices = body.from_label(torch.from_numpy(np.array(label, np.float32))[None].to(body.device)).vertices[0]
     normals, covered = render_normals(vertices, body.faces, side)
     return normals.cpu().numpy(), covered.cpu().numpy()
 
 
-def normals_shard(
-    aligned: ShardReader, body: Body, output: ShardWriter, estimate: Estimate | NormalFolder = by_body
-) -> dict[str, dict[str, Any]]:
-    """Write the normal map of every crop, and the status. Returns the status."""
-    status: dict[str, dict[str, Any]] = {}
-    labels = aligned.json("labels.json")
-    for person in console.progress(sorted(labels), "normals", unit="crop"):
-        crop = aligned.image(f"{person}.png")
+def normals_of_shard(
+    people: pd.DataFrame,
+    crops: ShardReader,
+    body: Body,
+    pictures: ShardWriter,
+    backend: NormalEstimator | FolderBackend = body_backend,
+) -> Iterator[Row]:
+    """Write the normal maps of the aligned `people` that are ok; a row for each."""
+    ready = sorted(passed(people), key=lambda row: row["person_id"])
+    for row in console.progress(ready, "normals", unit="crop"):
+        person = row["person_id"]
+        crop = crops.image(f"{person}.png")
         try:
-            if isinstance(estimate, NormalFolder):
-                found = estimate.of(person, len(crop))
+            if isinstance(backend, FolderBackend):
+                normals = backend.normals(person, len(crop))
             else:
-                found = estimate(crop, *body_normals(body, labels[person], len(crop)))
-            image = encode(found, on_person(crop))
+                normals = backend(crop, *body_normals(body, row["label"], len(crop)))
+            pictures.add_image(f"{person}.png", encode(normals, on_person(crop)))
+            verdict = OK
         except ValueError as error:
-            status[person] = {"status": "rejected", "reason": str(error), "value": None}
-            continue
-        output.add_image(f"{person}.png", image)
-        status[person] = {"status": "ok", "reason": "", "value": None}
-    output.add_json("status.json", status)
-    return status
+            verdict = Verdict.rejected(str(error))
+        yield person_of(row) | vars(verdict)
 
 
-def choose(settings: Normals, threads: int) -> tuple[Estimate | NormalFolder, list[Path]]:
+def choose_backend(
+    settings: Normals, threads: int, device: torch.device | str = "cpu"
+) -> tuple[NormalEstimator | FolderBackend, list[Path]]:
     """Who estimates, and the files that they are made of. Raises UserError about these."""
     if settings.method == "folder":
-        return NormalFolder(settings.folder), []
+        return FolderBackend(settings.folder), []
     file = network_file(settings)
     if file is None:
-        return by_body, []
+        return body_backend, []
     if settings.method == "onnx":
-        return OnnxEstimate(settings.onnx, threads), [file]
+        return OnnxBackend(settings.onnx, threads), [file]
     torch.set_num_threads(threads)
-    return NetworkEstimate(file), [file]
+    return UNetBackend(file, device), [file]
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.normals", __doc__)
-    parser.add_argument("--aligned", type=Path, required=True, help="aligned crops of the shard (.zip)")
-    parser.add_argument("--body", type=Path, required=True, help="the body model (.npz or .pkl)")
-    parser.add_argument("--output", type=Path, required=True, help="normal maps to write (.zip)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of a network (default: 1)")
-    add_options(parser, Normals)
-    args = parser.parse_args()
-    settings = from_options(Normals, args)
-    estimate, files = choose(settings, args.threads)
-    record = provenance.record("normals", to_mapping(settings), [args.aligned, args.body, *files])
-    body = Body.load(args.body)
-    with torch.no_grad(), write_shard(args.output, record) as output:
-        status = normals_shard(ShardReader(args.aligned), body, output, estimate)
-    good = sum(entry["status"] == "ok" for entry in status.values())
-    log.info("%d normal maps, %d rejected", good, len(status) - good)
+    paths = {
+        "aligned": "aligned crops of the shard (.zip)",
+        "body": "the body model (.npz or .pkl)",
+        "output": "normal maps to write (.zip); their table lies beside them (.parquet)",
+    }
+    parser = stage_parser("normals", __doc__, Normals, paths, threads=True)
+    parser.add_argument("--device", default="auto", help="of our network: auto, cpu, cuda … (default: auto)")
+    args, settings = parse(parser, Normals)
+    backend, files = choose_backend(settings, args.threads, choose_device(args.device, "--device"))
+    body, people, crops = Body.load(args.body), read_verdicts(args.aligned), ShardReader(args.aligned)
+    with torch.no_grad():
+        run_stage(
+            "normals",
+            settings,
+            [args.aligned, args.body, *files],
+            args.output,
+            schemas.NORMALS,
+            lambda pictures: normals_of_shard(people, crops, body, pictures, backend),
+        )

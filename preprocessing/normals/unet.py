@@ -9,7 +9,6 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
+from ag3d.core.resize import resize
 from ag3d.model.checkpoint import load_weights, read_weights, save_weights
 from ag3d.preprocessing.normals.inpainting import unit
 
@@ -43,12 +43,12 @@ class NormalNetwork(nn.Module):
         """crop [B,3,H,W] in [-1,1] on white; alpha [B,1,H,W] in [0,1]; body [B,3,H,W], zero where no body is seen.
         H and W are multiples of STEP."""
         x = F.pixel_unshuffle(torch.cat([crop, 2 * alpha - 1, body], 1), 2)
-        kept = []
+        skips = []
         for number, block in enumerate(self.down):
             x = block(x if number == 0 else F.avg_pool2d(x, 2))
-            kept.append(x)
-        for block, beside in zip(reversed(self.up), reversed(kept[:-1])):
-            x = block(torch.cat([beside, F.interpolate(x, scale_factor=2.0, mode="nearest")], 1))
+            skips.append(x)
+        for block, skip in zip(reversed(self.up), reversed(skips[:-1])):
+            x = block(torch.cat([skip, F.interpolate(x, scale_factor=2.0, mode="nearest")], 1))
         change = F.pixel_shuffle(self.head(x), 2).float()
         start = torch.cat([body[:, :2], body[:, 2:] + 0.1], 1).float()  # without a body: towards the viewer
         return F.normalize(start + change, dim=1)
@@ -61,12 +61,14 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layer(inputs), *layer(outputs))
 
 
-class NetworkEstimate:
-    """`estimate(crop, normals, covered)`: unit normals [H,W,3] of an aligned crop (uint8 RGBA [H,W,4])."""
+class UNetBackend:
+    """`backend(crop, normals, covered)`: unit normals [H,W,3] of an aligned crop (uint8 RGBA [H,W,4])."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: torch.device | str = "cpu") -> None:
         """Raises UserError about the weights."""
         self.network, card = load(weights)
+        self.network.to(device)
+        self.device = device
         self.largest = int(card["side"])
 
     @torch.no_grad()
@@ -75,16 +77,10 @@ class NetworkEstimate:
         share = crop[..., 3:].astype(np.float32) / 255
         picture = crop[..., :3] * (share / 127.5) + (2 * (1 - share) - 1)
         body = np.where(covered[..., None], normals, 0).astype(np.float32)
-        parts = [_resized(part, side) for part in (picture, share, body)]
-        inputs = [torch.from_numpy(np.atleast_3d(part)).permute(2, 0, 1)[None] for part in parts]
-        out = self.network(*pad(*inputs))[0, :, :side, :side].permute(1, 2, 0).numpy()
-        return unit(_resized(out, len(crop)))
-
-
-def _resized(image: np.ndarray, side: int) -> np.ndarray:
-    if len(image) == side:
-        return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if side < len(image) else cv2.INTER_LINEAR)
+        parts = [resize(part, (side, side)) for part in (picture, share, body)]
+        inputs = [torch.from_numpy(np.atleast_3d(part)).permute(2, 0, 1)[None].to(self.device) for part in parts]
+        out = self.network(*pad(*inputs))[0, :, :side, :side].permute(1, 2, 0).cpu().numpy()
+        return unit(resize(out, crop.shape[1::-1]))
 
 
 def pad(crop: Tensor, alpha: Tensor, body: Tensor) -> tuple[Tensor, Tensor, Tensor]:

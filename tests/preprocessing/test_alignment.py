@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.stage_tables import by_person
 
 from ag3d.config.data import Alignment
 from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
-from ag3d.preprocessing import alignment
+from ag3d.preprocessing import alignment, schemas
 from ag3d.preprocessing.fitting.crop_frame import crop_frame
 from ag3d.preprocessing.fitting.optimise import FitResult
 from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.stage import to_table
 
 RESOLUTION = 128
 
@@ -37,7 +39,7 @@ def fit_row(body: Body, scale: float, origin: tuple[float, float]) -> pd.Series:
     place = crop_frame(body, found)
     return pd.Series(
         {
-            **{"person_id": "a-1", "photo_id": "a-1", "status": "ok", "scale": 1.0, "half": scale},
+            **{"person_id": "a-1", "photo_id": "a-1", "path": "a-1.jpg", "status": "ok", "scale": 1.0, "half": scale},
             **{"centre_x": float(place.centre[0, 0]), "centre_y": float(place.centre[0, 1])},
             **{"transl": place.transl[0].tolist(), "global_orient": found.global_orient[0].tolist()},
             **{"body_pose": pose[0].tolist(), "betas": [0.0] * 10},
@@ -128,22 +130,19 @@ def test_a_shard_has_crops_labels_and_reasons(body: Body, tmp_path: Path) -> Non
         return photos[name]
 
     photos = {name: np.full((300, 400, 3), 90, np.uint8) for name in ("a-1", "b-2")}
+    fits, shard_of_mattes = pd.DataFrame([good, empty, refused, gone]), ShardReader(tmp_path / "mattes.zip")
     with write_shard(tmp_path / "aligned.zip", {}) as output:
-        alignment.align_shard(
-            pd.DataFrame([good, empty, refused, gone]),
-            read,
-            ShardReader(tmp_path / "mattes.zip"),
-            Alignment(resolution=64),
-            output,
-        )
+        rows = list(alignment.align_shard(fits, read, shard_of_mattes, Alignment(resolution=64), output))
     shard = ShardReader(tmp_path / "aligned.zip")
     assert shard.image("a-1.png").shape == (64, 64, 4)
-    assert list(shard.json("labels.json")) == ["a-1"]
-    status = shard.json("status.json")
+    status = by_person(to_table(rows, schemas.ALIGNED))
+    assert [name for name, row in status.items() if row["label"] is not None] == ["a-1"]
+    assert status["a-1"]["label"].tolist() == alignment.label(good)
     assert status["a-1"]["status"] == "ok"
     assert status["b-2"]["status"] == "rejected"
     assert "no person" in status["b-2"]["reason"]
-    assert status["d-4"] == {"status": "rejected", "reason": "the file is missing", "value": None}
+    assert (status["d-4"]["status"], status["d-4"]["reason"]) == ("rejected", "the file is missing")
+    assert np.isnan(status["d-4"]["value"])
     assert "c-3" not in status
 
 
@@ -178,16 +177,12 @@ def test_blurred_people_are_left_out_with_their_sharpness(body: Body, tmp_path: 
     with write_shard(tmp_path / "mattes.zip", {}) as mattes:
         for name in photos:
             mattes.add_image(f"{name}.png", np.full((300, 400), 255, np.uint8))
+    fits, reader = pd.DataFrame(rows), ShardReader(tmp_path / "mattes.zip")
     with write_shard(tmp_path / "aligned.zip", {}) as output:
-        status = alignment.align_shard(
-            pd.DataFrame(rows),
-            photos.__getitem__,
-            ShardReader(tmp_path / "mattes.zip"),
-            Alignment(resolution=256),
-            output,
-        )
+        made = list(alignment.align_shard(fits, photos.__getitem__, reader, Alignment(resolution=256), output))
+    status = by_person(to_table(made, schemas.ALIGNED))
     assert status["a-1"]["status"] == "ok"
     assert status["b-2"]["status"] == "rejected"
     assert status["b-2"]["reason"].startswith("blurred")
     assert status["b-2"]["value"] < Alignment().min_sharpness < status["a-1"]["sharpness"]
-    assert list(ShardReader(tmp_path / "aligned.zip").json("labels.json")) == ["a-1"]
+    assert [name for name, row in status.items() if row["label"] is not None] == ["a-1"]

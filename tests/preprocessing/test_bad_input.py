@@ -34,7 +34,10 @@ def test_nothing_crashes_and_nothing_disappears(tmp_path: Path, blazepose: Blaze
     )
     found = people_table(path, blazepose)
     with write_shard(tmp_path / "mattes.zip", {}) as output:
-        status = matting.matting_of_shard(Manifest(path), found, matting.by_blazepose(blazepose), Matting(), output)
+        rows = list(
+            matting.mattes_of_shard(Manifest(path), found, matting.blazepose_backend(blazepose), Matting(), output)
+        )
+    status = {row["person_id"]: row for row in rows}
     assert set(listed["path"]) == set(expected)
     assert set(found["photo_id"]) == set(listed["photo_id"][listed["status"] == "ok"])
     assert set(status) == set(found["person_id"][found["status"] == "ok"])

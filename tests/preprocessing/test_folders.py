@@ -10,9 +10,9 @@ import pytest
 
 from ag3d.core.errors import UserError
 from ag3d.core.shards import save_png
-from ag3d.preprocessing.matting.folder_backend import MatteFolder
+from ag3d.preprocessing.matting.backends import FolderBackend as MatteFolder
 from ag3d.preprocessing.matting.stage import matte
-from ag3d.preprocessing.normals.folder_backend import NormalFolder
+from ag3d.preprocessing.normals.backends import FolderBackend as NormalFolder
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError
 
@@ -53,10 +53,10 @@ def test_normal_maps_at_any_size(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b-2.png"), np.zeros((10, 20, 3), np.uint8))
     folder = NormalFolder(str(tmp_path))
     for side in (16, 32, 64):
-        found = folder.of("a-1", side)
+        found = folder.normals("a-1", side)
         assert found.shape == (side, side, 3)
         np.testing.assert_allclose(found, np.broadcast_to([0.6, 0, 0.8], found.shape), atol=0.01)
     with pytest.raises(ValueError, match="not square"):
-        folder.of("b-2", 16)
+        folder.normals("b-2", 16)
     with pytest.raises(ValueError, match="no normal map"):
-        folder.of("c-3", 16)
+        folder.normals("c-3", 16)

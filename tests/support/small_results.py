@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from support.stage_tables import write_verdicts
 
 from ag3d.config import Network
 from ag3d.core.files import write_json, write_table
@@ -18,6 +19,7 @@ from ag3d.core.shards import save_png, write_shard
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import render_normals
+from ag3d.preprocessing import schemas
 
 # SMPL joints nearest to BlazePose's 33 landmarks
 JOINT_OF = [15] * 11 + [16, 17, 18, 19, 20, 21, 22, 23, 22, 23, 22, 23, 1, 2, 4, 5, 7, 8, 7, 8, 10, 11]
@@ -121,7 +123,7 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
             shard.add_image(
                 f"{name}.png", np.where(np.abs(image.astype(int) - 200).max(-1) > 20, 255, 0).astype(np.uint8)
             )
-        shard.add_json("status.json", {name: {"status": "ok", "reason": "", "value": None} for name in masked})
+    write_verdicts(root / "mattes" / "00000.zip", schemas.MATTES, {name: {} for name in masked})
     pairs = {}
     with (
         write_shard(root / "aligned" / "00000.zip", {}) as aligned,
@@ -134,10 +136,9 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
             pairs[name] = (rgba, normal)
             aligned.add_image(f"{name}.png", rgba)
             maps.add_image(f"{name}.png", normal)
-        fine = {name: {"status": "ok", "reason": "", "value": None} for name in names}
-        aligned.add_json("labels.json", {name: label[k].tolist() for k, name in enumerate(names)})
-        aligned.add_json("status.json", fine)
-        maps.add_json("status.json", fine)
+    with_labels = {name: {"label": label[k].tolist()} for k, name in enumerate(names)}
+    write_verdicts(root / "aligned" / "00000.zip", schemas.ALIGNED, with_labels)
+    write_verdicts(root / "normals" / "00000.zip", schemas.NORMALS, {name: {} for name in names})
     with write_shard(root / "dataset" / "00000.zip", {"made": "here"}) as shard:
         for name, (rgba, normal) in pairs.items():
             shard.add_image(f"img_{name}.png", rgba)

@@ -2,9 +2,11 @@ rule alignment:
     input:
         manifest=f"{D}/photos/{{shard}}.parquet",
         mattes=f"{D}/mattes/{{shard}}.zip",
+        mattes_table=f"{D}/mattes/{{shard}}.parquet",
         fits=f"{D}/fits/{{shard}}.parquet",
     output:
-        f"{D}/aligned/{{shard}}.zip",
+        pictures=f"{D}/aligned/{{shard}}.zip",
+        table=f"{D}/aligned/{{shard}}.parquet",
     log:
         f"{D}/logs/alignment/{{shard}}.log",
     benchmark:
@@ -21,4 +23,4 @@ rule alignment:
         "Aligning crops: shard {wildcards.shard}"
     shell:
         "python -m ag3d.preprocessing.alignment --manifest {input.manifest} --mattes {input.mattes} --fits {input.fits}"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        " --output {output.pictures} --settings {params.settings:q} > {log} 2>&1"

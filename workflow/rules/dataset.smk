@@ -4,8 +4,8 @@ from ag3d.core.files import existing
 # Compares all shards: when photographs are added, every shard is looked at again, and packed again where others are kept.
 rule alike:
     input:
-        aligned=shards("{D}/aligned/{shard}.zip"),
-        normals=shards("{D}/normals/{shard}.zip"),
+        aligned=shards("{D}/aligned/{shard}.parquet"),
+        normals=shards("{D}/normals/{shard}.parquet"),
     output:
         f"{D}/alike.parquet",
     log:
@@ -77,7 +77,9 @@ else:
     rule dataset:
         input:
             aligned=f"{D}/aligned/{{shard}}.zip",
+            aligned_table=f"{D}/aligned/{{shard}}.parquet",
             normals=f"{D}/normals/{{shard}}.zip",
+            normals_table=f"{D}/normals/{{shard}}.parquet",
             alike=(
                 f"{D}/alike.parquet" if settings.dataset.dedup_max_hamming >= 0 else []
             ),
@@ -108,10 +110,10 @@ else:
         input:
             photos=shards("{D}/photos/{shard}.parquet"),
             people=shards("{D}/people/{shard}.parquet"),
-            mattes=shards("{D}/mattes/{shard}.zip"),
+            mattes=shards("{D}/mattes/{shard}.parquet"),
             fits=shards("{D}/fits/{shard}.parquet"),
-            aligned=shards("{D}/aligned/{shard}.zip"),
-            normals=shards("{D}/normals/{shard}.zip"),
+            aligned=shards("{D}/aligned/{shard}.parquet"),
+            normals=shards("{D}/normals/{shard}.parquet"),
             dataset=shards("{D}/dataset/{shard}.zip"),
         output:
             f"{D}/rejected.parquet",

@@ -7,6 +7,7 @@ rule fitting:
     input:
         people=f"{D}/people/{{shard}}.parquet",
         mattes=f"{D}/mattes/{{shard}}.zip",
+        mattes_table=f"{D}/mattes/{{shard}}.parquet",
         manifest=f"{D}/photos/{{shard}}.parquet" if IMPORTED else [],
         imports=(
             ancient(

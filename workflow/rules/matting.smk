@@ -27,7 +27,8 @@ rule matting:
         people=f"{D}/people/{{shard}}.parquet",
         network=matting_files(),
     output:
-        f"{D}/mattes/{{shard}}.zip",
+        pictures=f"{D}/mattes/{{shard}}.zip",
+        table=f"{D}/mattes/{{shard}}.parquet",
     log:
         f"{D}/logs/matting/{{shard}}.log",
     benchmark:
@@ -45,4 +46,4 @@ rule matting:
     shell:
         "python -m ag3d.preprocessing.matting --manifest {input.manifest} --people {input.people}"
         + MATTING_MODELS
-        + " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        + " --output {output.pictures} --settings {params.settings:q} > {log} 2>&1"

@@ -1,5 +1,5 @@
 from ag3d.core.files import existing
-from ag3d.preprocessing.normals.weight_files import network_file
+from ag3d.preprocessing.normals.backends import network_file
 
 NORMAL_NETWORK = [
     local(str(path)) for path in [network_file(settings.normals)] if path is not None
@@ -9,6 +9,7 @@ NORMAL_NETWORK = [
 rule normals:
     input:
         aligned=f"{D}/aligned/{{shard}}.zip",
+        aligned_table=f"{D}/aligned/{{shard}}.parquet",
         body=ancient(BODY),
         network=NORMAL_NETWORK,
         folder=(
@@ -17,7 +18,8 @@ rule normals:
             else []
         ),
     output:
-        f"{D}/normals/{{shard}}.zip",
+        pictures=f"{D}/normals/{{shard}}.zip",
+        table=f"{D}/normals/{{shard}}.parquet",
     log:
         f"{D}/logs/normals/{{shard}}.log",
     benchmark:
@@ -34,4 +36,4 @@ rule normals:
         "Estimating normals: shard {wildcards.shard}"
     shell:
         "python -m ag3d.preprocessing.normals --aligned {input.aligned} --body {input.body}"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        " --output {output.pictures} --settings {params.settings:q} > {log} 2>&1"

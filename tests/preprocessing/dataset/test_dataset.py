@@ -12,14 +12,16 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+from support.stage_tables import write_verdicts
 
 from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader, write_shard
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.dataset import stage as dataset
 from ag3d.preprocessing.normals.inpainting import unit
 from ag3d.preprocessing.normals.stage import encode
 
-PEOPLE = ("b-2", "a-1", "c-3")
+PEOPLE, VERDICTS = ("b-2", "a-1", "c-3"), {"c-3": "rejected"}
 
 
 def inputs(folder: Path, resolution: int = 32) -> list[str]:
@@ -32,8 +34,9 @@ def inputs(folder: Path, resolution: int = 32) -> list[str]:
             colour = random.integers(0, 256, (resolution, resolution, 3), np.uint8)
             aligned.add_image(f"{name}.png", np.dstack([colour, person.astype(np.uint8) * 255]))
             normals.add_image(f"{name}.png", encode(vectors, person))
-        aligned.add_json("labels.json", {name: [float(ord(name[0]) + i) for i in range(111)] for name in PEOPLE})
-        normals.add_json("status.json", {name: {"status": "rejected" if name == "c-3" else "ok"} for name in PEOPLE})
+    labels = {name: {"label": [float(ord(name[0]) + i) for i in range(111)]} for name in PEOPLE}
+    write_verdicts(folder / "aligned.zip", schemas.ALIGNED, labels)
+    write_verdicts(folder / "normals.zip", schemas.NORMALS, {n: {"status": VERDICTS.get(n, "ok")} for n in PEOPLE})
     return ["--aligned", str(folder / "aligned.zip"), "--normals", str(folder / "normals.zip")]
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.stage_tables import write_verdicts
 
 from ag3d.core.files import read_table
 from ag3d.core.shards import write_shard
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.dataset import dedup
 
 
@@ -26,23 +28,15 @@ def test_the_sharper_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }
     shards = ({"a-1", "c-3"}, {"b-2", "d-4", "e-5"})
     for number, names in enumerate(shards):
-        with write_shard(tmp_path / f"aligned{number}.zip", {}) as output:
-            output.add_json(
-                "status.json",
-                {
-                    name: {
-                        "status": "ok",
-                        "fingerprint": people.get(name, (near(1), 1))[0],
-                        "sharpness": people.get(name, ("", 1.0))[1],
-                    }
-                    for name in names
-                },
-            )
-        with write_shard(tmp_path / f"normals{number}.zip", {}) as output:
-            output.add_json("status.json", {n: {"status": "rejected" if n == "e-5" else "ok"} for n in names})
+        crops = {n: dict(zip(("phash", "sharpness"), people.get(n, (near(1), 1.0)), strict=True)) for n in names}
+        maps = {n: {"status": "rejected" if n == "e-5" else "ok"} for n in names}
+        for stage, schema, rows in (("aligned", schemas.ALIGNED, crops), ("normals", schemas.NORMALS, maps)):
+            with write_shard(tmp_path / f"{stage}{number}.zip", {}):
+                pass
+            write_verdicts(tmp_path / f"{stage}{number}.zip", schema, rows)
     options: list[str] = []
     for stage in ("aligned", "normals"):
-        options += [f"--{stage}", f"{tmp_path}/{stage}0.zip", f"{tmp_path}/{stage}1.zip"]
+        options += [f"--{stage}", f"{tmp_path}/{stage}0.parquet", f"{tmp_path}/{stage}1.parquet"]
     monkeypatch.setattr("sys.argv", ["alike", *options, "--output", f"{tmp_path}/alike.parquet"])
     dedup.main()
     table = read_table(tmp_path / "alike.parquet")
@@ -52,10 +46,10 @@ def test_the_sharper_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_nobody_and_everybody() -> None:
-    assert len(dedup.alike({}, 16)) == 0
+    assert len(dedup.find_duplicates({}, 16)) == 0
     people = {f"p{k}": (near(3 * k), 0.5) for k in range(5)}
-    assert len(dedup.alike(people, 0)) == 0
-    assert sorted(dedup.alike(people, 3)["person_id"]) == ["p1", "p3"]  # p2 is far enough from p0
+    assert len(dedup.find_duplicates(people, 0)) == 0
+    assert sorted(dedup.find_duplicates(people, 3)["person_id"]) == ["p1", "p3"]  # p2 is far enough from p0
 
 
 @pytest.mark.parametrize("most", [0, 1, 15, 16, 31, 40, 256])
@@ -78,5 +72,5 @@ def test_as_comparing_everybody_with_everybody(most: int) -> None:
             expected[name] = (kept[apart.index(min(apart))], float(min(apart)))
         else:
             kept.append(name)
-    found = dedup.alike(people, most)
+    found = dedup.find_duplicates(people, most)
     assert {row.person_id: (row.of, row.value) for row in found.itertuples()} == expected

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ag3d.preprocessing.dataset.phash import BITS, bits, fingerprint, sharpness
+from ag3d.preprocessing.dataset.dedup import BITS, bits, phash, sharpness
 
 
 def person(seed: int, side: int = 256) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_fingerprints_of_copies_are_near_and_of_others_far() -> None:
         cv2.resize(crop, (150, 150), interpolation=cv2.INTER_AREA),
         np.dstack([(crop[..., :3] * 0.9).astype(np.uint8), crop[..., 3]]),
     ]
-    prints = bits([fingerprint(c) for c in (crop, *copies, *(person(seed) for seed in range(4, 10)))])
+    prints = bits([phash(c) for c in (crop, *copies, *(person(seed) for seed in range(4, 10)))])
     apart = np.bitwise_count(prints ^ prints[0]).sum(axis=1)
     assert prints.shape == (10, BITS // 64)
     assert apart[0] == 0

@@ -25,13 +25,9 @@ def data_set(folder: Path, fate: dict[str, str], shard: str = "00000") -> None:
             else {"status": "ok", "reason": "", "value": None}
             for name, where in alive.items()
         }
-        if stage in ("photos", "people", "fits"):
-            rows = [{"photo_id": n, "person_id": n, "path": f"{n}.jpg", **v} for n, v in verdicts.items()]
-            columns = ["photo_id", "person_id", "path", "status", "reason", "value"]
-            write_table(folder / stage / f"{shard}.parquet", pd.DataFrame(rows, columns=columns), {})
-        else:
-            with write_shard(folder / stage / f"{shard}.zip", {}) as output:
-                output.add_json("status.json", verdicts)
+        rows = [{"photo_id": n, "person_id": n, "path": f"{n}.jpg", **v} for n, v in verdicts.items()]
+        columns = ["photo_id", "person_id", "path", "status", "reason", "value"]
+        write_table(folder / stage / f"{shard}.parquet", pd.DataFrame(rows, columns=columns), {})
         alive = {name: where for name, where in alive.items() if where != stage}
     with write_shard(folder / "dataset" / f"{shard}.zip", {}) as output:
         for name, where in alive.items():

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.stage_tables import by_person, write_verdicts
 
 from ag3d.config.data import Fitting
 from ag3d.core.camera import project
@@ -29,7 +30,7 @@ from ag3d.preprocessing.fitting.objective import FitObjective, FitParams, overla
 from ag3d.preprocessing.fitting.observations import Observations
 from ag3d.preprocessing.fitting.optimise import FitResult, fit_bodies, minimise
 from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
-from ag3d.preprocessing.stage import to_table
+from ag3d.preprocessing.stage import read_verdicts, to_table
 
 WIDTH, HEIGHT = 480, 600
 
@@ -169,7 +170,7 @@ def write_inputs(folder: Path, body: Body, points: PointBody, truth: FitResult) 
                     "status": "ok",
                 }
             )
-        shard.add_json("status.json", status)
+    write_verdicts(folder / "mattes.zip", schemas.MATTES, status)
     rows[-1]["landmarks_2d"] = (seen.landmarks_2d[-1].flip(0)).flatten().tolist()
     rows.append({**rows[0], "person_id": "nobody", "status": "rejected"})
     write_table(folder / "people.parquet", pd.DataFrame(rows), {})
@@ -208,7 +209,7 @@ def test_broken_measurements_reject_their_person_and_nobody_else(tmp_path: Path,
         shard.add("person-0.png", old.read("person-0.png"))
         shard.add_image("person-1.png", np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8))
         shard.add("person-2.png", old.read("person-2.png"))
-        shard.add("status.json", old.read("status.json"))
+    write_verdicts(tmp_path / "empty.zip", schemas.MATTES, by_person(read_verdicts(mattes)))
     fits = to_table(
         fitting.fit_shard(table, ShardReader(tmp_path / "empty.zip"), body, Fitting(iterations=20, device="cpu")),
         schemas.FITS,

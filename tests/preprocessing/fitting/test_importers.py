@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.stage_tables import write_verdicts
 
 from ag3d.config.data import FitImport, Fitting
 from ag3d.core.errors import UserError
@@ -123,7 +124,7 @@ def test_the_stage_checks_imports_and_says_where_there_is_none(tmp_path: Path, b
     with write_shard(tmp_path / "mattes.zip", {}) as mattes:
         for row in rows:
             mattes.add_image(f"{row['person_id']}.png", np.full((SIZE[1], SIZE[0]), 255, np.uint8))
-        mattes.add_json("status.json", {row["person_id"]: {"status": "ok"} for row in rows})
+    write_verdicts(tmp_path / "mattes.zip", schemas.MATTES, {row["person_id"]: {} for row in rows})
     settings = Fitting(
         method="import", imports=FitImport(str(folder), "hmr2"), min_silhouette_iou=0.0, max_reprojection=0.2
     )

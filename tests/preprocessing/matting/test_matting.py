@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.figure import Figure, draw
-from support.stage_tables import manifest_table, people_table
+from support.stage_tables import by_person, manifest_table, people_table
 
 from ag3d.config.data import Matting, Photos
 from ag3d.core.files import write_table
@@ -15,11 +15,12 @@ from ag3d.core.shards import ShardReader
 from ag3d.model.body.body import Body
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.matting import stage as matting
-from ag3d.preprocessing.matting.guided_filter import guided_filter
+from ag3d.preprocessing.matting.refine import guided_filter
 from ag3d.preprocessing.people.blazepose import BlazePose
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.manifest import recorded_folder
 from ag3d.preprocessing.photos.read_image import Photo
+from ag3d.preprocessing.stage import read_verdicts
 
 
 def overlap(alpha: np.ndarray, truth: np.ndarray) -> float:
@@ -33,13 +34,13 @@ def test_matte_agrees_with_the_truth(blazepose: BlazePose, open_body: Body, heig
     pose = blazepose.track(figure.rgb, blazepose.detect(figure.rgb)[0].region())
     joints = pose.landmarks_2d[11:29]
     alpha = matting.matte(
-        Photo(figure.rgb, None, figure.rgb.shape[1::-1]), pose.next_region, joints, matting.by_blazepose(blazepose)
+        Photo(figure.rgb, None, figure.rgb.shape[1::-1]), pose.next_region, joints, matting.blazepose_backend(blazepose)
     )
     assert alpha.shape == figure.mask.shape
     coarse = pose.next_region.paste(blazepose.segment(figure.rgb, pose.next_region), figure.mask.shape) * 255
     assert overlap(alpha, figure.mask) > 0.97
     assert overlap(alpha, figure.mask) > overlap(coarse, figure.mask)  # what the refinement is for
-    assert matting.judge(matting.measure(alpha, pose.next_region, joints, Matting()), Matting()) is None
+    assert matting.check_matte(matting.matte_quality(alpha, pose.next_region, joints, Matting()), Matting()).ok
 
 
 def test_own_alpha_wins_where_it_holds_the_person(blazepose: BlazePose, standing: Figure) -> None:
@@ -47,24 +48,26 @@ def test_own_alpha_wins_where_it_holds_the_person(blazepose: BlazePose, standing
     joints = standing.joints[[16, 17, 4, 5, 7, 8]]
     own = np.where(standing.mask, 255, 0).astype(np.uint8)
     size = standing.rgb.shape[1::-1]
-    assert (matting.matte(Photo(standing.rgb, own, size), region, joints, matting.by_blazepose(blazepose)) == own).all()
+    assert (
+        matting.matte(Photo(standing.rgb, own, size), region, joints, matting.blazepose_backend(blazepose)) == own
+    ).all()
     elsewhere = np.zeros_like(own)
     elsewhere[:40, :40] = 255
-    alpha = matting.matte(Photo(standing.rgb, elsewhere, size), region, joints, matting.by_blazepose(blazepose))
+    alpha = matting.matte(Photo(standing.rgb, elsewhere, size), region, joints, matting.blazepose_backend(blazepose))
     assert overlap(alpha, standing.mask) > 0.97
 
 
 def test_a_matte_that_misses_the_person_is_rejected() -> None:
     region, joints = RotatedBox(50, 50, 100), np.array([[50.0, 20.0], [50.0, 80.0]])
     alpha = np.zeros((100, 100), np.uint8)
-    why, value = matting.judge(matting.measure(alpha, region, joints, Matting()), Matting())
-    assert "empty" in why
-    assert value == 0
+    verdict = matting.check_matte(matting.matte_quality(alpha, region, joints, Matting()), Matting())
+    assert "empty" in verdict.reason
+    assert verdict.value == 0
     alpha[10:40, 30:70] = 255
-    why, value = matting.judge(matting.measure(alpha, region, joints, Matting()), Matting())
-    assert "joints" in why
-    assert value == 0.5
-    assert matting.judge(matting.measure(alpha, region, joints, Matting()), Matting(min_joints=0.5)) is None
+    verdict = matting.check_matte(matting.matte_quality(alpha, region, joints, Matting()), Matting())
+    assert "joints" in verdict.reason
+    assert verdict.value == 0.5
+    assert matting.check_matte(matting.matte_quality(alpha, region, joints, Matting()), Matting(min_joints=0.5)).ok
 
 
 def test_only_parts_of_the_person_stay() -> None:
@@ -127,9 +130,10 @@ def test_command_writes_mattes_and_status(
     monkeypatch.setattr("sys.argv", ["matting", *map(str, [*options, "--output", output])])
     matting.main()
     shard = ShardReader(output)
-    status = shard.json("status.json")
+    status = by_person(read_verdicts(output))
     name = {path: table.set_index("path").loc[path, "person_id"] for path in ("a.jpg", "gone.jpg", "nobody.jpg")}
-    assert status[name["a.jpg"]].items() >= {"status": "ok", "reason": "", "value": None}.items()
+    assert status[name["a.jpg"]].items() >= {"status": "ok", "reason": "", "path": "a.jpg"}.items()
+    assert np.isnan(status[name["a.jpg"]]["value"])
     assert status[name["a.jpg"]]["joints"] > 0.9
     assert status[name["gone.jpg"]]["reason"] == "the file is missing"
     assert name["nobody.jpg"] not in status

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.stage_tables import write_verdicts
 
 from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.normals import inpainting
 from ag3d.preprocessing.normals import stage as normals
+from ag3d.preprocessing.stage import read_verdicts
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def decode(image: np.ndarray) -> np.ndarray:
 
 def front(body: Body, alpha: np.ndarray) -> np.ndarray:
     crop = np.dstack([np.full((*alpha.shape, 3), 90, np.uint8), alpha])
-    vectors = normals.by_body(crop, *normals.body_normals(body, canonical_label()[0].tolist(), len(alpha)))
+    vectors = normals.body_backend(crop, *normals.body_normals(body, canonical_label()[0].tolist(), len(alpha)))
     return normals.encode(vectors, normals.on_person(crop))
 
 
@@ -63,7 +66,7 @@ def test_cloth_between_body_and_outline_turns_smoothly_from_one_to_the_other() -
     person = np.abs(side)[None].repeat(64, 0) < 26  # … in a wide coat
     x = np.clip(side / 12, -0.99, 0.99)[None].repeat(64, 0)
     known = np.where(covered[..., None], np.dstack([x, 0 * x, np.sqrt(1 - x**2)]), 0)
-    whole = inpainting.extend(known, covered, person)
+    whole = inpainting.inpaint_normals(known, covered, person)
     row = whole[32]
     assert np.abs(np.linalg.norm(whole[person], axis=-1) - 1).max() < 1e-5
     assert (whole[~person] == 0).all()
@@ -88,11 +91,12 @@ def test_a_body_outside_its_matte_is_rejected_with_a_reason(body: Body, tmp_path
     with write_shard(tmp_path / "aligned.zip", {}) as shard:
         shard.add_image("good.png", np.full((64, 64, 4), 255, np.uint8))
         shard.add_image("bad.png", np.dstack([np.zeros((64, 64, 3), np.uint8), alpha]))
-        shard.add_json("labels.json", {"good": label, "bad": label})
+    write_verdicts(tmp_path / "aligned.zip", schemas.ALIGNED, {"good": {"label": label}, "bad": {"label": label}})
+    people, crops = read_verdicts(tmp_path / "aligned.zip"), ShardReader(tmp_path / "aligned.zip")
     with torch.no_grad(), write_shard(tmp_path / "normals.zip", {}) as output:
-        normals.normals_shard(ShardReader(tmp_path / "aligned.zip"), body, output)
+        rows = list(normals.normals_of_shard(people, crops, body, output))
+    status = {row["person_id"]: row for row in rows}
     shard = ShardReader(tmp_path / "normals.zip")
-    status = shard.json("status.json")
     assert status["good"]["status"] == "ok"
     assert status["bad"]["status"] == "rejected"
     assert status["bad"]["reason"]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.stage_tables import write_verdicts
 
 from ag3d.config.data import Normals
 from ag3d.core.errors import UserError
@@ -17,10 +18,12 @@ from ag3d.core.files import write_table
 from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.helpers_training import normal_data, normal_examples, normal_training
+from ag3d.preprocessing.normals import backends, unet
 from ag3d.preprocessing.normals import stage as normals
-from ag3d.preprocessing.normals import unet, weight_files
-from ag3d.preprocessing.normals.unet import NetworkEstimate, NormalNetwork
+from ag3d.preprocessing.normals.unet import NormalNetwork, UNetBackend
+from ag3d.preprocessing.stage import read_verdicts
 from ag3d.preprocessing.synthetic.dataset import ideal
 from ag3d.preprocessing.synthetic.photograph import make_photograph
 from ag3d.preprocessing.synthetic.render import models
@@ -181,21 +184,23 @@ def weights(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("side", [50, 96, 130])
 def test_crops_of_any_size(weights: Path, side: int) -> None:
     crop, body, _, inside = bumps(0, side)
-    out = NetworkEstimate(weights)(crop, body, inside)
+    out = UNetBackend(weights)(crop, body, inside)
     assert out.shape == (side, side, 3)
     np.testing.assert_allclose(np.linalg.norm(out, axis=2), 1, atol=1e-5)
     assert (out * body).sum(2)[inside].mean() > 0.95
 
 
 def test_the_stage_uses_the_network(weights: Path, tmp_path: Path, tiny_body: Body) -> None:
-    estimate, files = normals.choose(Normals(method="network", network=str(weights)), 1)
+    estimate, files = normals.choose_backend(Normals(method="network", network=str(weights)), 1)
     assert files == [weights]
     crop = bumps(0)[0]
     with write_shard(tmp_path / "aligned.zip", {}) as shard:
         shard.add_image("a.png", crop)
-        shard.add_json("labels.json", {"a": canonical_label()[0].tolist()})
+    write_verdicts(tmp_path / "aligned.zip", schemas.ALIGNED, {"a": {"label": canonical_label()[0].tolist()}})
+    people, crops = read_verdicts(tmp_path / "aligned.zip"), ShardReader(tmp_path / "aligned.zip")
     with write_shard(tmp_path / "normals.zip", {}) as output:
-        status = normals.normals_shard(ShardReader(tmp_path / "aligned.zip"), tiny_body, output, estimate)
+        rows = list(normals.normals_of_shard(people, crops, tiny_body, output, estimate))
+    status = {row["person_id"]: row for row in rows}
     assert status["a"]["status"] == "ok"
     image = ShardReader(tmp_path / "normals.zip").image("a.png")
     assert (image[crop[..., 3] == 0] == 255).all()
@@ -203,16 +208,16 @@ def test_the_stage_uses_the_network(weights: Path, tmp_path: Path, tiny_body: Bo
 
 
 def test_missing_and_foreign_weights_are_told(weights: Path, tmp_path: Path) -> None:
-    assert weight_files.network_file(Normals(method="body")) is None
-    assert weight_files.network_file(Normals()) == weight_files.OWN
+    assert backends.network_file(Normals(method="body")) is None
+    assert backends.network_file(Normals()) == backends.OWN
     with pytest.raises(UserError, match=r"no.safetensors does not exist; name the weights .* 'normals.network'"):
-        weight_files.network_file(Normals(method="network", network="no.safetensors"))
+        backends.network_file(Normals(method="network", network="no.safetensors"))
     weights.with_suffix(".json").write_text('{"format": "other"}')
     with pytest.raises(UserError, match="is no card of a normal network"):
         unet.load(weights)
     weights.with_suffix(".json").unlink()
     with pytest.raises(UserError, match=r"net.json does not exist"):
-        weight_files.network_file(Normals(method="network", network=str(weights)))
+        backends.network_file(Normals(method="network", network=str(weights)))
 
 
 def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_body: Body) -> None:
@@ -240,7 +245,7 @@ def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_b
     write_table(folder / "photos/00000.parquet", pd.DataFrame({"photo_id": ["photo"], "width": [80]}), {})
     with write_shard(folder / "aligned/00000.zip", {}) as shard:
         shard.add_image("photo.png", np.full((side, side, 4), 255, np.uint8))
-        shard.add_json("labels.json", {"photo": label[0].tolist()})
+    write_verdicts(folder / "aligned/00000.zip", schemas.ALIGNED, {"photo": {"label": label[0].tolist()}})
     with torch.no_grad(), write_shard(tmp_path / "out/people.zip", {}) as output:
         assert normal_data.pack(folder, tiny_body, output) == 1
     people = normal_examples.read(tmp_path / "out")
@@ -253,11 +258,11 @@ def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_b
         normal_data.pack(tmp_path / "elsewhere", tiny_body, output)
 
 
-@pytest.mark.skipif(not weight_files.OWN.exists(), reason="the project's weights are not there")
+@pytest.mark.skipif(not backends.OWN.exists(), reason="the project's weights are not there")
 def test_the_projects_weights_beat_the_body(open_body: Body, open_body_path: Path) -> None:
     """On people that no training has seen, with bodies that fit perfectly."""
-    assert weight_files.OWN.stat().st_size < 8_000_000
-    estimate, misses = NetworkEstimate(weight_files.OWN), []
+    assert backends.OWN.stat().st_size < 8_000_000
+    estimate, misses = UNetBackend(backends.OWN), []
     for number in range(3):
         photograph = make_photograph(
             *models(str(open_body_path), str(open_body_path.with_name("garments.npz"))), 31, number
@@ -265,7 +270,7 @@ def test_the_projects_weights_beat_the_body(open_body: Body, open_body_path: Pat
         crop, image, label = ideal(photograph, 192)
         found, seen = normals.body_normals(open_body, label, 192)
         true, inside = image / 127.5 - 1, normals.on_person(crop)
-        for guess in (estimate(crop, found, seen), normals.by_body(crop, found, seen)):
+        for guess in (estimate(crop, found, seen), normals.body_backend(crop, found, seen)):
             cosine = (guess * true).sum(2)[inside] / np.linalg.norm(true, axis=2)[inside]
             misses.append(np.degrees(np.arccos(cosine.clip(-1, 1))).mean())
     assert np.mean(misses[::2]) < 0.75 * np.mean(misses[1::2])

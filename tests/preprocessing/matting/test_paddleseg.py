@@ -16,7 +16,7 @@ from support import ROOT
 from ag3d.config.data import PaddleMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import paddle_worker
-from ag3d.preprocessing.matting.paddleseg import PaddleMatte, paddle_files
+from ag3d.preprocessing.matting.paddleseg import PaddleBackend, paddle_files
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 ENVIRONMENT = ROOT / ".venv-paddleseg/bin/python"
@@ -68,7 +68,7 @@ def photograph() -> np.ndarray:
 
 def test_the_matte_lies_on_the_person(tmp_path: Path, stand_in: str) -> None:
     folder = model(tmp_path / "model", [{"type": "Resize", "target_size": [128, 96]}, {"type": "Normalize"}])
-    cut = PaddleMatte(PaddleMatting(str(folder), stand_in))
+    cut = PaddleBackend(PaddleMatting(str(folder), stand_in))
     rgb = photograph()
     for angle in (0.0, 0.2):
         alpha = cut(rgb, RotatedBox(100, 150, 280, angle))
@@ -80,11 +80,11 @@ def test_the_matte_lies_on_the_person(tmp_path: Path, stand_in: str) -> None:
 
 def test_what_fails_there_is_told_here(tmp_path: Path, stand_in: str) -> None:
     folder = model(tmp_path / "model", [{"type": "Spin"}])
-    cut = PaddleMatte(PaddleMatting(str(folder), stand_in))
+    cut = PaddleBackend(PaddleMatting(str(folder), stand_in))
     with pytest.raises(UserError, match="transform 'Spin'"):
         cut(photograph(), RotatedBox(100, 150, 280))
     with pytest.raises(UserError, match="No module named 'paddle'"):
-        PaddleMatte(PaddleMatting(str(folder), sys.executable))
+        PaddleBackend(PaddleMatting(str(folder), sys.executable))
     with pytest.raises(UserError, match=r"deploy\.yaml"):
         paddle_files(PaddleMatting(str(tmp_path)))
     with pytest.raises(UserError, match="make paddleseg"):
@@ -131,7 +131,7 @@ def test_a_model_of_paddleseg(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr[-2000:]
     name = "model.json" if (tmp_path / "model/model.json").exists() else "model.pdmodel"
     folder = model(tmp_path / "model", steps, model=name)
-    cut = PaddleMatte(PaddleMatting(str(folder), str(ENVIRONMENT)))
+    cut = PaddleBackend(PaddleMatting(str(folder), str(ENVIRONMENT)))
     share = cut.ask(photograph())
     assert share.std() > 1e-3
     np.testing.assert_allclose(share, np.load(tmp_path / "expected.npy"), atol=1e-3)

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.onnx_files import brightness, colours
+from support.stage_tables import write_verdicts
 
 from ag3d.config.data import Normals, OnnxNormals
 from ag3d.core.errors import UserError
 from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.label import canonical_label
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.normals import stage as normals
-from ag3d.preprocessing.normals.onnx_backend import OnnxEstimate, read_axes
+from ag3d.preprocessing.normals.backends import OnnxBackend, read_axes
+from ag3d.preprocessing.stage import read_verdicts
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ NOBODY = np.zeros((64, 64, 3), np.float32), np.zeros((64, 64), bool)
 def test_axes_range_and_colour_order(tmp_path: Path, weights: np.ndarray, settings: dict) -> None:
     crop, truth = sphere()
     path = colours(tmp_path / "net.onnx", [1, 3, 64, 64], weights.tolist())
-    found = OnnxEstimate(OnnxNormals(str(path), **settings))(crop, *NOBODY)
+    found = OnnxBackend(OnnxNormals(str(path), **settings))(crop, *NOBODY)
     inside = crop[..., 3] > 0
     assert (found * truth).sum(2)[inside].min() > 0.999
 
@@ -57,16 +60,16 @@ def test_the_body_follows_the_colours(tmp_path: Path) -> None:
     weights = np.hstack([np.zeros((3, 3)), np.eye(3)])  # what comes out is the body alone
     path = colours(tmp_path / "net.onnx", [1, 6, 64, 64], weights.tolist())
     covered = crop[..., 3] > 0
-    found = OnnxEstimate(OnnxNormals(str(path), body=True))(crop, truth, covered)
+    found = OnnxBackend(OnnxNormals(str(path), body=True))(crop, truth, covered)
     assert (found * truth).sum(2)[covered].min() > 0.999
     with pytest.raises(UserError, match="3 channels are put into it"):
-        OnnxEstimate(OnnxNormals(str(path)))
+        OnnxBackend(OnnxNormals(str(path)))
 
 
 def test_crops_of_another_size_and_the_background(tmp_path: Path) -> None:
     crop, truth = sphere(96)
     path = colours(tmp_path / "net.onnx", [1, 3, 48, 48], np.eye(3).tolist())
-    estimate = OnnxEstimate(OnnxNormals(str(path), range=[-1, 1], background="black"))
+    estimate = OnnxBackend(OnnxNormals(str(path), range=[-1, 1], background="black"))
     found = estimate(crop, *NOBODY)
     deep = (np.hypot(truth[..., 0], truth[..., 1]) < 0.8) & (crop[..., 3] > 0)
     assert (found * truth).sum(2)[deep].min() > 0.99
@@ -76,21 +79,24 @@ def test_crops_of_another_size_and_the_background(tmp_path: Path) -> None:
 def test_the_stage_uses_the_network(tmp_path: Path, body: Body) -> None:
     crop, truth = sphere()
     path = colours(tmp_path / "net.onnx", [1, 3, 64, 64], np.eye(3).tolist())
-    estimate, files = normals.choose(Normals(method="onnx", onnx=OnnxNormals(str(path), range=[-1, 1])), 1)
+    estimate, files = normals.choose_backend(Normals(method="onnx", onnx=OnnxNormals(str(path), range=[-1, 1])), 1)
     assert files == [path]
     with write_shard(tmp_path / "aligned.zip", {}) as shard:
         shard.add_image("a.png", crop)
         shard.add_image("grey.png", np.dstack([np.full((64, 64, 3), 127, np.uint8), crop[..., 3]]))
-        shard.add_json("labels.json", dict.fromkeys(("a", "grey"), canonical_label()[0].tolist()))
+    row = {"label": canonical_label()[0].tolist()}
+    write_verdicts(tmp_path / "aligned.zip", schemas.ALIGNED, {"a": row, "grey": row})
+    people, crops = read_verdicts(tmp_path / "aligned.zip"), ShardReader(tmp_path / "aligned.zip")
     with write_shard(tmp_path / "normals.zip", {}) as output:
-        status = normals.normals_shard(ShardReader(tmp_path / "aligned.zip"), body, output, estimate)
+        rows = list(normals.normals_of_shard(people, crops, body, output, estimate))
+    status = {row["person_id"]: row for row in rows}
     image = ShardReader(tmp_path / "normals.zip").image("a.png")
     person = crop[..., 3] > 0
     assert (image[~person] == 255).all()
     np.testing.assert_allclose(image[person] / 127.5 - 1, truth[person], atol=0.02)
     assert status["grey"]["status"] == "ok"  # 127 is not quite zero …
     with pytest.raises(ValueError, match="no direction"):
-        OnnxEstimate(OnnxNormals(str(path), range=[-1, 1], mean=[-1 / 255]))(
+        OnnxBackend(OnnxNormals(str(path), range=[-1, 1], mean=[-1 / 255]))(
             np.dstack([np.full((64, 64, 3), 127, np.uint8), crop[..., 3]]), *NOBODY
         )  # … here it is
 
@@ -102,6 +108,6 @@ def test_settings_that_do_not_fit_are_told(tmp_path: Path) -> None:
             read_axes(wrong)
     one = brightness(tmp_path / "one.onnx", [1, 3, 64, 64], 1)
     with pytest.raises(UserError, match="the output has 1 channels; normals have 3"):
-        OnnxEstimate(OnnxNormals(str(one)))(sphere()[0], *NOBODY)
+        OnnxBackend(OnnxNormals(str(one)))(sphere()[0], *NOBODY)
     with pytest.raises(UserError, match=r"'normals.onnx.output_range' is \[1.0, 1.0\]"):
-        OnnxEstimate(OnnxNormals(str(one), output_range=[1.0, 1.0]))
+        OnnxBackend(OnnxNormals(str(one), output_range=[1.0, 1.0]))
