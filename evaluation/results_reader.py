@@ -58,7 +58,7 @@ class DataFolder:
     def labels(self) -> dict[str, np.ndarray]:
         """Person to label [111], of the aligned crops."""
         table = self.table("aligned")
-        return {row["person_id"]: np.asarray(row["label"], np.float32) for row in passed(table)}
+        return {row["person_id"]: np.array(row["label"], np.float32) for row in passed(table)}
 
     def image(self, stage: str, name: str) -> np.ndarray | None:
         """Entry `name` of the stage's zips; None where there is none."""
