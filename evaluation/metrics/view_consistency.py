@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from ag3d.core import console
+from ag3d.core.camera import project_pinhole
 from ag3d.evaluation.metrics.feature_extraction import EMBEDDINGS, EmbeddedFeatures
 from ag3d.evaluation.metrics.image_sets import to_uint8
 from ag3d.evaluation.metrics.protocols import MAIN_NETWORK
@@ -150,10 +151,8 @@ def identity_distances(left: np.ndarray, right: np.ndarray) -> list[float]:
 def project(points: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """World points [B,N,3] seen by the labels' cameras [B,111]: places in the image [B,N,2], and distances [B,N]."""
     parts = labels.split(label)
-    from_camera = points - parts.cam2world[:, None, :3, 3]
-    local = from_camera @ parts.cam2world[:, :3, :3]
-    pixels = (local / local[..., 2:]) @ parts.intrinsics.transpose(1, 2)
-    return pixels[..., :2], from_camera.norm(dim=-1)
+    _, on_image = project_pinhole(points, parts.cam2world, parts.intrinsics)
+    return on_image, (points - parts.cam2world[:, None, :3, 3]).norm(dim=-1)
 
 
 def unproject(depth: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
