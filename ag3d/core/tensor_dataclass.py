@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(eq=False)
 class TensorDataclass:
     """For dataclasses whose fields are tensors, others of this kind, or anything else, which stays as it is."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,7 @@ def turned(label: torch.Tensor, angle: float, generator: Generator, by: str = "c
     parts = labels.split(label)
     axis = label.new_tensor([[0.0, angle, 0.0]]).expand(len(label), 3)
     if by == "body" or not generator.settings.departures.body_bounds:
-        return labels.Label(**{**vars(parts), "global_orient": compose_axis_angles(-axis, parts.global_orient)}).pack()
+        return replace(parts, global_orient=compose_axis_angles(-axis, parts.global_orient)).pack()
     pelvis = generator.body.from_label(label).joints[:, 0]
     pelvis = torch.cat([pelvis[:, :1], torch.zeros_like(pelvis[:, 1:2]), pelvis[:, 2:]], dim=1)
     cosine, sine = float(np.cos(angle)), float(np.sin(angle))
@@ -142,7 +143,7 @@ def turned(label: torch.Tensor, angle: float, generator: Generator, by: str = "c
     cam2world = parts.cam2world.clone()
     cam2world[:, :3, :3] = turn @ parts.cam2world[:, :3, :3]
     cam2world[:, :3, 3] = (parts.cam2world[:, :3, 3] - pelvis) @ turn.T + pelvis
-    return labels.Label(**{**vars(parts), "cam2world": cam2world}).pack()
+    return replace(parts, cam2world=cam2world).pack()
 
 
 def blended(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:

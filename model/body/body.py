@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ag3d.core.errors import UserError
 from ag3d.core.landmarks import Joint
+from ag3d.core.tensor_dataclass import TensorDataclass
 from ag3d.model.body import label as labels
 from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights, forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix
@@ -34,7 +35,7 @@ class BodyOutput(NamedTuple):
 
 
 @dataclass(eq=False)
-class Body:
+class Body(TensorDataclass):
     """The model's tensors. The zero pose is a T: y up, front +z, the subject's left +x, metres. V is never assumed."""
 
     v_template: torch.Tensor  # [V,3]
@@ -84,30 +85,19 @@ class Body:
             name=name,
         )
 
-    def to(self, device: torch.device | str) -> Body:
-        """The same body on another device."""
-        move: dict[str, Any] = {
-            name: value.to(device) if isinstance(value, torch.Tensor) else value
-            for name, value in self._fields().items()
-        }
-        return Body(**move)
-
     def subset(self, vertices: torch.Tensor) -> Body:
         """The same body with only `vertices` [n] (int64), without faces: cheap skinning of a few points."""
-        kept = self._fields()
         posedirs = None if self.posedirs is None else self.posedirs.view(207, -1, 3)[:, vertices].flatten(1)
-        kept |= {
-            "v_template": self.v_template[vertices],
-            "shapedirs": self.shapedirs[vertices],
-            "posedirs": posedirs,
-            "weights": self.weights[vertices],
-        }
-        kept |= {
-            "J_regressor": self.J_regressor[:, vertices],
-            "faces": self.faces[:0],
-            "landmark_vertices": self.landmark_vertices[:0],
-        }
-        small = Body(**kept)
+        small = replace(
+            self,
+            v_template=self.v_template[vertices],
+            shapedirs=self.shapedirs[vertices],
+            posedirs=posedirs,
+            J_regressor=self.J_regressor[:, vertices],
+            weights=self.weights[vertices],
+            faces=self.faces[:0],
+            landmark_vertices=self.landmark_vertices[:0],
+        )
         small._joint_template, small._joint_shapedirs = self._joint_template, self._joint_shapedirs
         return small
 
@@ -115,9 +105,6 @@ class Body:
     def head(self) -> Body:
         """The face's landmarks alone."""
         return self.subset(self.landmark_vertices)
-
-    def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
     def device(self) -> torch.device:
@@ -174,9 +161,9 @@ class Body:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotations [B,24,3,3], rest joints [B,24,3], transl [B,3] to transforms [B,24,4,4], joints [B,24,3]."""
         transforms, joints = forward_kinematics(rotations, rest_joints, self.parents)
-        moved = torch.cat([transforms[..., :3], transforms[..., 3:] + transl[:, None, :, None]], dim=-1)
+        placed = torch.cat([transforms[..., :3], transforms[..., 3:] + transl[:, None, :, None]], dim=-1)
         last = torch.eye(4, device=transl.device)[3].expand(len(transl), 24, 1, 4)
-        return torch.cat([moved, last], dim=-2), joints + transl[:, None]
+        return torch.cat([placed, last], dim=-2), joints + transl[:, None]
 
     def from_label(self, label: torch.Tensor, reference_scale: bool = False) -> BodyOutput:
         """The bodies of labels [B,111]."""

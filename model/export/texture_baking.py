@@ -7,7 +7,7 @@ images that see it straight on; what none sees well (under the arms, where outli
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -108,4 +108,4 @@ def _turned(label: torch.Tensor, round_: float, up: float) -> torch.Tensor:
     about = math.radians(round_)
     tilt = math.radians(up)
     turn = compose_axis_angles(torch.tensor([[tilt, 0.0, 0.0]]), torch.tensor([[0.0, about, 0.0]]))
-    return labels.Label(**{**vars(parts), "global_orient": compose_axis_angles(turn, parts.global_orient)}).pack()
+    return replace(parts, global_orient=compose_axis_angles(turn, parts.global_orient)).pack()

@@ -7,12 +7,13 @@ with its vectors, face crops, and the label where left and right change places. 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from ag3d.config import Training
+from ag3d.core.tensor_dataclass import TensorDataclass
 from ag3d.model.body import label as body_label
 from ag3d.model.training.distributed import Processes
 from ag3d.model.training.monitoring import Averages
@@ -30,7 +31,7 @@ _GREY = torch.full((3, 3), 1 / 3)  # projection on the axis of greys
 
 
 @dataclass
-class Augmentation:
+class Augmentation(TensorDataclass):
     """Transformations of B people. Directions are as seen: x right, y down in images, y up in normals."""
 
     flip: torch.Tensor  # [B] bool: left and right
@@ -39,12 +40,6 @@ class Augmentation:
     shift: torch.Tensor  # [B,2] x, y in units of half the side
     color: torch.Tensor  # [B,3,3] …
     light: torch.Tensor  # [B]: rgb becomes color · rgb + light
-
-    def to(self, device: torch.device) -> Augmentation:
-        return Augmentation(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
-
-    def __getitem__(self, part: slice) -> Augmentation:
-        return Augmentation(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
     @property
     def linear(self) -> torch.Tensor:

@@ -35,25 +35,25 @@ log = logging.getLogger(__name__)
 QUALITY = 70  # of the AVIF, whose colours are kept at full resolution: half of a JPEG's bytes at the same error
 
 
-def example(
-    crop: np.ndarray, body: np.ndarray, seen: np.ndarray, true: np.ndarray, known: np.ndarray
+def encode_example(
+    crop: np.ndarray, body: np.ndarray, covered: np.ndarray, true: np.ndarray, known: np.ndarray
 ) -> tuple[bytes, bytes]:
     """The two entries of a person: crop uint8 RGBA [S,S,4], normals [S,S,3], masks [S,S]."""
     alpha = crop[..., 3]
     panels = [
-        spread(crop[..., :3].astype(np.float32), alpha > 12),
-        spread(127.5 * (body + 1), seen),
-        spread(127.5 * (true + 1), known),
+        _bleed(crop[..., :3].astype(np.float32), alpha > 12),
+        _bleed(127.5 * (body + 1), covered),
+        _bleed(127.5 * (true + 1), known),
         np.repeat(alpha[..., None], 3, axis=2),
     ]
     picture = io.BytesIO()
     Image.fromarray(np.rint(np.hstack(panels)).clip(0, 255).astype(np.uint8)).save(
         picture, "AVIF", quality=QUALITY, subsampling="4:4:4", speed=7
     )
-    return picture.getvalue(), encode_png(seen.astype(np.uint8) + 2 * known.astype(np.uint8))
+    return picture.getvalue(), encode_png(covered.astype(np.uint8) + 2 * known.astype(np.uint8))
 
 
-def spread(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _bleed(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """`values` [S,S,3] continued smoothly beyond `mask`: an edge there would cost bytes and ring into the person."""
     return np.where(
         mask[..., None],
@@ -78,10 +78,10 @@ def pack(folder: Path, body: Body, output: ShardWriter) -> int:
             factor = widths[photo] / truth.loc[photo, "width"]
             crop = aligned.image(f"{person}.png")
             true, known = true_normals(images, photo, fits.loc[person], factor, len(crop))
-            seen_normals, seen = body_normals(body, labels[person], len(crop))
-            if not seen.any() or not known.any():
+            normals, covered = body_normals(body, labels[person], len(crop))
+            if not covered.any() or not known.any():
                 continue
-            picture, masks = example(crop, seen_normals, seen, true, known)
+            picture, masks = encode_example(crop, normals, covered, true, known)
             output.add(f"{folder.name}/{person}.avif", picture)
             output.add(f"{folder.name}/{person}.png", masks)
             count += 1
@@ -93,9 +93,9 @@ def true_normals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """True unit normals [side,side,3] in a fit's window, and where they are known; `factor`: the fit's pixels per pixel
     of the truth."""
-    there, half = (fit["centre_x"] / factor, fit["centre_y"] / factor), fit["half"] / factor
-    mask = window(images.image(f"{photo}-mask.png"), there, half, side, border=0)
-    image = window(images.image(f"{photo}-normal.png"), there, half, side, border=255)
+    centre, half = (fit["centre_x"] / factor, fit["centre_y"] / factor), fit["half"] / factor
+    mask = window(images.image(f"{photo}-mask.png"), centre, half, side, border=0)
+    image = window(images.image(f"{photo}-normal.png"), centre, half, side, border=255)
     return unit(image.astype(np.float32) / 127.5 - 1), mask > 250
 
 

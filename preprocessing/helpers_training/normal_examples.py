@@ -18,7 +18,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.shards import RECORD, ShardReader, decode_image
 
 SUFFIX = ".avif"  # of a person's picture
-PARTS = {"colour": 3, "body": 3, "true": 3, "alpha": 1, "seen": 1, "known": 1}  # channels in this order
+PARTS = {"colour": 3, "body": 3, "true": 3, "alpha": 1, "covered": 1, "known": 1}  # channels in this order
 
 
 @dataclass
@@ -41,26 +41,26 @@ class Examples:
         return Examples([self.names[k] for k in chosen], self.pixels[chosen])
 
 
-def read(place: Path) -> Examples:
+def read_examples(path: Path) -> Examples:
     """All zips of a folder, or one zip, of ag3d.preprocessing.helpers_training.normal_data. Raises UserError."""
-    files = sorted(place.glob("*.zip")) if place.is_dir() else [place]
+    files = sorted(path.glob("*.zip")) if path.is_dir() else [path]
     if not files:
-        raise UserError(f"{place} holds no .zip; make one with: ag3d normals-data")
+        raise UserError(f"{path} holds no .zip; make one with: ag3d normals-data")
     names: list[str] = []
     pixels: list[np.ndarray] = []
     with ThreadPoolExecutor() as threads:
         for file in files:
             shard = ShardReader(file)
-            found = [entry[: -len(SUFFIX)] for entry in shard.names if entry.endswith(SUFFIX)]
-            entries = [(shard.read(f"{name}{SUFFIX}"), shard.read(f"{name}.png"), f"{file}:{name}") for name in found]
+            people = [entry[: -len(SUFFIX)] for entry in shard.names if entry.endswith(SUFFIX)]
+            entries = [(shard.read(f"{name}{SUFFIX}"), shard.read(f"{name}.png"), f"{file}:{name}") for name in people]
             pixels.extend(threads.map(lambda entry: _pixels(*entry), entries))
-            names.extend(found)
+            names.extend(people)
     if not names:
-        raise UserError(f"{place} holds no examples; make them with: ag3d normals-data (its {RECORD} tells what it is)")
+        raise UserError(f"{path} holds no examples; make them with: ag3d normals-data (its {RECORD} tells what it is)")
     sides = {array.shape[-1] for array in pixels}
     if len(sides) > 1:
         raise UserError(
-            f"{place}: examples of several sizes {sorted(sides)}; pack data sets of one alignment.resolution"
+            f"{path}: examples of several sizes {sorted(sides)}; pack data sets of one alignment.resolution"
         )
     return Examples(names, torch.from_numpy(np.stack(pixels)))
 
@@ -72,8 +72,8 @@ def _pixels(picture: bytes, masks: bytes, where: str) -> np.ndarray:
     if panels.shape != (side, 4 * side, 3) or flags.shape != (side, side):
         raise UserError(f"{where} is not an example of the normal network; pack it again with: ag3d normals-data")
     colour, body, true, alpha = (panels[:, k * side : (k + 1) * side] for k in range(4))
-    seen, known = (255 * (flags & bit > 0).astype(np.uint8) for bit in (1, 2))
-    return np.dstack([colour, body, true, alpha[..., 1], seen, known]).transpose(2, 0, 1)
+    covered, known = (255 * (flags & bit > 0).astype(np.uint8) for bit in (1, 2))
+    return np.dstack([colour, body, true, alpha[..., 1], covered, known]).transpose(2, 0, 1)
 
 
 @dataclass
@@ -87,44 +87,48 @@ class Batch:
     known: Tensor  # bool [B,1,S,S]: where the answer counts
 
 
-def batch(pixels: Tensor, random: torch.Generator | None = None) -> Batch:
+def make_batch(pixels: Tensor, random: torch.Generator | None = None) -> Batch:
     """`pixels` uint8 [B,12,S,S] on any device; with `random` (of that device) augmented."""
     parts = dict(zip(PARTS, pixels.float().split(list(PARTS.values()), 1), strict=True))
-    alpha, seen, known = (parts[name] / 255 for name in ("alpha", "seen", "known"))
+    alpha, covered, known = (parts[name] / 255 for name in ("alpha", "covered", "known"))
     colour = parts["colour"] / 255 * alpha
-    body, true = ((parts[name] / 127.5 - 1) * mask for name, mask in (("body", seen), ("true", known)))
+    body, true = ((parts[name] / 127.5 - 1) * mask for name, mask in (("body", covered), ("true", known)))
     if random is None:
         return Batch(
-            2 * (colour + 1 - alpha) - 1, alpha, _unit(body, seen), _unit(true, known), (known > 0.98) & (alpha > 0.3)
+            2 * (colour + 1 - alpha) - 1,
+            alpha,
+            _unit(body, covered),
+            _unit(true, known),
+            (known > 0.98) & (alpha > 0.3),
         )
     flip = _uniform(random, len(pixels), 0, 1) < 0.5
-    whole = torch.cat([colour, alpha, true, known, body, seen], 1)
-    whole = torch.where(flip[:, None, None, None], whole.flip(3), whole)
+    panels = torch.cat([colour, alpha, true, known, body, covered], 1)
+    panels = torch.where(flip[:, None, None, None], panels.flip(3), panels)
     signs = torch.where(flip, -1.0, 1.0)[:, None, None]
-    moved, angle = _move(whole, random, zoom=0.3, shift=0.08, turn=0.2)
-    colour, alpha, true, known, body, seen = moved.split([3, 1, 3, 1, 3, 1], 1)
-    misfit, extra = _move(torch.cat([body, seen], 1), random, zoom=0.02, shift=0.01, turn=0.03)
-    body, seen = misfit.split([3, 1], 1)
+    warped, angle = _warp(panels, random, zoom=0.3, shift=0.08, turn=0.2)
+    colour, alpha, true, known, body, covered = warped.split([3, 1, 3, 1, 3, 1], 1)
+    misfit, extra = _warp(torch.cat([body, covered], 1), random, zoom=0.02, shift=0.01, turn=0.03)
+    body, covered = misfit.split([3, 1], 1)
     absent = (_uniform(random, len(pixels), 0, 1) < 0.04)[:, None, None, None]
-    body, seen = torch.where(absent, 0.0, body), torch.where(absent, 0.0, seen)
-    true = _turned(torch.cat([signs[:, None] * true[:, :1], true[:, 1:]], 1), angle)
-    body = _turned(torch.cat([signs[:, None] * body[:, :1], body[:, 1:]], 1), angle + extra)
-    crop, given = _look(colour, alpha, random)
-    return Batch(2 * crop - 1, given, _unit(body, seen), _unit(true, known), (known > 0.98) & (given > 0.3))
+    body, covered = torch.where(absent, 0.0, body), torch.where(absent, 0.0, covered)
+    true = _rotate_normals(torch.cat([signs[:, None] * true[:, :1], true[:, 1:]], 1), angle)
+    body = _rotate_normals(torch.cat([signs[:, None] * body[:, :1], body[:, 1:]], 1), angle + extra)
+    crop, matte = _change_appearance(colour, alpha, random)
+    return Batch(2 * crop - 1, matte, _unit(body, covered), _unit(true, known), (known > 0.98) & (matte > 0.3))
 
 
 def _unit(vectors: Tensor, mask: Tensor) -> Tensor:
     return F.normalize(vectors, dim=1) * (mask > 0.5)
 
 
-def _turned(vectors: Tensor, angle: Tensor) -> Tensor:
+def _rotate_normals(vectors: Tensor, angle: Tensor) -> Tensor:
     """Normals [B,3,S,S] of pictures turned counter-clockwise by `angle` [B]."""
     c, s = angle.cos()[:, None, None], angle.sin()[:, None, None]
     x, y, z = vectors.unbind(1)
     return torch.stack([c * x - s * y, s * x + c * y, z], 1)
 
 
-def _move(images: Tensor, random: torch.Generator, zoom: float, shift: float, turn: float) -> tuple[Tensor, Tensor]:
+def _warp(images: Tensor, random: torch.Generator, zoom: float, shift: float, turn: float) -> tuple[Tensor, Tensor]:
     """`images` [B,C,S,S] magnified, shifted and turned at random, zero beyond; and the angles [B], counter-clockwise."""
     count = len(images)
     scale = torch.exp(_uniform(random, count, -zoom, zoom))
@@ -137,7 +141,7 @@ def _move(images: Tensor, random: torch.Generator, zoom: float, shift: float, tu
     return F.grid_sample(images, grid, align_corners=False), angle
 
 
-def _look(colour: Tensor, alpha: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _change_appearance(colour: Tensor, alpha: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """The crop [B,3,S,S] on white, 0 to 1, and its alpha: other mattes, light, colours, sharpness and noise.
     `colour` is premultiplied by `alpha`."""
     count = len(colour)
@@ -147,7 +151,7 @@ def _look(colour: Tensor, alpha: Tensor, random: torch.Generator) -> tuple[Tenso
 
     picture = colour + (1 - alpha) * one(0, 1, 3)  # what a wrong matte lets through
     soft = _blurred(alpha, one(0.3, 1.6))
-    given = torch.where(one(0, 1) < 0.5, alpha, ((soft - one(0.35, 0.65)) * one(1.5, 6) + 0.5).clamp(0, 1))
+    matte = torch.where(one(0, 1) < 0.5, alpha, ((soft - one(0.35, 0.65)) * one(1.5, 6) + 0.5).clamp(0, 1))
     grey = picture.mean(1, keepdim=True)
     picture = grey + (picture - grey) * one(0.3, 1.4)
     picture = (picture * torch.exp(one(-0.25, 0.25, 3))).clamp(1e-4, 1) ** torch.exp(one(-0.4, 0.4))
@@ -155,7 +159,7 @@ def _look(colour: Tensor, alpha: Tensor, random: torch.Generator) -> tuple[Tenso
     picture = torch.where(one(0, 1) < 0.3, _blurred(picture, one(0.4, 1.5)), picture)
     noise = torch.randn(picture.shape, generator=random, device=picture.device)
     picture = (picture + noise * one(0, 0.03)).clamp(0, 1)
-    return picture * given + 1 - given, given
+    return picture * matte + 1 - matte, matte
 
 
 def _blurred(images: Tensor, sigma: Tensor) -> Tensor:

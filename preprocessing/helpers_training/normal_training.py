@@ -22,7 +22,7 @@ from torch import Tensor
 from ag3d.core import console, provenance
 from ag3d.core.device import choose_device
 from ag3d.core.errors import UserError
-from ag3d.preprocessing.helpers_training.normal_examples import Batch, Examples, batch, read
+from ag3d.preprocessing.helpers_training.normal_examples import Batch, Examples, make_batch, read_examples
 from ag3d.preprocessing.normals import unet
 from ag3d.preprocessing.normals.stage import body_backend
 from ag3d.preprocessing.normals.unet import NormalNetwork
@@ -32,16 +32,16 @@ REPORTS = 12  # looks at the held-out people during a training
 MAGNIFIED = 1.3  # training enlarges people up to this
 
 
-def angles(found: Tensor, true: Tensor) -> Tensor:
+def angles(normals: Tensor, true: Tensor) -> Tensor:
     """Radians [B,1,S,S] between unit vectors [B,3,S,S]; differentiable everywhere."""
-    cross = torch.linalg.cross(found, true, dim=1)
-    return torch.atan2((cross.square().sum(1, keepdim=True) + 1e-8).sqrt(), (found * true).sum(1, keepdim=True))
+    cross = torch.linalg.cross(normals, true, dim=1)
+    return torch.atan2((cross.square().sum(1, keepdim=True) + 1e-8).sqrt(), (normals * true).sum(1, keepdim=True))
 
 
-def loss_of(network: NormalNetwork, seen: Batch) -> Tensor:
+def mean_angle(network: NormalNetwork, batch: Batch) -> Tensor:
     """Mean angle (radians) where the true normals are known."""
-    miss = angles(network(seen.crop, seen.alpha, seen.body), seen.true)
-    return (miss * seen.known).sum() / seen.known.sum().clamp_min(1)
+    error = angles(network(batch.crop, batch.alpha, batch.body), batch.true)
+    return (error * batch.known).sum() / batch.known.sum().clamp_min(1)
 
 
 @torch.no_grad()
@@ -50,9 +50,9 @@ def score(network: NormalNetwork, people: Examples, device: torch.device, size: 
     network.eval()
     values = []
     for pixels in people.pixels.split(size):
-        seen = batch(pixels.to(device))
-        miss = angles(network(seen.crop, seen.alpha, seen.body), seen.true)
-        values.append(((miss * seen.known).sum((1, 2, 3)) / seen.known.sum((1, 2, 3))).cpu())
+        batch = make_batch(pixels.to(device))
+        error = angles(network(batch.crop, batch.alpha, batch.body), batch.true)
+        values.append(((error * batch.known).sum((1, 2, 3)) / batch.known.sum((1, 2, 3))).cpu())
     return np.degrees(torch.cat(values).numpy())
 
 
@@ -60,13 +60,11 @@ def score_of_body(people: Examples) -> np.ndarray:
     """The same of the body's normals alone (`method: body`)."""
     values = []
     for pixels in people.pixels:
-        seen = batch(pixels[None])
-        normals, alpha = seen.body[0].permute(1, 2, 0).numpy(), (255 * seen.alpha[0, 0]).byte().numpy()
+        batch = make_batch(pixels[None])
+        normals, alpha = batch.body[0].permute(1, 2, 0).numpy(), (255 * batch.alpha[0, 0]).byte().numpy()
         crop = np.dstack([np.zeros((*alpha.shape, 3), np.uint8), alpha])
-        found = torch.from_numpy(body_backend(crop, normals, np.linalg.norm(normals, axis=2) > 0.5)).permute(2, 0, 1)[
-            None
-        ]
-        values.append(float((angles(found.float(), seen.true) * seen.known).sum() / seen.known.sum()))
+        estimate = torch.from_numpy(body_backend(crop, normals, np.linalg.norm(normals, axis=2) > 0.5)).movedim(2, 0)
+        values.append(float((angles(estimate[None].float(), batch.true) * batch.known).sum() / batch.known.sum()))
     return np.degrees(np.array(values))
 
 
@@ -93,10 +91,10 @@ class Training:
         warm, cool = min(1.0, (self.steps + 1) / 20), 0.5 * (1 + math.cos(math.pi * done))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * warm * max(cool, 0.01)
-        seen = batch(self.pixels[self._next()], self.random)
+        batch = make_batch(self.pixels[self._next()], self.random)
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = loss_of(self.network, seen)
+            loss = mean_angle(self.network, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
@@ -114,7 +112,7 @@ class Training:
         return torch.tensor(chosen, device=self.device)
 
 
-def held_out(people: Examples, named: list[str]) -> tuple[Examples, Examples]:
+def split_held_out(people: Examples, named: list[str]) -> tuple[Examples, Examples]:
     """People to learn from, and of other data sets to judge by; without names, the last tenth of the data sets.
     Raises UserError."""
     sources = people.sources()
@@ -138,22 +136,30 @@ def summary(values: np.ndarray) -> dict[str, float]:
 def train(args: Any) -> dict[str, Any]:
     """Train as the command's options say; write weights and card. Returns the card."""
     device = choose_device(args.device, "--device")
-    learn, judge = held_out(read(args.data), args.held_out)
-    log.info("%d people to learn from, %d held out (%s)", len(learn), len(judge), ", ".join(judge.sources()))
-    body = summary(score_of_body(judge))
-    training = Training(learn, device, args.batch, args.rate, args.seed)
-    started, told = time.monotonic(), 0
+    train_people, test_people = split_held_out(read_examples(args.data), args.held_out)
+    log.info(
+        "%d people to learn from, %d held out (%s)",
+        len(train_people),
+        len(test_people),
+        ", ".join(test_people.sources()),
+    )
+    body = summary(score_of_body(test_people))
+    training = Training(train_people, device, args.batch, args.rate, args.seed)
+    started, reports = time.monotonic(), 0
     losses: list[float] = []
     while True:
         spent = time.monotonic() - started
         done = training.steps / args.steps if args.steps else spent / (60 * args.minutes)
-        if done >= told / REPORTS or done >= 1:
-            found = summary(score(training.average, judge, device))
+        if done >= reports / REPORTS or done >= 1:
+            scores = summary(score(training.average, test_people, device))
             recent = [value for value in losses[-2000:] if math.isfinite(value)]
             learned = f"{math.degrees(float(np.mean(recent))):.2f}" if recent else "–"
-            log.info("%3.0f %%, step %d: held out %.2f°, learning %s°, body %.2f°", 100 * done, training.steps, found["mean"], learned, body["mean"])  # fmt: skip
-            told = math.floor(done * REPORTS) + 1
-            unet.save(training.average, card(args, training, learn, judge, found, body, spent), args.output)
+            means = scores["mean"], learned, body["mean"]
+            log.info("%3.0f %%, step %d: held out %.2f°, learning %s°, body %.2f°", 100 * done, training.steps, *means)
+            reports = math.floor(done * REPORTS) + 1
+            unet.save(
+                training.average, card(args, training, train_people, test_people, scores, body, spent), args.output
+            )
         if done >= 1:
             return unet.load(args.output)[1]
         losses.append(training.step(done))
@@ -168,27 +174,34 @@ def content_hash(people: Examples) -> str:
 
 
 def card(
-    args: Any, training: Training, learn: Examples, judge: Examples, found: dict, body: dict, spent: float
+    args: Any, training: Training, train_people: Examples, test_people: Examples, scores: dict, body: dict, spent: float
 ) -> dict[str, Any]:
     """What the weights are, what they were made from, and how they score."""
     return {
         "task": "normals of clothed people from an aligned crop and the fitted body's normals",
         "licence": "Apache-2.0; trained on renderings of CC0 data alone",
         "parameters": sum(p.numel() for p in training.network.parameters()),
-        "side": 32 * round(MAGNIFIED * learn.pixels.shape[-1] / 32),
+        "side": 32 * round(MAGNIFIED * train_people.pixels.shape[-1] / 32),
         "trained_on": {
-            "people": len(learn),
-            "data_sets": learn.sources(),
-            "side": learn.pixels.shape[-1],
+            "people": len(train_people),
+            "data_sets": train_people.sources(),
+            "side": train_people.pixels.shape[-1],
             "sha256": training.content,
         },
         "training": {
-            **{"steps": training.steps, "batch": args.batch, "rate": args.rate, "seed": args.seed},
-            **{"seconds": round(spent), "device": device_name(training.device)},
+            "steps": training.steps,
+            "batch": args.batch,
+            "rate": args.rate,
+            "seed": args.seed,
+            "seconds": round(spent),
+            "device": device_name(training.device),
         },
         "held_out": {
-            **{"people": len(judge), "data_sets": judge.sources(), "unit": "degrees, mean over each person's pixels"},
-            **{"network": found, "body": body},
+            "people": len(test_people),
+            "data_sets": test_people.sources(),
+            "unit": "degrees, mean over each person's pixels",
+            "network": scores,
+            "body": body,
         },
         "code": provenance.code_version(),
     }

@@ -166,7 +166,7 @@ def test_each_kind_comes_as_often_as_asked():
 
 def test_gradients_pass():
     changes = change(True, 0.4, 1.1, (0.1, 0.05), torch.eye(3) + 0.1, 0.1)
-    changes = Augmentation(**{name: v.double() if v.is_floating_point() else v for name, v in vars(changes).items()})
+    changes = changes.map(lambda value: value.double() if value.is_floating_point() else value)
     image = torch.rand(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(changes.images, (image,))
     assert torch.autograd.gradcheck(changes.normals, ((image * 0.5).detach().requires_grad_(),))

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with write_shard(place / "people.zip", {}) as shard:
         for number in range(12):
             crop, body, true, inside = bumps(number)
-            picture, masks = normal_data.example(crop, body, inside, true, inside)
+            picture, masks = normal_data.encode_example(crop, body, inside, true, inside)
             name = f"set{number % 3}/person{number}"
             shard.add(f"{name}.avif", picture)
             shard.add(f"{name}.png", masks)
@@ -73,12 +73,12 @@ def train(monkeypatch: pytest.MonkeyPatch, data: Path, output: Path, *more: str)
 
 
 def test_examples_come_back_as_they_were(folder: Path) -> None:
-    people = normal_examples.read(folder)
+    people = normal_examples.read_examples(folder)
     assert len(people) == 12
     assert people.sources() == ["set0", "set1", "set2"]
     number = int(people.names[0].rsplit("person", maxsplit=1)[1])
     crop, body, true, inside = bumps(number)
-    seen = normal_examples.batch(people.pixels[:1])
+    seen = normal_examples.make_batch(people.pixels[:1])
     assert torch.equal(seen.known[0, 0], torch.from_numpy(inside))
     for found, expected in ((seen.body, body), (seen.true, true)):
         cosine = (found[0].permute(1, 2, 0).numpy() * expected).sum(2)[inside]
@@ -100,8 +100,8 @@ def test_augmentation_moves_normals_with_their_pictures() -> None:
     pixels = torch.from_numpy(np.dstack([crop[..., :3], normal, normal, masks]).transpose(2, 0, 1))[None].repeat(
         16, 1, 1, 1
     )
-    seen = normal_examples.batch(pixels, torch.Generator().manual_seed(0))
-    assert (seen.crop - normal_examples.batch(pixels).crop).abs().mean() > 0.1  # not left as they were
+    seen = normal_examples.make_batch(pixels, torch.Generator().manual_seed(0))
+    assert (seen.crop - normal_examples.make_batch(pixels).crop).abs().mean() > 0.1  # not left as they were
     rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
     for k in range(16):
         known = seen.known[k, 0]
@@ -122,11 +122,11 @@ def test_augmentation_moves_normals_with_their_pictures() -> None:
 
 def test_a_turned_picture_turns_its_normals() -> None:
     up = torch.tensor([0.0, 1.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    left = normal_examples._turned(up, torch.tensor([math.pi / 2]))
+    left = normal_examples._rotate_normals(up, torch.tensor([math.pi / 2]))
     torch.testing.assert_close(left[0, :, 0, 0], torch.tensor([-1.0, 0, 0]), atol=1e-6, rtol=0)
     image = torch.zeros(1, 1, 65, 65)
     image[0, 0, 5, 32] = 1  # a mark above the middle
-    moved, angle = normal_examples._move(image, torch.Generator().manual_seed(3), zoom=0, shift=0, turn=0.5)
+    moved, angle = normal_examples._warp(image, torch.Generator().manual_seed(3), zoom=0, shift=0, turn=0.5)
     row, column = divmod(int(moved.argmax()), 65)
     assert math.atan2(32 - column, 32 - row) == pytest.approx(
         float(angle), abs=0.03
@@ -248,9 +248,9 @@ def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_b
     write_verdicts(folder / "aligned/00000.zip", schemas.ALIGNED, {"photo": {"label": label[0].tolist()}})
     with torch.no_grad(), write_shard(tmp_path / "out/people.zip", {}) as output:
         assert normal_data.pack(folder, tiny_body, output) == 1
-    people = normal_examples.read(tmp_path / "out")
+    people = normal_examples.read_examples(tmp_path / "out")
     assert people.names == ["people/photo"]
-    example = normal_examples.batch(people.pixels)
+    example = normal_examples.make_batch(people.pixels)
     assert example.known.sum() > 150
     cosine = (example.true * example.body).sum(1, keepdim=True)[example.known]
     assert cosine.median() > 0.99
