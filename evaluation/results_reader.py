@@ -85,8 +85,8 @@ class DataFolder:
     @functools.cache  # noqa: B019
     def manifests(self) -> dict[str, Manifest]:
         """Photograph to the manifest that reads it."""
-        found = [Manifest(path) for path in self._files("photos", ".parquet")]
-        return {name: manifest for manifest in found for name in manifest.table["photo_id"]}
+        manifests = [Manifest(path) for path in self._files("photos", ".parquet")]
+        return {name: manifest for manifest in manifests for name in manifest.table["photo_id"]}
 
     @functools.lru_cache(maxsize=256)  # noqa: B019
     def photograph(self, photo: str, side: int) -> Thumbnail | None:
@@ -102,7 +102,7 @@ class DataFolder:
         return Thumbnail(image, image.shape[1] / width if width > 0 else 1.0)
 
 
-def spread(items: Iterable[Any], count: int) -> list[Any]:
+def resample_evenly(items: Iterable[Any], count: int) -> list[Any]:
     """At most `count` of the items, evenly spaced."""
     items = list(items)
     if len(items) <= count:

@@ -74,35 +74,35 @@ class OnnxNetwork:
             raise ValueError("the network's output is not finite")
         return out
 
-    def _choose(self, places: list[Any], what: str) -> Any:
-        wanted, names = getattr(self.settings, what), [place.name for place in places]
+    def _choose(self, tensors: list[Any], what: str) -> Any:
+        wanted, names = getattr(self.settings, what), [tensor.name for tensor in tensors]
         if wanted and wanted not in names:
             raise UserError(f"{self.file} has no {what} '{wanted}' ('{self.key}.{what}'); it has: {', '.join(names)}")
         if not wanted and len(names) > 1 and what == "input":
             raise UserError(
                 f"{self.file} needs several inputs ({', '.join(names)}); networks with one picture can be used"
             )
-        return places[names.index(wanted)] if wanted else places[0]
+        return tensors[names.index(wanted)] if wanted else tensors[0]
 
     def _size(self) -> tuple[int, int]:
         """Rows and columns of the input."""
-        place, settings, channels = self._input, self.settings, 3 + self.extra
-        if place.type not in _TYPES or len(place.shape) != 4:
+        tensor, settings, channels = self._input, self.settings, 3 + self.extra
+        if tensor.type not in _TYPES or len(tensor.shape) != 4:
             raise UserError(
-                f"{self.file}: the input '{place.name}' is {place.type} {place.shape}; 4 dimensions of numbers needed"
+                f"{self.file}: the input '{tensor.name}' is {tensor.type} {tensor.shape}; 4 dimensions of numbers needed"
             )
-        spots = {"nchw": (1, 2, 3), "nhwc": (3, 1, 2)}
-        depth, *sides = (place.shape[k] for k in spots[settings.layout])
+        axes = {"nchw": (1, 2, 3), "nhwc": (3, 1, 2)}
+        depth, *sides = (tensor.shape[k] for k in axes[settings.layout])
         if isinstance(depth, int) and depth != channels:
             other = "nhwc" if settings.layout == "nchw" else "nchw"
-            turned = place.shape[spots[other][0]] == channels
-            hint = f"that is {other}: set '{self.key}.layout'" if turned else f"{channels} channels are put into it"
+            swapped = tensor.shape[axes[other][0]] == channels
+            hint = f"that is {other}: set '{self.key}.layout'" if swapped else f"{channels} channels are put into it"
             raise UserError(
-                f"{self.file}: the input '{place.name}' is {place.shape}, in layout {settings.layout}; {hint}"
+                f"{self.file}: the input '{tensor.name}' is {tensor.shape}, in layout {settings.layout}; {hint}"
             )
         fixed = [side for side in sides if isinstance(side, int)]
         if settings.size and any(side != settings.size for side in fixed):
-            raise UserError(f"{self.file} takes {place.shape}, not '{self.key}.size' {settings.size}; leave that out")
+            raise UserError(f"{self.file} takes {tensor.shape}, not '{self.key}.size' {settings.size}; leave that out")
         if len(fixed) < 2 and not settings.size:
             raise UserError(
                 f"{self.file} takes pictures of any size; say with '{self.key}.size' at which one it works well"

@@ -104,8 +104,8 @@ def run_stage(
 def with_tables(inputs: Iterable[Path]) -> list[Path]:
     """The files, and the table of each shard of pictures among them."""
     paths = list(inputs)
-    beside = (path.with_suffix(".parquet") for path in paths if path.suffix == ".zip")
-    return [*paths, *(path for path in beside if path.exists())]
+    tables = (path.with_suffix(".parquet") for path in paths if path.suffix == ".zip")
+    return [*paths, *(table for table in tables if table.exists())]
 
 
 def to_table(rows: Iterable[Row], schema: pa.Schema) -> pd.DataFrame:

@@ -136,8 +136,8 @@ def read_table(path: str | os.PathLike[str], columns: Mapping[str, str] | None =
     for name, kind in (columns or {}).items():
         if name not in table.column_names:
             raise UserError(f"{path} has no column '{name}'; delete it and run again")
-        if table.num_rows and not _KINDS[kind](found := table.schema.field(name).type):
-            raise UserError(f"{path}: column '{name}' holds {found}, not {kind}; delete it and run again")
+        if table.num_rows and not _KINDS[kind](stored := table.schema.field(name).type):
+            raise UserError(f"{path}: column '{name}' holds {stored}, not {kind}; delete it and run again")
     return _parquet(path, table.to_pandas)
 
 
@@ -145,10 +145,10 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The record that `write_table` stored."""
     metadata = _parquet(path, lambda: pq.read_schema(path)).metadata or {}
     try:
-        found = json.loads(metadata.get(b"ag3d", b"{}"))
+        record = json.loads(metadata.get(b"ag3d", b"{}"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} carries no readable record: {error}; delete it and run again") from error
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 # The footer has no checksum, and carries types as text that pandas looks up: a flipped byte there fails in many ways.

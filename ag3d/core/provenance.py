@@ -47,14 +47,14 @@ def record(stage: str, settings: Any, inputs: Iterable[str | Path] = ()) -> dict
     damaged or replaced that file in between.
     """
     given = [Path(path) for path in inputs]
-    found = {name_of(path): sha256(path) for path in given}
+    hashes = {name_of(path): sha256(path) for path in given}
     for path in given:
         for name, before in carried(path).get("inputs", {}).items():
-            if name in found and found[name] != before:
+            if name in hashes and hashes[name] != before:
                 raise UserError(
                     f"{path} was made from another {name}: that file is damaged, or was replaced; delete both and run again"
                 )
-    return {"stage": stage, "code": code_version(), "settings": settings, "inputs": found}
+    return {"stage": stage, "code": code_version(), "settings": settings, "inputs": hashes}
 
 
 def name_of(path: Path) -> str:
@@ -82,12 +82,12 @@ def versions() -> dict[str, str]:
         "trimesh",
         "scikit-image",
     )
-    found = {name: importlib.metadata.version(name) for name in names if _installed(name)}
+    packages = {name: importlib.metadata.version(name) for name in names if _installed(name)}
     return {
         "ag3d": code_version(),
         "python": sys.version.split()[0],
         "machine": f"{platform.system()} {platform.machine()}",
-        **found,
+        **packages,
     }
 
 

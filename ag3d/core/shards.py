@@ -119,8 +119,8 @@ class ShardReader:
             raise UserError(f"{self.path}: entry '{name}' is not valid JSON ({error})") from error
 
     def record(self) -> dict[str, Any]:
-        found = self.json(RECORD) if RECORD in self else {}
-        return found if isinstance(found, dict) else {}
+        record = self.json(RECORD) if RECORD in self else {}
+        return record if isinstance(record, dict) else {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_archive": None, "_process": -1}

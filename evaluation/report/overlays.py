@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ag3d.core.camera import project
+from ag3d.core.resize import resize
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, render_normals, vertex_normals
 
@@ -66,9 +67,7 @@ def fit(image: np.ndarray, body: Body, row: dict, scale: float) -> np.ndarray:
 
 def crop_with_outline(crop: np.ndarray, body: Body, label: np.ndarray, side: int) -> np.ndarray:
     """An aligned RGBA crop on white, with the outline of its label's body."""
-    white = on_white(
-        cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if side < len(crop) else cv2.INTER_LINEAR)
-    )
+    white = on_white(resize(crop, (side, side)))
     with torch.no_grad():
         vertices = body.from_label(torch.from_numpy(label)[None]).vertices[0]
     _, mask = render_normals(vertices, body.faces, side)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ag3d.evaluation.report import overlays
-from ag3d.evaluation.results_reader import DataFolder, spread
+from ag3d.evaluation.results_reader import DataFolder, resample_evenly
 from ag3d.model.body.body import Body
 
 SIDE = 256  # of the pictures, longer side
@@ -84,16 +84,16 @@ class Sheets:
 
     def sheet(self, stage: str, count: int, rejected: int) -> list[Tile]:
         """Up to `count` people of the data set at this stage, then up to `rejected` that it left out."""
-        tiles = self._tiles(stage, [(person, "") for person in spread(self.data.people(), count)], False)
+        tiles = self._tiles(stage, [(person, "") for person in resample_evenly(self.data.people(), count)], False)
         table = self.data.rejected()
         out = table[table["stage"] == stage]
-        named = [(r["photo_id"], reason(r)) for r in spread(out.to_dict("records"), rejected)]
+        named = [(r["photo_id"], reason(r)) for r in resample_evenly(out.to_dict("records"), rejected)]
         return tiles + self._tiles(stage, named, True)
 
     def journey(self, count: int) -> list[tuple[str, list[Tile | None]]]:
         """Rows of people of the data set: their pictures through all stages."""
         rows = []
-        for person in spread(self.data.people(), count):
+        for person in resample_evenly(self.data.people(), count):
             pictures = [draw(person) for draw in self.draw.values()]
             rows.append((person, [None if p is None else Tile(p) for p in pictures]))
         return rows
@@ -101,7 +101,7 @@ class Sheets:
     def dataset(self, count: int) -> list[tuple[Tile, Tile]]:
         """Images and normal maps as the training reads them."""
         pairs = []
-        for person in spread(self.data.people(), count):
+        for person in resample_evenly(self.data.people(), count):
             image = self.data.image("dataset", f"img_{person}.png")
             normal = self.data.image("dataset", f"normal_{person}.png")
             if image is not None and normal is not None:

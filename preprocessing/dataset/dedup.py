@@ -42,9 +42,9 @@ def sharpness(crop: np.ndarray) -> float:
     inside = cv2.erode((crop[..., 3] > 250).astype(np.uint8), np.ones((REACH + 2, REACH + 2))) > 0
     lost = total = 0.0
     for axis, window, where in ((0, (1, REACH), inside[1:]), (1, (REACH, 1), inside[:, 1:])):
-        here, blurred = (np.abs(np.diff(image, axis=axis))[where] for image in (grey, cv2.blur(grey, window)))
-        lost += float(np.maximum(0, here - blurred).sum())
-        total += float(here.sum())
+        sharp, blurred = (np.abs(np.diff(image, axis=axis))[where] for image in (grey, cv2.blur(grey, window)))
+        lost += float(np.maximum(0, sharp - blurred).sum())
+        total += float(sharp.sum())
     return lost / total if total else 1.0  # a flat picture has nothing to blur
 
 

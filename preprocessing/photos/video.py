@@ -19,13 +19,13 @@ def is_video(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def frame_stride(path: str | os.PathLike[str], every: int, per_second: float) -> int:
-    """Each how many frames one is taken: `every`, or where that is 0 the one that gives about `per_second`.
+def frame_stride(path: str | os.PathLike[str], stride: int, per_second: float) -> int:
+    """Each how many frames one is taken: `stride`, or where that is 0 the one that gives about `per_second`.
 
     Raises PhotoError where the file is no video.
     """
-    if every:
-        return every
+    if stride:
+        return stride
     with closing(_open(path, [])) as reader:
         rate = float(_metadata(reader).get("fps") or 0)
     return max(1, round(rate / per_second))
