@@ -51,7 +51,7 @@ VERBS = {
     "train": ("ag3d.model.training.stage", "train the network, or go on with it"),
     "generate": ("ag3d.model.avatars.generate", "make images and videos of avatars; find the person of a photograph"),
     "import-checkpoint": ("ag3d.model.legacy.import_checkpoint", "read a checkpoint that AG3D released (.pkl)"),
-    "export": ("ag3d.model.export.__main__", "export meshes and rigged, animated avatars (.glb, .obj, .ply)"),
+    "export": ("ag3d.model.export.stage", "export meshes and rigged, animated avatars (.glb, .obj, .ply)"),
     "evaluate": ("ag3d.evaluation.metrics.stage", "measure a trained network"),
     "tables": ("ag3d.evaluation.tables.stage", "make tables from measurements"),
     "view": ("ag3d.viewer.view", "look at avatars in 3D in a browser"),

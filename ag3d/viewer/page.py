@@ -14,7 +14,7 @@ from ag3d.core.files import read_json
 from ag3d.core.html import render_page
 from ag3d.core.shards import decode_image, encode_png
 from ag3d.evaluation.report.media import data_uri
-from ag3d.model.avatars.pictures import KINDS
+from ag3d.model.imaging import KINDS
 
 HERE = Path(__file__).parent
 GLB_MAGIC = b"glTF"

@@ -29,11 +29,11 @@ from ag3d.evaluation.metrics.view_consistency import (
     view_consistency,
 )
 from ag3d.evaluation.truth import pose_metrics
+from ag3d.model.avatars.mesh import canonical_mesh, posed_mesh
 from ag3d.model.avatars.motion import motion_labels
-from ag3d.model.avatars.procedural_motion import built_in
+from ag3d.model.avatars.motion_sources import built_in
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
-from ag3d.model.export.mesh import canonical_mesh, posed_mesh
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import render_normals
 from ag3d.model.training.data import ZipDataset

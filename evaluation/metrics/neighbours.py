@@ -13,8 +13,8 @@ from ag3d.evaluation.metrics.distances import Entry
 from ag3d.evaluation.metrics.feature_extraction import Features
 from ag3d.evaluation.metrics.image_sets import channels_last, generated_images
 from ag3d.evaluation.metrics.protocols import MAIN_NETWORK, Protocol
-from ag3d.model.avatars.pictures import enlarge, grid
 from ag3d.model.generator import Generator
+from ag3d.model.imaging import grid, resize_square
 from ag3d.model.training.data import ZipDataset
 
 ROWS, NEIGHBOURS = 8, 4  # generated people, and training images beside each
@@ -68,8 +68,8 @@ def neighbour_picture(
     people = [image for batch in batches for image in batch.image]
     rows = []
     for person, nearest in zip(people, indices, strict=True):
-        tile = cv2.copyMakeBorder(enlarge(person, SIDE), 0, 0, 0, GAP, cv2.BORDER_CONSTANT, value=(255,) * 3)
-        rows.append([tile, *(enlarge(channels_last(dataset[int(k)].image), SIDE) for k in nearest)])
+        tile = cv2.copyMakeBorder(resize_square(person, SIDE), 0, 0, 0, GAP, cv2.BORDER_CONSTANT, value=(255,) * 3)
+        rows.append([tile, *(resize_square(channels_last(dataset[int(k)].image), SIDE) for k in nearest)])
     half = (len(rows) + 1) // 2
     left = grid(rows[:half])
     if not rows[half:]:

@@ -21,7 +21,7 @@ from ag3d.evaluation.metrics.feature_extraction import EMBEDDINGS, EmbeddedFeatu
 from ag3d.evaluation.metrics.image_sets import to_uint8
 from ag3d.evaluation.metrics.protocols import MAIN_NETWORK
 from ag3d.evaluation.truth import pose_metrics
-from ag3d.model.avatars.identities import turned
+from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
@@ -46,7 +46,7 @@ def view_consistency(generator: Generator, ws: torch.Tensor, label: torch.Tensor
     planes = generator.planes(ws)
 
     def render(angle: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        view = turned(label, angle, generator)
+        view = orbit_view(label, angle, generator)
         return view, generator.synthesis(ws, view, planes=planes)
 
     angles = [2 * math.pi * k / VIEWS for k in range(VIEWS)]
@@ -130,7 +130,7 @@ def identity_consistency(generator: Generator, ws: torch.Tensor, label: torch.Te
         return []
     embedding = next(embedding for embedding in EMBEDDINGS if embedding.name == MAIN_NETWORK)
     network = EmbeddedFeatures(embedding, models)
-    views = [turned(label, angle, generator) for angle in (-IDENTITY_ANGLE, IDENTITY_ANGLE)]
+    views = [orbit_view(label, angle, generator) for angle in (-IDENTITY_ANGLE, IDENTITY_ANGLE)]
     images: list[list[np.ndarray]] = [[], []]
     for person in console.progress(ws.split(1), "identity", unit="person"):
         planes = generator.planes(person)

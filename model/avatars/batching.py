@@ -14,12 +14,12 @@ T = TypeVar("T")
 _SHORT = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
-def is_short(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an error of torch says that there was too little memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _SHORT)
 
 
-def in_parts(count: int, size: int, make: Callable[[slice], T], what: str = "image") -> Iterator[T]:
+def map_with_oom_backoff(count: int, size: int, make: Callable[[slice], T], what: str = "image") -> Iterator[T]:
     """`make` for slices of `size` that cover range(count); with too little memory the size is halved, and stays so.
 
     Raises UserError where the memory does not suffice for one.
@@ -29,7 +29,7 @@ def in_parts(count: int, size: int, make: Callable[[slice], T], what: str = "ima
         try:
             made = make(slice(start, min(start + size, count)))
         except RuntimeError as error:
-            if not is_short(error):
+            if not is_out_of_memory(error):
                 raise
             if size == 1:
                 raise UserError(

@@ -29,15 +29,33 @@ from ag3d.core.console import progress
 from ag3d.core.device import choose_device, repeatable
 from ag3d.core.errors import UserError
 from ag3d.model.avatars import invert
-from ag3d.model.avatars.identities import People, Saved, blended, canonical, read_poses, turned, with_build
+from ag3d.model.avatars.identities import (
+    People,
+    SavedPeople,
+    canonical_labels,
+    interpolate_labels,
+    orbit_view,
+    read_poses,
+    with_betas,
+)
 from ag3d.model.avatars.latents import read_latents, write_latents
 from ag3d.model.avatars.motion import Motion, motion_labels
-from ag3d.model.avatars.named_motion import NAMES, named_motion
-from ag3d.model.avatars.pictures import KINDS
-from ag3d.model.avatars.render_sheets import FILMS, SHOWN, STILLS, Look, Shot, film, shoot, write_film, write_still
+from ag3d.model.avatars.motion_sources import NAMES, named_motion
+from ag3d.model.avatars.render_sheets import (
+    MOVING_SUFFIXES,
+    RENDER_KINDS,
+    STILL_SUFFIXES,
+    RenderedFrame,
+    RenderStyle,
+    render_frame,
+    render_frames,
+    write_frames,
+    write_still,
+)
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
+from ag3d.model.imaging import KINDS
 
 _LINES = dict(re.findall(r"^    (\S+) +(.*)$", __doc__, re.M))
 _STILL, _MOVING = ("samples", "canonical", "grid"), ("novel-view", "interpolation", "animation")
@@ -45,21 +63,21 @@ _STILL, _MOVING = ("samples", "canonical", "grid"), ("novel-view", "interpolatio
 
 def sample_pictures(people: People, label: torch.Tensor, side: int) -> dict[str, np.ndarray]:
     """Every kind of picture of everybody: uint8 [n,side,side,3] each."""
-    look = Look(KINDS, side)
-    return shoot(people, label, torch.arange(len(people)), look).pictures(look)
+    style = RenderStyle(KINDS, side)
+    return render_frame(people, label, torch.arange(len(people)), style).pictures(style)
 
 
-def everybody_in_every_pose(people: People, look: Look) -> Shot:
+def everybody_in_every_pose(people: People, style: RenderStyle) -> RenderedFrame:
     """n × n people: the first in the poses of all, then the second, …"""
     count = len(people)
     person = torch.arange(count).repeat_interleave(count)
-    label = with_build(people.label.repeat(count, 1), people.label[person])
-    return shoot(people, label, person, look, people.planes())
+    label = with_betas(people.label.repeat(count, 1), people.label[person])
+    return render_frame(people, label, person, style, people.planes())
 
 
 def views(people: People, angles: np.ndarray, by: str = "camera") -> list[torch.Tensor]:
     """Labels [n,111] of everybody from around, for each of `angles` (radians)."""
-    return [turned(people.label, float(angle), people.generator, by) for angle in angles]
+    return [orbit_view(people.label, float(angle), people.generator, by) for angle in angles]
 
 
 def steps_round(frames: int, degrees: float) -> np.ndarray:
@@ -68,20 +86,22 @@ def steps_round(frames: int, degrees: float) -> np.ndarray:
     return share if degrees >= 360 else np.radians(degrees) / 2 * np.sin(share)
 
 
-def novel_view(people: People, which: torch.Tensor, angles: np.ndarray, look: Look, by: str = "camera") -> Iterator[Shot]:  # fmt: skip
+def novel_view(people: People, which: torch.Tensor, angles: np.ndarray, style: RenderStyle, by: str = "camera") -> Iterator[RenderedFrame]:  # fmt: skip
     """The people `which` from around."""
-    return film(people, which, [label[which] for label in views(people, angles, by)], look, "novel views")
+    return render_frames(people, which, [label[which] for label in views(people, angles, by)], style, "novel views")
 
 
-def animation(people: People, which: torch.Tensor, motion: Motion, look: Look, follow: bool = True) -> Iterator[Shot]:
+def animation(
+    people: People, which: torch.Tensor, motion: Motion, style: RenderStyle, follow: bool = True
+) -> Iterator[RenderedFrame]:
     """The people `which` doing a motion."""
     tracks = [motion_labels(motion, people.betas[person].cpu(), follow) for person in which]
-    return film(people, which, list(torch.stack(tracks, dim=1).to(people.label.device)), look, "animation")
+    return render_frames(people, which, list(torch.stack(tracks, dim=1).to(people.label.device)), style, "animation")
 
 
 def interpolation(
-    people: People, frames: int, look: Look, between: str = "both", closed: bool = True
-) -> Iterator[Shot]:
+    people: People, frames: int, style: RenderStyle, between: str = "both", closed: bool = True
+) -> Iterator[RenderedFrame]:
     """From each person to the next, and back to the first where it is `closed`.
 
     between: `identity` (style and build, in the first one's pose), `pose` (the first person in everybody's poses) or `both`.
@@ -89,26 +109,26 @@ def interpolation(
     count = len(people)
     ways = count if closed else count - 1
     for step in progress(range(frames), "interpolation", frames, "frame"):
-        place = step / frames * ways if closed else step / max(1, frames - 1) * ways
-        first = min(int(place), count - 1)
-        second, share = (first + 1) % count, place - first
-        label = blended(people.label[first : first + 1], people.label[second : second + 1], share)
+        position = step / frames * ways if closed else step / max(1, frames - 1) * ways
+        first = min(int(position), count - 1)
+        second, share = (first + 1) % count, position - first
+        label = interpolate_labels(people.label[first : first + 1], people.label[second : second + 1], share)
         ws = torch.lerp(people.ws[first], people.ws[second], share)[None]
         if between == "identity":
-            label = with_build(people.label[:1], label)
+            label = with_betas(people.label[:1], label)
         elif between == "pose":
-            label, ws = with_build(label, people.label[:1]), people.ws[:1]
-        yield shoot(people, label, torch.tensor([first]), look, ws=ws)
+            label, ws = with_betas(label, people.label[:1]), people.ws[:1]
+        yield render_frame(people, label, torch.tensor([first]), style, ws=ws)
 
 
 def seeds_of(text: str) -> list[int]:
     """'3,7,10-12' to [3, 7, 10, 11, 12]. Raises UserError."""
     seeds: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
             raise UserError(f"--seeds {text}: expected numbers and ranges such as 3,7,10-12")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
         raise UserError(f"--seeds {text}: every person once, please, and numbers below 2^63")
     return seeds
@@ -119,7 +139,9 @@ def find_people(generator: Generator, arguments: argparse.Namespace, seeds: list
     poses = read_poses(arguments.poses) if arguments.poses else None
     if arguments.ws:
         latents = read_latents(arguments.ws, generator.num_ws, generator.settings.w_dim)
-        return Saved(generator, latents.chosen(seeds, str(arguments.ws)) if seeds else latents, poses, settings.batch)
+        return SavedPeople(
+            generator, latents.chosen(seeds, str(arguments.ws)) if seeds else latents, poses, settings.batch
+        )
     if poses is None:
         raise UserError("--poses is missing: the pose distribution (.npy) that poses and builds are drawn from")
     return People(generator, poses, settings.number, settings.seed, settings.truncation, settings.batch, seeds)
@@ -127,7 +149,7 @@ def find_people(generator: Generator, arguments: argparse.Namespace, seeds: list
 
 def check_output(what: str, output: Path) -> None:
     """Raises UserError where the suffix does not fit what is to be made."""
-    allowed = STILLS if what in _STILL else FILMS
+    allowed = STILL_SUFFIXES if what in _STILL else MOVING_SUFFIXES
     if output.suffix not in allowed:
         raise UserError(f"--output {output}: the name of a file of '{what}' ends in {' or '.join(allowed)}")
 
@@ -135,9 +157,9 @@ def check_output(what: str, output: Path) -> None:
 def kinds_of(text: str) -> tuple[str, ...]:
     """'image,normal' to its parts. Raises UserError."""
     kinds = tuple(part.strip() for part in text.split(","))
-    unknown = [kind for kind in kinds if kind not in SHOWN]
+    unknown = [kind for kind in kinds if kind not in RENDER_KINDS]
     if unknown or len(set(kinds)) < len(kinds):
-        raise UserError(f"--show {text}: give one or more of {', '.join(SHOWN)}, each once")
+        raise UserError(f"--show {text}: give one or more of {', '.join(RENDER_KINDS)}, each once")
     return kinds
 
 
@@ -147,7 +169,7 @@ def make(arguments: argparse.Namespace) -> None:
     check_output(what, output)
     if arguments.columns < 1 or not 16 <= arguments.voxels <= 1024:
         raise UserError("--columns must be at least 1, and --voxels between 16 and 1024")
-    look = Look(kinds_of(arguments.show), settings.image_size, arguments.voxels, arguments.columns)
+    style = RenderStyle(kinds_of(arguments.show), settings.image_size, arguments.voxels, arguments.columns)
     seeds = seeds_of(arguments.seeds) if arguments.seeds else []
     motion = named_motion(arguments.motion).resampled(settings.fps) if what == "animation" else None
     device = choose_device(arguments.device, "--device")
@@ -156,22 +178,22 @@ def make(arguments: argparse.Namespace) -> None:
     people = find_people(generator, arguments, seeds, settings)
     everyone = torch.arange(len(people))
     if what == "grid":
-        look.columns = len(people)
-        write_still(output, everybody_in_every_pose(people, look), look, people.seeds)
+        style.columns = len(people)
+        write_still(output, everybody_in_every_pose(people, style), style, people.seeds)
     elif what in _STILL:
-        label = people.label if what == "samples" else canonical(people)
-        write_still(output, shoot(people, label, everyone, look), look, people.seeds)
+        label = people.label if what == "samples" else canonical_labels(people)
+        write_still(output, render_frame(people, label, everyone, style), style, people.seeds)
     elif what == "novel-view":
         angles = steps_round(settings.frames, arguments.degrees)
-        shots = novel_view(people, everyone, angles, look, arguments.by)
-        write_film(output, shots, look, settings.fps, people.seeds)
+        rendered = novel_view(people, everyone, angles, style, arguments.by)
+        write_frames(output, rendered, style, settings.fps, people.seeds)
     elif what == "interpolation":
-        shots = interpolation(people, settings.frames, look, arguments.between, not arguments.once)
-        write_film(output, shots, look, settings.fps, people.seeds)
+        rendered = interpolation(people, settings.frames, style, arguments.between, not arguments.once)
+        write_frames(output, rendered, style, settings.fps, people.seeds)
     else:
         assert motion is not None
-        shots = animation(people, everyone, motion, look, not arguments.stay)
-        write_film(output, shots, look, settings.fps, people.seeds)
+        rendered = animation(people, everyone, motion, style, not arguments.stay)
+        write_frames(output, rendered, style, settings.fps, people.seeds)
     console.log.info("wrote %s", output)
     if arguments.save_ws:
         write_latents(arguments.save_ws, people.ws, people.label, people.seeds)
@@ -203,7 +225,7 @@ def main() -> None:
 
 def _common(parser: argparse.ArgumentParser, what: str) -> None:
     """The options of all but `invert`."""
-    suffixes = ", ".join(STILLS if what in _STILL else FILMS)
+    suffixes = ", ".join(STILL_SUFFIXES if what in _STILL else MOVING_SUFFIXES)
     shown = {"samples": KINDS, "canonical": KINDS, "grid": ("image",)}.get(what, ("image", "normal"))
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
     parser.add_argument(
@@ -218,7 +240,7 @@ def _common(parser: argparse.ArgumentParser, what: str) -> None:
         "--show",
         default=",".join(shown),
         metavar="KINDS",
-        help=f"what is shown, from top to bottom: {', '.join(SHOWN)} (default: %(default)s)",
+        help=f"what is shown, from top to bottom: {', '.join(RENDER_KINDS)} (default: %(default)s)",
     )
     parser.add_argument("--columns", type=int, default=8, help="people side by side (default: %(default)s)")
     parser.add_argument(

@@ -11,7 +11,7 @@ import torch
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, sha256
-from ag3d.model.avatars.batching import in_parts
+from ag3d.model.avatars.batching import map_with_oom_backoff
 from ag3d.model.avatars.latents import Latents, finite
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import compose_axis_angles, slerp
@@ -74,7 +74,9 @@ class People:
     def planes(self) -> torch.Tensor:
         """Everybody's tri-planes, to be drawn once for many views."""
         with torch.no_grad():
-            return torch.cat(list(in_parts(len(self), self.batch, lambda part: self.generator.planes(self.ws[part]))))
+            return torch.cat(
+                list(map_with_oom_backoff(len(self), self.batch, lambda part: self.generator.planes(self.ws[part])))
+            )
 
     def render(
         self,
@@ -94,10 +96,10 @@ class People:
             tri = None if planes is None else planes[which]
             return self.generator.synthesis(self.ws[which] if ws is None else ws[part], label[part], planes=tri)
 
-        return in_parts(len(label), self.batch, make)
+        return map_with_oom_backoff(len(label), self.batch, make)
 
 
-class Saved(People):
+class SavedPeople(People):
     """People whose style codes were kept in a file (see latents)."""
 
     def __init__(self, generator: Generator, latents: Latents, poses: torch.Tensor | None, batch: int = 4) -> None:
@@ -121,12 +123,12 @@ def _drawn(poses: torch.Tensor, sources: list[torch.Generator]) -> torch.Tensor:
     return poses[torch.tensor([int(torch.randint(len(poses), (), generator=source)) for source in sources])]
 
 
-def canonical(people: People) -> torch.Tensor:
+def canonical_labels(people: People) -> torch.Tensor:
     """Labels of everybody in the zero pose, facing the camera."""
     return labels.canonical_label(len(people), people.betas.cpu()).to(people.label.device)
 
 
-def turned(label: torch.Tensor, angle: float, generator: Generator, by: str = "camera") -> torch.Tensor:
+def orbit_view(label: torch.Tensor, angle: float, generator: Generator, by: str = "camera") -> torch.Tensor:
     """The same bodies seen from `angle` radians further round their vertical axis.
 
     By the `camera`, it moves on a circle about the pelvis; by the `body`, that turns the other way before a camera that
@@ -146,7 +148,7 @@ def turned(label: torch.Tensor, angle: float, generator: Generator, by: str = "c
     return replace(parts, cam2world=cam2world).pack()
 
 
-def blended(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:
+def interpolate_labels(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:
     """Labels slerp two: rotations by the shorter way, everything else linearly."""
     mixed = torch.lerp(first, second, share)
     for start in range(_POSE.start, _POSE.stop, 3):
@@ -155,6 +157,6 @@ def blended(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Te
     return mixed
 
 
-def with_build(label: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def with_betas(label: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Labels [n,111] with the build (betas) of others; pose, place and camera stay."""
     return torch.cat([label[:, : _POSE.stop], other[:, _POSE.stop :]], dim=1)

@@ -24,13 +24,13 @@ from ag3d.core.dataset_format import flat_label
 from ag3d.core.device import choose_device, repeatable
 from ag3d.core.errors import UserError
 from ag3d.core.shards import decode_image, save_png
-from ag3d.model.avatars.identities import turned
+from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.avatars.latents import write_latents
-from ag3d.model.avatars.pictures import enlarge, grid, to_uint8
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
+from ag3d.model.imaging import grid, resize_square, to_uint8
 from ag3d.model.training.data import ZipDataset, prepare_person
 
 _DRAWN = 512  # random styles that tell how styles vary
@@ -141,13 +141,13 @@ def comparison(generator: Generator, ws: torch.Tensor, target: Target, side: int
     with torch.no_grad():
         tri = generator.planes(ws)
         for index, angle in enumerate((0.0, 0.5 * math.pi, math.pi, 1.5 * math.pi)):
-            out = generator.synthesis(ws, turned(target.label, angle, generator), planes=tri)
-            shown = [enlarge(to_uint8(out[key])[0], side) for key in ("image", "image_normal")]
+            out = generator.synthesis(ws, orbit_view(target.label, angle, generator), planes=tri)
+            shown = [resize_square(to_uint8(out[key])[0], side) for key in ("image", "image_normal")]
             given = [None, None] if index else [target.image, target.normal]
             for kind, picture in enumerate(shown):
                 asked = given[kind]
                 if not index:
-                    rows[0].append(blank if asked is None else enlarge(to_uint8(asked)[0], side))
+                    rows[0].append(blank if asked is None else resize_square(to_uint8(asked)[0], side))
                     rows[1].append(picture)
                 else:
                     rows[kind].append(picture)

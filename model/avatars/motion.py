@@ -35,9 +35,9 @@ class Motion:
     def resampled(self, fps: float) -> Motion:
         """The same motion with another number of frames per second, interpolated; the last frame holds to its end."""
         count, last = max(1, round(len(self) * fps / self.fps)), len(self) - 1
-        place = torch.arange(count, dtype=torch.float64) * (self.fps / fps)
-        first = place.floor().long()
-        second, share = (first + 1).clamp_max(last), (place - first).float()
+        time = torch.arange(count, dtype=torch.float64) * (self.fps / fps)
+        first = time.floor().long()
+        second, share = (first + 1).clamp_max(last), (time - first).float()
         turns = torch.cat([self.global_orient, self.body_pose], dim=1).unflatten(1, (-1, 3))
         turns = slerp(turns[first], turns[second], share[:, None, None])
         trans = torch.lerp(self.trans[first], self.trans[second], share[:, None])
@@ -75,8 +75,8 @@ def motion_from(data: Mapping[str, np.ndarray], name: str) -> Motion:
         bad = np.flatnonzero(~np.isfinite(value).all(axis=1))
         if len(bad):
             raise UserError(f"{name}: '{key}' is not a number in {len(bad)} frames, the first is {bad[0]}")
-    turned, posed, moved = (torch.from_numpy(np.asarray(part, np.float32)) for part in (orient, body, trans))
-    return Motion(turned, posed, moved, _frame_rate(data, name))
+    rotation, pose, shift = (torch.from_numpy(np.asarray(array, np.float32)) for array in (orient, body, trans))
+    return Motion(rotation, pose, shift, _frame_rate(data, name))
 
 
 def _turns(data: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -134,9 +134,9 @@ def motion_labels(motion: Motion, betas: torch.Tensor, follow: bool = True) -> t
     down stay.
     """
     orient = matrix_to_axis_angle(TO_LABEL @ axis_angle_to_matrix(motion.global_orient))
-    moved = motion.trans @ TO_LABEL.T
-    transl = torch.zeros_like(moved)
-    transl[:, 1] = 0.15 + moved[:, 1] - moved[:, 1].median()
+    trans = motion.trans @ TO_LABEL.T
+    transl = torch.zeros_like(trans)
+    transl[:, 1] = 0.15 + trans[:, 1] - trans[:, 1].median()
     if not follow:
-        transl[:, 0] = moved[:, 0] - (moved[:, 0].amin() + moved[:, 0].amax()) / 2
+        transl[:, 0] = trans[:, 0] - (trans[:, 0].amin() + trans[:, 0].amax()) / 2
     return labels.pack(transl, orient, motion.body_pose, betas.expand(len(motion), 10))

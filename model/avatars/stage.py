@@ -19,13 +19,13 @@ from ag3d.core.device import choose_device, repeatable
 from ag3d.core.files import atomic, write_json
 from ag3d.core.shards import save_png
 from ag3d.model.avatars.generate import animation, interpolation, novel_view, sample_pictures, steps_round
-from ag3d.model.avatars.identities import People, canonical, read_poses
+from ag3d.model.avatars.identities import People, canonical_labels, read_poses
 from ag3d.model.avatars.latents import write_latents
-from ag3d.model.avatars.pictures import KINDS, grid, write_video
-from ag3d.model.avatars.procedural_motion import built_in, walking
-from ag3d.model.avatars.render_sheets import Look, arrange, write_film
+from ag3d.model.avatars.motion_sources import built_in, walk_motion
+from ag3d.model.avatars.render_sheets import RenderStyle, arrange, write_frames
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
+from ag3d.model.imaging import KINDS, grid, write_video
 
 FILMED = 4  # people shown side by side in videos
 
@@ -33,7 +33,7 @@ FILMED = 4  # people shown side by side in videos
 def make_avatars(people: People, settings: Avatars, output: Path) -> None:
     """Write all the files."""
     posed = sample_pictures(people, people.label, settings.image_size)
-    resting = sample_pictures(people, canonical(people), settings.image_size)
+    resting = sample_pictures(people, canonical_labels(people), settings.image_size)
     everyone = range(len(people))
     save_png(
         output / "samples.png",
@@ -51,18 +51,18 @@ def make_avatars(people: People, settings: Avatars, output: Path) -> None:
         save_png(output / "people" / f"{seed:06d}.png", grid([[posed[kind][index] for kind in KINDS]]))
     filmed = torch.arange(min(FILMED, len(people)))
     seeds = people.seeds[: len(filmed)]
-    look = Look(("image", "normal"), settings.image_size)
+    style = RenderStyle(("image", "normal"), settings.image_size)
     for name, degrees in (("novel_view", 40), ("turn", 360)):
-        shots = novel_view(people, filmed, steps_round(settings.frames, degrees), look)
-        write_film(output / f"{name}.mp4", shots, look, settings.fps, seeds)
+        rendered = novel_view(people, filmed, steps_round(settings.frames, degrees), style)
+        write_frames(output / f"{name}.mp4", rendered, style, settings.fps, seeds)
     with atomic(output / "walk.npz") as beside:
-        np.savez(beside, allow_pickle=False, **walking())
+        np.savez(beside, allow_pickle=False, **walk_motion())
     motion = built_in("walk")
     motion = motion.resampled(settings.frames / len(motion) * motion.fps)
-    shots = animation(people, filmed, motion, look)
-    write_film(output / "animation.mp4", shots, look, max(1, round(motion.fps)), seeds)
-    strip = [arrange(shot.pictures(look), 1) for shot in interpolation(people, settings.frames, look)]
-    wide = [np.concatenate(np.split(frame, 2), axis=1) for frame in strip]  # image and normals side by side
+    rendered = animation(people, filmed, motion, style)
+    write_frames(output / "animation.mp4", rendered, style, max(1, round(motion.fps)), seeds)
+    strip = [arrange(frame.pictures(style), 1) for frame in interpolation(people, settings.frames, style)]
+    wide = [np.concatenate(np.split(sheet, 2), axis=1) for sheet in strip]  # image and normals side by side
     write_video(output / "interpolation.mp4", wide, settings.fps)
     shown = np.linspace(0, len(strip) - 1, min(8, len(strip))).round().astype(int)
     save_png(output / "interpolation.png", grid([[strip[index] for index in shown]]))

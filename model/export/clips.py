@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from ag3d.model.avatars.motion import Motion
-from ag3d.model.avatars.named_motion import named_motion
-from ag3d.model.avatars.procedural_motion import BUILT_IN
+from ag3d.model.avatars.motion_sources import BUILT_IN, named_motion
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_quaternion
 
@@ -39,7 +38,7 @@ class Clip:
         return out.astype(np.float32)
 
 
-def clip_of(motion: Motion, name: str, fps: float, travel: bool = False, closed: bool = False) -> Clip:
+def make_clip(motion: Motion, name: str, fps: float, travel: bool = False, closed: bool = False) -> Clip:
     """A motion at `fps` frames per second. Its pelvis stays over one place unless it may `travel`.
 
     With `closed`, the first frame is added at the end, so that a motion that repeats has no gap.
@@ -62,11 +61,11 @@ def read_clips(names: list[str], fps: float, travel: bool = False) -> list[Clip]
         known = name in BUILT_IN
         short = name if known else Path(name.rpartition("#")[2]).stem
         same = sum(clip.name.split("#")[0] == short for clip in clips)
-        clips.append(clip_of(named_motion(name), f"{short}#{same + 1}" if same else short, fps, travel, closed=known))
+        clips.append(make_clip(named_motion(name), f"{short}#{same + 1}" if same else short, fps, travel, closed=known))
     return clips
 
 
-def pose(clip: Clip, body: Body, rest: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+def pose_transforms(clip: Clip, body: Body, rest: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Transforms [n,24,4,4] from a standing avatar whose joints are at `rest` [24,3] to the clip's frames [n]."""
     rotations, shift = clip.rotations[frames], clip.pelvis[frames]
     return body.forward_kinematics(rotations, rest[None].expand(len(frames), 24, 3), shift)[0]
@@ -77,8 +76,8 @@ def grounded(clip: Clip, body: Body, rest: torch.Tensor, points: torch.Tensor, w
 
     rest: [24,3] joints; weights: [n,24] of the points, both of the standing avatar.
     """
-    looked_at = torch.linspace(0, len(clip) - 1, min(len(clip), 120)).round().long()
-    transforms = pose(clip, body, rest, looked_at)
+    sampled = torch.linspace(0, len(clip) - 1, min(len(clip), 120)).round().long()
+    transforms = pose_transforms(clip, body, rest, sampled)
     rows = weights @ transforms[:, :, 1].transpose(0, 1).flatten(1)  # of all frames in one product: [n,frames·4]
     lowest = float((rows.unflatten(1, (-1, 4)) * homogeneous(points)[:, None]).sum(2).amin())
     return Clip(clip.name, clip.rotations, clip.pelvis - torch.tensor([0.0, lowest, 0.0]), clip.fps)

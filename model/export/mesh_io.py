@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from PIL import Image
 from trimesh.exchange.obj import export_obj
 from trimesh.exchange.ply import export_ply
-from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual import TextureVisuals
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
 from ag3d.core.shards import encode_png
+from ag3d.model.avatars.mesh import smooth_normals, texture_of, vertex_colors, with_vertex_colors
 from ag3d.model.export.gltf import INDICES, VERTICES, Glb
-from ag3d.model.export.mesh import smooth_normals
 
 SUFFIXES = (".glb", ".obj", ".ply")
 
@@ -74,34 +73,6 @@ def add_mesh(glb: Glb, mesh: trimesh.Trimesh, name: str, extra: dict[str, int] |
     indices = glb.array(np.asarray(mesh.faces).astype(kind).reshape(-1), INDICES)
     primitive: dict[str, Any] = {"attributes": attributes, "indices": indices, "material": material}
     return glb.add("meshes", {"name": name, "primitives": [primitive]})
-
-
-def texture_of(mesh: trimesh.Trimesh) -> np.ndarray:
-    """The texture of a textured mesh: uint8 [H,W,3]."""
-    assert isinstance(mesh.visual, TextureVisuals)
-    image = mesh.visual.material.image
-    assert isinstance(image, Image.Image)
-    return np.asarray(image.convert("RGB"))
-
-
-def vertex_colors(mesh: trimesh.Trimesh) -> np.ndarray:
-    """Colours at the vertices, uint8 [V,4]: its own, or those of its texture."""
-    visual = with_vertex_colors(mesh).visual
-    assert isinstance(visual, ColorVisuals)
-    return np.asarray(visual.vertex_colors)
-
-
-def with_vertex_colors(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The mesh with colours at its vertices, looked up in its texture where it has one."""
-    if not isinstance(mesh.visual, TextureVisuals):
-        return mesh
-    texture = texture_of(mesh)
-    height, width = texture.shape[:2]
-    column = np.clip(np.floor(mesh.visual.uv[:, 0] * width), 0, width - 1).astype(int)
-    row = np.clip(np.floor((1 - mesh.visual.uv[:, 1]) * height), 0, height - 1).astype(int)
-    colored = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-    colored.visual = ColorVisuals(colored, vertex_colors=texture[row, column])
-    return colored
 
 
 def srgb_to_linear(colors: np.ndarray) -> np.ndarray:

@@ -43,10 +43,10 @@ def rig(generator: Generator, mesh: trimesh.Trimesh, betas: torch.Tensor) -> Rig
     standing.vertices = mesh.vertices + raised
     body = generator.body.to("cpu")
     joints = body.rest_joints(betas.cpu()[None])[0] + torch.tensor(SHIFT) + torch.from_numpy(raised).float()
-    return Rig(standing, joints, strongest(weights), body)
+    return Rig(standing, joints, limit_influences(weights), body)
 
 
-def strongest(weights: torch.Tensor) -> torch.Tensor:
+def limit_influences(weights: torch.Tensor) -> torch.Tensor:
     """Skin weights [n,24] with all but the INFLUENCES largest of each row set to zero; rows sum to 1."""
     values, index = weights.topk(INFLUENCES, dim=1)
     values = values.clamp_min(0)
@@ -57,21 +57,21 @@ def avatar_glb(avatar: Rig, clips: list[Clip], name: str, extras: dict[str, Any]
     """The file. Every clip is put on the ground; the first is what most viewers play at once."""
     glb = Glb(extras)
     nodes = _add_skeleton(glb, avatar)
-    index, share = influences(avatar.weights)
+    index, share = gltf_influences(avatar.weights)
     attributes = {
         "JOINTS_0": glb.array(index.astype(np.uint8), VERTICES),
         "WEIGHTS_0": glb.array(share, VERTICES, normalized=True),
     }
     mesh = add_mesh(glb, avatar.mesh, name, attributes)
-    shown = glb.add("nodes", {"mesh": mesh, "name": name, "skin": 0})
-    glb.tree["scene"] = glb.add("scenes", {"nodes": [nodes[0], shown]})
+    skinned = glb.add("nodes", {"mesh": mesh, "name": name, "skin": 0})
+    glb.tree["scene"] = glb.add("scenes", {"nodes": [nodes[0], skinned]})
     points = torch.from_numpy(np.asarray(avatar.mesh.vertices)).float()
     for clip in clips:
         _add_clip(glb, grounded(clip, avatar.body, avatar.joints, points, avatar.weights), avatar, nodes)
     return glb.tobytes()
 
 
-def influences(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def gltf_influences(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Skin weights [n,24] as glTF has them: joints [n,4] and shares uint16 [n,4] that sum to 65535; unused joints are 0."""
     values, index = weights.topk(INFLUENCES, dim=1)
     share = np.floor(values.double().numpy() * 65535 + 1e-6).astype(np.int64)
@@ -85,8 +85,8 @@ def _add_skeleton(glb: Glb, avatar: Rig) -> list[int]:
     parents = avatar.body.parents
     nodes = []
     for joint, name in enumerate(JOINTS):
-        place = joints[joint] - (joints[parents[joint]] if joint else 0)
-        nodes.append(glb.add("nodes", {"name": name, "translation": place.tolist()}))
+        offset = joints[joint] - (joints[parents[joint]] if joint else 0)
+        nodes.append(glb.add("nodes", {"name": name, "translation": offset.tolist()}))
     for joint in range(1, len(JOINTS)):
         glb.tree["nodes"][nodes[parents[joint]]].setdefault("children", []).append(nodes[joint])
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))

@@ -11,8 +11,8 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
-from ag3d.model.export.mesh import colors_at, renumbered
-from ag3d.model.export.texture_baking import Shown, painted
+from ag3d.model.avatars.mesh import colors_at, renumbered
+from ag3d.model.export.texture_baking import ImageSource, bake_images
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 
@@ -25,15 +25,15 @@ _PART = 1500
 
 
 def textured(
-    generator: Generator, planes: torch.Tensor, mesh: trimesh.Trimesh, side: int, shown: Shown | None = None
+    generator: Generator, planes: torch.Tensor, mesh: trimesh.Trimesh, side: int, source: ImageSource | None = None
 ) -> trimesh.Trimesh:
     """The canonical mesh with a texture of side × side pixels; vertices are doubled where the texture is cut.
 
-    The person's planes are [1,3,C,P,P]. With `shown` the colours are those of the network's images, else the field's.
+    The person's planes are [1,3,C,P,P]. With a `source` the colours are those of the network's images, else the field's.
     """
     origin, faces, uv = unwrap(mesh, side)
     flat = trimesh.Trimesh(mesh.vertices[origin], faces, process=False)
-    picture = bake(generator, planes, flat, uv, side, shown)
+    picture = bake(generator, planes, flat, uv, side, source)
     material = SimpleMaterial(image=Image.fromarray(picture), diffuse=[255, 255, 255, 255])
     flat.visual = TextureVisuals(uv=np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1), material=material)
     return flat
@@ -56,11 +56,11 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     chart = xatlas.ChartOptions()
     chart.max_cost = _MAX_COST
     atlas.generate(chart, pack)
-    found = [atlas[number] for number in range(len(pieces))]
-    starts = np.cumsum([0, *(len(origin) for origin, _, _ in found)])
-    origin = np.concatenate([used[origin] for used, (origin, _, _) in zip(pieces, found)])
-    faces = np.concatenate([faces.astype(np.int64) + start for start, (_, faces, _) in zip(starts, found)])
-    return origin, faces, np.concatenate([uv for _, _, uv in found])
+    charts = [atlas[number] for number in range(len(pieces))]
+    starts = np.cumsum([0, *(len(origin) for origin, _, _ in charts)])
+    origin = np.concatenate([used[origin] for used, (origin, _, _) in zip(pieces, charts)])
+    faces = np.concatenate([faces.astype(np.int64) + start for start, (_, faces, _) in zip(starts, charts)])
+    return origin, faces, np.concatenate([uv for _, _, uv in charts])
 
 
 def _parts(centers: np.ndarray, most: int) -> list[np.ndarray]:
@@ -84,7 +84,7 @@ def bake(
     mesh: trimesh.Trimesh,
     uv: np.ndarray,
     side: int,
-    shown: Shown | None = None,
+    source: ImageSource | None = None,
 ) -> np.ndarray:
     """Paint a texture uint8 [side,side,3] of a canonical mesh whose vertices lie at `uv` [V,2]."""
     device = planes.device
@@ -94,15 +94,15 @@ def bake(
     corners = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
     hit = raster.face_index >= 0
     colors = colors_at(generator, planes, interpolate(raster, faces, corners)[hit])
-    if shown is not None:
-        colors = painted(shown, generator, planes, corners, faces, raster, colors)
+    if source is not None:
+        colors = bake_images(source, generator, planes, corners, faces, raster, colors)
     covered = hit.cpu().numpy()
     texture = np.zeros((side, side, 3), np.uint8)
     texture[covered] = colors
-    return spread(texture, covered)
+    return bleed_texture(texture, covered)
 
 
-def spread(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
+def bleed_texture(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """Fill what is not covered [H,W] with the nearest colour that is."""
     if covered.all() or not covered.any():
         return texture

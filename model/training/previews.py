@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from ag3d.core.shards import save_png
-from ag3d.model.avatars.pictures import depth_picture, to_uint8
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
+from ag3d.model.imaging import depth_picture, grid, to_uint8
 from ag3d.model.training import rng
 from ag3d.model.training.data import ZipDataset
 
@@ -35,7 +35,7 @@ class Previews:
         """reals.png: the photographs and normal maps with the previews' poses."""
         items = [self.dataset[index] for index in self.indices]
         rows = [np.stack([getattr(item, name) for item in items]).transpose(0, 2, 3, 1) for name in ("image", "normal")]
-        save_png(self.folder / "reals.png", grid(rows))
+        save_png(self.folder / "reals.png", preview_grid(rows))
 
     @torch.no_grad()
     def save(self, generator: Generator, images: int, device: torch.device) -> Path:
@@ -54,7 +54,7 @@ class Previews:
         rows += [depth_picture(whole["image_depth"], whole["opacity"]), to_uint8(whole["still"])]
         self.statistics = statistics(whole["still"])
         path = self.folder / f"{images:09d}.png"
-        save_png(path, grid(rows))
+        save_png(path, preview_grid(rows))
         return path
 
 
@@ -69,12 +69,9 @@ def statistics(images: torch.Tensor) -> dict[str, float]:
 _ROWS = ("image", "image_raw", "image_normal")
 
 
-def grid(rows: list[np.ndarray]) -> np.ndarray:
+def preview_grid(rows: list[np.ndarray]) -> np.ndarray:
     """Rows of uint8 [B,h,w,3] to one picture; every row gets the size of the largest, and small ones are enlarged."""
     side = max(row.shape[1] for row in rows)
     side *= max(1, -(-_MIN_SIDE // side))
-    strips = []
-    for row in rows:
-        times = side // row.shape[1]
-        strips.append(np.concatenate(list(row.repeat(times, axis=1).repeat(times, axis=2)), axis=1))
-    return np.concatenate(strips, axis=0)
+    factors = [side // row.shape[1] for row in rows]
+    return grid([list(row.repeat(f, axis=1).repeat(f, axis=2)) for row, f in zip(rows, factors, strict=True)])

@@ -13,7 +13,7 @@ from ag3d.config import Network
 from ag3d.config.network import Departures
 from ag3d.core.camera import CAMERA_DISTANCE
 from ag3d.model import face_crop
-from ag3d.model.avatars.identities import turned
+from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
 from ag3d.model.deformation.deformer import Deformer
 from ag3d.model.generator import Generator
@@ -76,7 +76,7 @@ def test_body_bounds_show_an_arm_stretched_forward(make):
 
 
 def test_body_bounds_let_a_camera_look_from_the_side(make):
-    side = turned(labels.canonical_label(), math.pi / 2, make())
+    side = orbit_view(labels.canonical_label(), math.pi / 2, make())
     assert seen(make(), side)["opacity"].sum() > 10
     assert seen(make(without("body_bounds")), side)["opacity"].sum() == 0
 

@@ -14,7 +14,7 @@ from ag3d.config.network import Departures
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.model import checkpoint
-from ag3d.model.avatars.identities import turned
+from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
 from ag3d.model.training import losses
@@ -99,8 +99,8 @@ def test_a_camera_may_go_round(generator, label):
     ws = generator.mapping(torch.randn(2, 8))
     with torch.no_grad():
         front = generator.synthesis(ws, label)["opacity"]
-        back = generator.synthesis(ws, turned(label, math.pi, generator))["opacity"]
-        side = generator.synthesis(ws, turned(label, math.pi / 2, generator))["opacity"]
+        back = generator.synthesis(ws, orbit_view(label, math.pi, generator))["opacity"]
+        side = generator.synthesis(ws, orbit_view(label, math.pi / 2, generator))["opacity"]
     assert_close(front.flip(-1), back, atol=0.3, rtol=0)
     assert (front.flip(-1) - back).abs().mean() < 0.02
     assert side.sum() < 0.8 * front.sum()  # arms out: narrower from the side

@@ -26,7 +26,7 @@ from ag3d.core.shards import save_png
 from ag3d.model.body.body import Body
 from ag3d.model.export.clips import read_clips
 from ag3d.model.export.mesh_io import glb_of
-from ag3d.model.export.rig import Rig, avatar_glb, strongest
+from ag3d.model.export.rig import Rig, avatar_glb, limit_influences
 from ag3d.viewer import __main__ as viewer
 from ag3d.viewer import view
 from ag3d.viewer.page import Page, Person, page_of_files, page_of_run, render
@@ -42,7 +42,7 @@ def glb(tiny_body: Body) -> bytes:
         [0, float(tiny_body.v_template[:, 1].min()), 0]
     )
     return avatar_glb(
-        Rig(mesh, joints, strongest(tiny_body.weights), tiny_body), read_clips(["walk", "wave"], 30), "tiny"
+        Rig(mesh, joints, limit_influences(tiny_body.weights), tiny_body), read_clips(["walk", "wave"], 30), "tiny"
     )
 
 

@@ -15,7 +15,7 @@ from ag3d.config import Network
 from ag3d.core.camera import CAMERA_DISTANCE
 from ag3d.evaluation.metrics import geometry, view_consistency
 from ag3d.evaluation.metrics.view_consistency import project, sample_at, unproject
-from ag3d.model.avatars.identities import turned
+from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
 from ag3d.preprocessing.people.person_search import PersonDetections
@@ -57,7 +57,7 @@ def test_the_datas_camera_shows_x_and_y(label):
 
 
 def test_lifting_undoes_projection(label, network):
-    seen = turned(label, 0.7, network)
+    seen = orbit_view(label, 0.7, network)
     depth = 99.5 + torch.rand(4, 1, 8, 8)
     places, distance = project(unproject(depth, seen), seen)
     centres = (torch.arange(8) + 0.5) / 8

@@ -13,9 +13,8 @@ import torch
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_table
-from ag3d.model.avatars.fits_to_motion import is_fits, read_fits
 from ag3d.model.avatars.motion import motion_labels
-from ag3d.model.avatars.named_motion import named_motion
+from ag3d.model.avatars.motion_sources import is_fits, named_motion, read_fits
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing.photos.photo_index import frame_id, photo_id

@@ -16,13 +16,13 @@ from PIL import Image
 
 from ag3d.core.errors import UserError
 from ag3d.model.avatars import generate
-from ag3d.model.avatars.identities import People, canonical, with_build
+from ag3d.model.avatars.identities import People, canonical_labels, with_betas
 from ag3d.model.avatars.motion import motion_labels
-from ag3d.model.avatars.pictures import enlarge, to_uint8
-from ag3d.model.avatars.procedural_motion import built_in, walking
-from ag3d.model.avatars.render_sheets import Look, arrange
+from ag3d.model.avatars.motion_sources import built_in, walk_motion
+from ag3d.model.avatars.render_sheets import RenderStyle, arrange
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.generator import Generator
+from ag3d.model.imaging import resize_square, to_uint8
 
 
 @pytest.fixture
@@ -148,14 +148,14 @@ def test_grid(command, people: People, tmp_path: Path) -> None:
     for person in range(3):  # everybody in their own pose along the diagonal
         tile = sheet[24 * person : 24 * person + 24, 24 * person : 24 * person + 24]
         assert np.abs(tile - posed[person]).max() <= 1
-    label = with_build(people.label[2:], people.label[1:2])  # the second row, the third column
+    label = with_betas(people.label[2:], people.label[1:2])  # the second row, the third column
     tile = to_uint8(next(people.render(label, torch.tensor([1])))["image"])[0]
-    assert np.abs(sheet[24:48, 48:] - enlarge(tile, 24)).max() <= 1
+    assert np.abs(sheet[24:48, 48:] - resize_square(tile, 24)).max() <= 1
 
 
 # ---- videos
 
-LOOK = Look(side=24)
+LOOK = RenderStyle(side=24)
 
 
 def pictures(shots) -> list[np.ndarray]:
@@ -240,7 +240,7 @@ def test_interpolation_file_of_odd_size(command, tmp_path: Path) -> None:
 
 
 def test_animation_of_a_motion_file(command, people: People, tmp_path: Path) -> None:
-    np.savez(tmp_path / "walk.npz", **walking(cycles=1, fps=30))
+    np.savez(tmp_path / "walk.npz", **walk_motion(cycles=1, fps=30))
     frames, facts = frames_of(command("animation", tmp_path / "walk.mp4", motion=tmp_path / "walk.npz", fps=6))
     assert (len(frames), facts["fps"], frames[0].shape) == (round(1.1 * 6), 6, (48, 48, 3))
     again, _ = frames_of(command("animation", tmp_path / "stay.mp4", motion="wave", fps=2, stay=True))
@@ -254,7 +254,7 @@ def test_animation_shows_the_poses(people: People) -> None:
     assert len(frames) == len(motion)
     label = motion_labels(motion, people.betas[2])[1:2]
     normal = to_uint8(next(people.render(label, which[1:]))["image_normal"])[0]
-    expected = enlarge(normal, 24).astype(int)
+    expected = resize_square(normal, 24).astype(int)
     assert np.abs(frames[1][24:, 24:] - expected).max() <= 1
     assert np.abs(frames[0][24:, 24:] - expected).mean() > 1
 
@@ -283,7 +283,7 @@ def test_films_of_every_kind_repeat(command, tmp_path: Path, what: str, suffix: 
 
 def test_canonical_sheet_is_of_the_zero_pose(command, people: People, tmp_path: Path) -> None:
     sheet = cv2.imread(str(command("canonical", tmp_path / "rest.png", number=3)))[..., ::-1]
-    expected = generate.sample_pictures(people, canonical(people), 24)
+    expected = generate.sample_pictures(people, canonical_labels(people), 24)
     for row, kind in enumerate(("image", "raw", "normal", "depth")):
         tiles = sheet[24 * row : 24 * row + 24].reshape(24, 3, 24, 3).swapaxes(0, 1)
         assert np.abs(tiles.astype(int) - expected[kind]).max() <= 1

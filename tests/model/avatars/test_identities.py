@@ -12,7 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from ag3d.core.errors import UserError
-from ag3d.model.avatars.identities import People, blended, canonical, read_poses, turned
+from ag3d.model.avatars.identities import People, canonical_labels, interpolate_labels, orbit_view, read_poses
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
@@ -88,7 +88,7 @@ def test_little_memory_halves_the_batch(small_generator: Generator, pose_distrib
 
 def test_canonical_people_hold_their_arms_out(small_generator: Generator, pose_distribution: torch.Tensor) -> None:
     people = People(small_generator, pose_distribution, 4, 0, 0.7)
-    label = canonical(people)
+    label = canonical_labels(people)
     assert_close(label, labels.canonical_label(4, people.betas))
     assert len(people.betas.unique(dim=0)) > 1
 
@@ -115,8 +115,8 @@ def test_cameras_go_round_as_bodies_turn(tiny_body: Body, pose_distribution: tor
     """The camera's way round and the reference's way, which turns the body, show the same."""
     label = pose_distribution.clone()
     label[:, 26:29] += torch.tensor([0.2, 0.05, 0.0])
-    by_camera = turned(label, angle, network(tiny_body, body_bounds=True))
-    by_body = turned(label, angle, network(tiny_body, body_bounds=False))
+    by_camera = orbit_view(label, angle, network(tiny_body, body_bounds=True))
+    by_body = orbit_view(label, angle, network(tiny_body, body_bounds=False))
     assert_close(by_camera[:, 25:], label[:, 25:])
     assert_close(by_body[:, :29], label[:, :29])
     assert_close(seen(tiny_body, by_camera), seen(tiny_body, by_body), atol=1e-3, rtol=0)
@@ -126,7 +126,7 @@ def test_cameras_go_round_as_bodies_turn(tiny_body: Body, pose_distribution: tor
 
 def test_the_camera_goes_to_the_subjects_right(tiny_body: Body) -> None:
     """At a positive angle the right hand is nearer by as much as the angle says."""
-    label = turned(labels.canonical_label(), 0.5, network(tiny_body, body_bounds=True))
+    label = orbit_view(labels.canonical_label(), 0.5, network(tiny_body, body_bounds=True))
     parts, joints = labels.split(label), tiny_body.from_label(label).joints[0]
     depth = (joints - parts.cam2world[0, :3, 3]) @ parts.cam2world[0, :3, 2]
     across = float((joints[22] - joints[23]).norm())
@@ -139,7 +139,7 @@ def test_the_camera_goes_to_the_subjects_right(tiny_body: Body) -> None:
 def test_blends_end_at_both(pose_distribution: torch.Tensor) -> None:
     first, second = pose_distribution[:2], pose_distribution[2:4]
     for share, end in ((0.0, first), (1.0, second)):
-        mixed = blended(first, second, share)
+        mixed = interpolate_labels(first, second, share)
         keep = [*range(29), *range(101, 111)]
         assert_close(mixed[:, keep], end[:, keep])
         turns = [axis_angle_to_matrix(label[:, 29:101].reshape(-1, 24, 3)) for label in (mixed, end)]
@@ -152,7 +152,7 @@ def test_blends_take_the_shorter_way() -> None:
     first[0, 29:32] = torch.tensor([0, math.radians(170), 0])
     second[0, 29:32] = torch.tensor([0, math.radians(-170), 0])
     second[0, 35] = 0.8
-    middle = blended(first, second, 0.5)
+    middle = interpolate_labels(first, second, 0.5)
     back = axis_angle_to_matrix(torch.tensor([0, math.pi, 0]))
     assert_close(axis_angle_to_matrix(middle[0, 29:32]), back, atol=1e-5, rtol=0)
     assert float(middle[0, 35]) == pytest.approx(0.4, abs=1e-5)

@@ -16,8 +16,8 @@ from ag3d.core.shards import encode_png, save_png, write_shard
 from ag3d.model.avatars import generate, invert
 from ag3d.model.avatars.identities import People
 from ag3d.model.avatars.latents import read_latents
-from ag3d.model.avatars.pictures import to_uint8
 from ag3d.model.generator import Generator
+from ag3d.model.imaging import to_uint8
 
 SEED = 3
 STEPS = 30

@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from ag3d.model.avatars.motion import Motion, motion_from, read_motion
-from ag3d.model.avatars.procedural_motion import BUILT_IN, built_in, walking
+from ag3d.model.avatars.motion_sources import BUILT_IN, built_in, walk_motion
 from ag3d.model.body.body import JOINTS, Body, BodyOutput
 from ag3d.model.body.rotation import axis_angle_to_matrix
 
@@ -23,7 +23,7 @@ OTHER = [
 
 @pytest.fixture(scope="module")
 def walk() -> Motion:
-    return motion_from(walking(cycles=2, fps=FPS), "walk")
+    return motion_from(walk_motion(cycles=2, fps=FPS), "walk")
 
 
 def bodies(body: Body, motion: Motion) -> BodyOutput:
@@ -149,9 +149,9 @@ def test_joints_bend_as_they_can(walk: Motion) -> None:
 
 
 def test_other_speeds_walk_alike() -> None:
-    slow = walking(cycles=1, fps=20, period=2.2)
+    slow = walk_motion(cycles=1, fps=20, period=2.2)
     assert len(slow["poses"]) == 44
-    fast = walking(cycles=1, fps=FPS)
+    fast = walk_motion(cycles=1, fps=FPS)
     np.testing.assert_allclose(slow["poses"], fast["poses"], atol=1e-12)
     np.testing.assert_allclose(slow["trans"], fast["trans"], atol=1e-12)
 

@@ -18,7 +18,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
 from ag3d.model.avatars.identities import People
 from ag3d.model.avatars.latents import write_latents
-from ag3d.model.export import __main__ as export
+from ag3d.model.export import stage as export
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_folder_as_the_rule_wants_it(command, tmp_path: Path, poses_path: Path
         ("mesh", "a.glb", ["--resolution", 0], "resolution' is 0; it must be between 16 and 1024"),
         ("mesh", "a.glb", ["--texture", -1], "texture' is -1"),
         ("mesh", "a.glb", ["--faces", 3], "faces' is 3"),
-        ("mesh", "a.glb", ["--colors", "red"], "colors' is 'red'; it must be one of 'auto', 'images', 'field'"),
+        ("mesh", "a.glb", ["--colors", "red"], "texture_source' is 'red'; it must be one of 'auto', 'images', 'field'"),
         ("mesh", "a.glb", ["--ws", "none.npz"], "none.npz do not exist"),
         ("mesh", "a.glb", ["--seed", -1], "'seed' is -1"),
         ("mesh", "a.glb", ["--truncation", 2], "'truncation' is 2.0"),
@@ -155,4 +155,4 @@ def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         export.main()
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert all(word in text for word in ("avatar", "--motion", "--texture", "--faces", ".glb"))
+    assert all(word in text for word in ("avatar", "--motion", "--texture", "--max-faces", ".glb"))

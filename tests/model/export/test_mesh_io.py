@@ -15,8 +15,8 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
 from ag3d.core.errors import UserError
+from ag3d.model.avatars.mesh_preview import render_mesh
 from ag3d.model.export import mesh_io
-from ag3d.model.export.mesh_preview import picture
 
 
 @pytest.fixture
@@ -71,19 +71,19 @@ def test_pictures_show_the_mesh_as_seen() -> None:
     mesh = trimesh.creation.icosphere(subdivisions=4, radius=0.5)
     colors = np.where(mesh.vertices[:, :1] > 0, [[255, 0, 0]], [[0, 0, 255]]).astype(np.uint8)
     mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
-    front, back = picture(mesh, 64), picture(mesh, 64, turn=math.pi)
+    front, back = render_mesh(mesh, 64), render_mesh(mesh, 64, turn=math.pi)
     right, left = front[32, 42], front[32, 22]
     assert right[0] > 2 * right[2]  # the mesh's +x is on the right
     assert left[2] > 2 * left[0]
     assert back[32, 22, 0] > 2 * back[32, 22, 2]
-    grey = picture(mesh, 64, colored=False)
+    grey = render_mesh(mesh, 64, colored=False)
     covered = (grey < 250).any(-1)
     assert float(covered.mean()) == pytest.approx(math.pi * 0.25 / 4, rel=0.05)
     assert grey[20, 32, 0] > grey[44, 32, 0] + 30  # light from above
     assert (grey[0] == 255).all()
     large = mesh.copy()
     large.apply_scale(10)
-    assert (picture(large, 64)[0, 0] == 255).all()  # shrunk into the picture
+    assert (render_mesh(large, 64)[0, 0] == 255).all()  # shrunk into the picture
 
 
 # ---- textures

@@ -19,13 +19,13 @@ from support.gltf_file import GltfFile
 
 from ag3d.core.errors import UserError
 from ag3d.model.avatars.identities import People
+from ag3d.model.avatars.mesh import canonical_mesh
 from ag3d.model.avatars.motion import Motion, motion_labels
-from ag3d.model.avatars.procedural_motion import built_in
+from ag3d.model.avatars.motion_sources import built_in
 from ag3d.model.body.body import JOINTS, PARENTS
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.model.export import clips, rig
-from ag3d.model.export.clips import clip_of, read_clips
-from ag3d.model.export.mesh import canonical_mesh
+from ag3d.model.export.clips import make_clip, read_clips
 from ag3d.model.export.texture import textured
 from ag3d.model.generator import Generator
 
@@ -104,12 +104,12 @@ def test_strongest_keeps_four() -> None:
     weights = torch.zeros(2, 24)
     weights[0, [3, 5, 7, 9, 11]] = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05])
     weights[1, 6] = 1
-    kept = rig.strongest(weights)
+    kept = rig.limit_influences(weights)
     np.testing.assert_allclose(
         kept[0, [3, 5, 7, 9, 11]], [0.4 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0.1 / 0.95, 0], atol=1e-6
     )
     assert kept[1].tolist() == weights[1].tolist()
-    index, share = rig.influences(kept)
+    index, share = rig.gltf_influences(kept)
     assert share.sum(1).tolist() == [65535, 65535]
     assert index[1].tolist() == [6, 0, 0, 0]
 
@@ -197,11 +197,11 @@ def test_amass_axes(avatar: rig.Rig) -> None:
     """AMASS: z up, an upright body faces -y and is turned about x by a quarter."""
     upright = torch.tensor([[np.pi / 2, 0.0, 0.0]]).expand(5, 3).float()
     forwards = torch.stack([torch.zeros(5), -torch.arange(5.0), torch.tensor([0, 0, 0.5, 0, 0])], dim=1)
-    clip = clip_of(motion(global_orient=upright, trans=forwards), "go", 10, travel=True)
+    clip = make_clip(motion(global_orient=upright, trans=forwards), "go", 10, travel=True)
     torch.testing.assert_close(clip.rotations[:, 0], torch.eye(3).expand(5, 3, 3), atol=1e-5, rtol=0)
     expected = torch.tensor([[0, 0, 0], [0, 0, 1], [0, 0.5, 2], [0, 0, 3], [0, 0, 4.0]])
     torch.testing.assert_close(clip.pelvis, expected)
-    stays = clip_of(motion(global_orient=upright, trans=forwards), "go", 10)
+    stays = make_clip(motion(global_orient=upright, trans=forwards), "go", 10)
     torch.testing.assert_close(stays.pelvis[:, 1], expected[:, 1])
     assert float(stays.pelvis[:, [0, 2]].abs().max()) == 0
     points = torch.from_numpy(np.asarray(avatar.mesh.vertices)).float()
@@ -213,7 +213,7 @@ def test_frame_rates_and_turns(avatar: rig.Rig, tmp_path: Path) -> None:
     """A knee that goes round by steps of 100 degrees turns the short way between frames, at any rate."""
     pose = torch.zeros(5, 23, 3)
     pose[:, JOINTS.index("left_knee") - 1, 0] = torch.deg2rad(torch.arange(5) * 100.0)
-    slow = clip_of(motion(body_pose=pose.flatten(1)), "turn", 10)
+    slow = make_clip(motion(body_pose=pose.flatten(1)), "turn", 10)
     quaternions = slow.quaternions()
     assert quaternions.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(quaternions, axis=-1), 1, atol=1e-6)
@@ -227,7 +227,7 @@ def test_frame_rates_and_turns(avatar: rig.Rig, tmp_path: Path) -> None:
     between = np.linalg.inv(nodes[hip]) @ nodes[knee]
     expected = axis_angle_to_matrix(torch.tensor([np.deg2rad(150.0), 0, 0])).numpy()
     np.testing.assert_allclose(between[:3, :3], expected, atol=1e-5)
-    assert len(clip_of(motion(), "m", 40)) == 20
+    assert len(make_clip(motion(), "m", 40)) == 20
 
 
 def test_motion_files(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ import torch
 import trimesh
 from support.dressing import dress
 
-from ag3d.model.avatars.identities import People, canonical
+from ag3d.model.avatars.identities import People, canonical_labels
+from ag3d.model.avatars.mesh import canonical_mesh, colors_at, posed_mesh, texture_of
 from ag3d.model.body import label as labels
 from ag3d.model.export import texture
-from ag3d.model.export.mesh import canonical_mesh, colors_at, posed_mesh
-from ag3d.model.export.mesh_io import texture_of
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, to_screen
 
@@ -86,7 +85,7 @@ def test_the_texture_shows_the_field(people: People, painted: trimesh.Trimesh) -
 def test_a_textured_person_looks_as_rendered(people: People, painted: trimesh.Trimesh) -> None:
     """The mesh seen by the label's camera against the network's volume rendering of it."""
     side = 96
-    label = canonical(people)
+    label = canonical_labels(people)
     network = copy.deepcopy(people.generator)
     network.renderer.sigmoid_beta.fill_(0.003)  # hard surfaces: a mesh has no others
     with torch.no_grad():
@@ -112,10 +111,10 @@ def test_gaps_take_the_nearest_colour() -> None:
     covered = np.zeros((40, 60), bool)
     covered[5:10, 5:10], covered[30:35, 50:55] = True, True
     picture[5:10, 5:10], picture[30:35, 50:55] = (200, 10, 10), (10, 10, 200)
-    filled = texture.spread(picture, covered)
+    filled = texture.bleed_texture(picture, covered)
     assert (filled[covered] == picture[covered]).all()
     assert filled[0, 0].tolist() == filled[12, 12].tolist() == [200, 10, 10]
     assert filled[39, 59].tolist() == filled[28, 48].tolist() == [10, 10, 200]
     assert set(map(tuple, filled.reshape(-1, 3))) == {(200, 10, 10), (10, 10, 200)}
     nothing = np.zeros((4, 4), bool)
-    assert (texture.spread(np.zeros((4, 4, 3), np.uint8), nothing) == 0).all()
+    assert (texture.bleed_texture(np.zeros((4, 4, 3), np.uint8), nothing) == 0).all()

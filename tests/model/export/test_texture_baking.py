@@ -9,12 +9,11 @@ import pytest
 import torch
 import trimesh
 
-from ag3d.model.avatars.identities import People, canonical, turned
+from ag3d.model.avatars.identities import People, canonical_labels, orbit_view
+from ag3d.model.avatars.mesh import canonical_mesh, posed_mesh, texture_of
+from ag3d.model.avatars.mesh_preview import project_to_camera
 from ag3d.model.body import label as labels
 from ag3d.model.export import texture, texture_baking
-from ag3d.model.export.mesh import canonical_mesh, posed_mesh
-from ag3d.model.export.mesh_io import texture_of
-from ag3d.model.export.mesh_preview import seen_by
 from ag3d.model.generator import Generator
 from ag3d.model.rendering.rasterizer import interpolate, rasterize
 
@@ -45,7 +44,7 @@ def seen(people: People, mesh: trimesh.Trimesh, label: torch.Tensor, side: int) 
     """The textured mesh by the label's camera: colours [side,side,3] and where there is somebody."""
     posed = posed_mesh(people.generator, mesh, label)
     faces = torch.from_numpy(np.asarray(posed.faces))
-    _, screen = seen_by(torch.from_numpy(posed.vertices * [1, -1, -1]).float(), label, side)
+    _, screen = project_to_camera(torch.from_numpy(posed.vertices * [1, -1, -1]).float(), label, side)
     raster = rasterize(screen, faces, side, side)
     uv = interpolate(raster, faces, torch.from_numpy(np.asarray(mesh.visual.uv)).float()).numpy()
     picture = texture_of(mesh)
@@ -55,10 +54,10 @@ def seen(people: People, mesh: trimesh.Trimesh, label: torch.Tensor, side: int) 
 
 @pytest.mark.parametrize("angle", [0.0, 0.35, 3.5])
 def test_the_surface_looks_as_the_images(people: People, plain: trimesh.Trimesh, angle: float) -> None:
-    who = texture_baking.Shown(people.ws[:1], people.betas[0])
+    who = texture_baking.ImageSource(people.ws[:1], people.betas[0])
     painted = texture.textured(people.generator, people.planes(), plain, SIDE, who)
     own = texture.textured(people.generator, people.planes(), plain, SIDE)
-    label = turned(canonical(people), angle, people.generator)
+    label = orbit_view(canonical_labels(people), angle, people.generator)
     out = next(people.render(label, torch.tensor([0])))
     expected = ((out["image"][0].permute(1, 2, 0) + 1) * 127.5).numpy()
     error = {}
@@ -73,11 +72,11 @@ def test_the_surface_looks_as_the_images(people: People, plain: trimesh.Trimesh,
 
 def test_what_no_image_sees_keeps_its_colour(people: People, plain: trimesh.Trimesh, monkeypatch) -> None:
     monkeypatch.setattr(texture_baking, "VIEWS", [(0, 0)])  # from the front only
-    who = texture_baking.Shown(people.ws[:1], people.betas[0])
+    who = texture_baking.ImageSource(people.ws[:1], people.betas[0])
     painted = texture.textured(people.generator, people.planes(), plain, SIDE, who)
     own = texture.textured(people.generator, people.planes(), plain, SIDE)
-    back = turned(canonical(people), np.pi, people.generator)
-    for label, changed in ((canonical(people), True), (back, False)):
+    back = orbit_view(canonical_labels(people), np.pi, people.generator)
+    for label, changed in ((canonical_labels(people), True), (back, False)):
         first, where = seen(people, painted, label, 96)
         second, _ = seen(people, own, label, 96)
         difference = np.median(np.abs(first.astype(int) - second)[where].max(1))
@@ -85,6 +84,6 @@ def test_what_no_image_sees_keeps_its_colour(people: People, plain: trimesh.Trim
 
 
 def test_it_repeats_itself(people: People, plain: trimesh.Trimesh) -> None:
-    who = texture_baking.Shown(people.ws[:1], people.betas[0])
+    who = texture_baking.ImageSource(people.ws[:1], people.betas[0])
     first, again = (texture_of(texture.textured(people.generator, people.planes(), plain, 64, who)) for _ in range(2))
     assert np.array_equal(first, again)

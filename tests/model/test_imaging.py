@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ag3d.model.avatars.pictures import (
+from ag3d.model.imaging import (
     KINDS,
     depth_picture,
-    enlarge,
     grid,
     pictures_of,
+    resize_square,
     to_uint8,
     write_gif,
     write_video,
@@ -60,7 +60,7 @@ def test_sizes_keep_the_picture(side: int) -> None:
     """Left dark, right bright, the middle where it was."""
     picture = np.zeros((16, 16, 3), np.uint8)
     picture[:, 8:] = 200
-    out = enlarge(picture, side)
+    out = resize_square(picture, side)
     assert out.shape == (side, side, 3)
     assert out[:, : side // 4].max() < 10
     assert out[:, -(side // 4) :].min() > 190

@@ -12,10 +12,10 @@ from torch.testing import assert_close
 
 from ag3d.config import Network
 from ag3d.core.errors import UserError
+from ag3d.model.avatars import mesh as mesh_module
 from ag3d.model.avatars.identities import People
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
-from ag3d.model.export import mesh as export
 from ag3d.model.field import canonical_body
 from ag3d.model.generator import Generator
 
@@ -42,7 +42,7 @@ def ball(points: torch.Tensor, center: torch.Tensor = CENTER, radius: float = RA
 
 def extract(network: Generator, resolution: int = 120) -> trimesh.Trimesh:
     ws = torch.zeros(1, network.num_ws, network.settings.w_dim)
-    return export.canonical_mesh(network, network.planes(ws), resolution)
+    return mesh_module.canonical_mesh(network, network.planes(ws), resolution)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_sphere_comes_out_round_and_in_its_place(sphere: trimesh.Trimesh) -> N
 def test_another_level_lies_outside(tiny_body: Body, settings: Network) -> None:
     network = field(tiny_body, settings, ball)
     planes = network.planes(torch.zeros(1, network.num_ws, network.settings.w_dim))
-    wider = export.canonical_mesh(network, planes, 80, level=-0.01)
+    wider = mesh_module.canonical_mesh(network, planes, 80, level=-0.01)
     np.testing.assert_allclose(np.linalg.norm(wider.vertices - CENTER.numpy(), axis=1), RADIUS + 0.01, atol=0.003)
 
 
@@ -86,7 +86,7 @@ def test_finer_voxels_are_nearer(tiny_body: Body, settings: Network, sphere: tri
 def test_colours_are_the_fields(sphere: trimesh.Trimesh, small_generator: Generator) -> None:
     np.testing.assert_array_equal(np.unique(sphere.visual.vertex_colors, axis=0), [[51, 102, 204, 255]])
     people = People(small_generator, labels.canonical_label(), 2, 0, 1.0)
-    person = export.canonical_mesh(small_generator, people.planes()[1:], 60)
+    person = mesh_module.canonical_mesh(small_generator, people.planes()[1:], 60)
     points = torch.from_numpy(np.asarray(person.vertices)).float()[None]
     expected = small_generator.field(points, people.ws[1:])["color"][0] * 255
     got = torch.from_numpy(np.asarray(person.visual.vertex_colors)[:, :3].astype(np.float32))
@@ -109,7 +109,7 @@ def test_a_hollow_body_is_closed_from_outside(tiny_body: Body, settings: Network
 def test_thinning_out_keeps_the_shape(tiny_body: Body, settings: Network, sphere: trimesh.Trimesh) -> None:
     network = field(tiny_body, settings, ball)
     planes = network.planes(torch.zeros(1, network.num_ws, network.settings.w_dim))
-    few = export.canonical_mesh(network, planes, 120, faces=600)
+    few = mesh_module.canonical_mesh(network, planes, 120, faces=600)
     assert len(few.faces) <= 600 < len(sphere.faces)
     assert few.is_watertight
     assert few.volume == pytest.approx(sphere.volume, rel=0.02)
@@ -131,9 +131,11 @@ def test_values_near_the_surface_alone_give_the_same_mesh(tiny_body: Body, setti
     planes = network.planes(torch.zeros(1, network.num_ws, network.settings.w_dim))
 
     def mesh_of(block: int) -> tuple[trimesh.Trimesh, np.ndarray]:
-        volume, low, step = export.field_values(network, planes, 130, level, block)
-        points, faces, _, _ = export.marching_cubes(volume, level, spacing=(step,) * 3, gradient_direction="ascent")
-        return export.largest_piece(trimesh.Trimesh(points + low, faces, process=False)), volume
+        volume, low, step = mesh_module.field_values(network, planes, 130, level, block)
+        points, faces, _, _ = mesh_module.marching_cubes(
+            volume, level, spacing=(step,) * 3, gradient_direction="ascent"
+        )
+        return mesh_module.largest_piece(trimesh.Trimesh(points + low, faces, process=False)), volume
 
     (dense, every), (sparse, some) = mesh_of(1), mesh_of(4)
     np.testing.assert_array_equal(sparse.vertices, dense.vertices)
@@ -151,7 +153,7 @@ def test_nobody_there_is_said(tiny_body: Body, settings: Network) -> None:
 
 def test_a_person_is_in_metres_upright_and_faces_z(small_generator: Generator) -> None:
     people = People(small_generator, labels.canonical_label(), 1, 0, 0.7)
-    mesh = export.canonical_mesh(small_generator, people.planes(), 100)
+    mesh = mesh_module.canonical_mesh(small_generator, people.planes(), 100)
     body = small_generator.deformer.vertices.numpy()
     np.testing.assert_allclose(mesh.bounds, [body.min(0), body.max(0)], atol=0.06)
     assert mesh.is_watertight
@@ -177,7 +179,7 @@ def test_posing_follows_the_body(small_generator: Generator, tiny_body: Body) ->
     pose[0, JOINTS.index("right_knee") - 1, 0] = 0.9
     label[:, 26:29] += torch.tensor([0.1, -0.05, 0.2])
     label[:, 25] = 0.9  # a smaller body
-    posed = export.posed_mesh(small_generator, body_mesh(small_generator), label)
+    posed = mesh_module.posed_mesh(small_generator, body_mesh(small_generator), label)
     # The mean shape is skinned with the joints of the betas: transforms of the shaped body on the mean body's vertices.
     transforms = tiny_body.from_label(label).transforms[0]
     rest = torch.nn.functional.pad(tiny_body.v_template, (0, 1), value=1)
@@ -198,7 +200,7 @@ def test_posing_keeps_the_rest(small_generator: Generator) -> None:
     mesh = body_mesh(small_generator)
     mesh.visual.vertex_colors = np.random.default_rng(0).integers(0, 256, (len(mesh.vertices), 4)).astype(np.uint8)
     before = mesh.vertices.copy()
-    posed = export.posed_mesh(small_generator, mesh, labels.canonical_label())
+    posed = mesh_module.posed_mesh(small_generator, mesh, labels.canonical_label())
     np.testing.assert_array_equal(posed.faces, mesh.faces)
     np.testing.assert_array_equal(posed.visual.vertex_colors, mesh.visual.vertex_colors)
     np.testing.assert_array_equal(mesh.vertices, before)
@@ -211,8 +213,8 @@ def test_normals_show_no_seam() -> None:
     cut = trimesh.Trimesh(
         whole.vertices[whole.faces].reshape(-1, 3), np.arange(3 * len(whole.faces)).reshape(-1, 3), process=False
     )
-    normals = export.smooth_normals(cut)
+    normals = mesh_module.smooth_normals(cut)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-9)
     np.testing.assert_allclose(normals, cut.vertices, atol=0.02)
     lonely = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], [[0, 1, 2]], process=False)
-    np.testing.assert_allclose(export.smooth_normals(lonely)[[0, 3]], [[0, 0, 1], [0, 1, 0]])
+    np.testing.assert_allclose(mesh_module.smooth_normals(lonely)[[0, 3]], [[0, 0, 1], [0, 1, 0]])

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import trimesh
+from PIL import Image
 from skimage.measure import marching_cubes
-from trimesh.visual import ColorVisuals
+from trimesh.visual import ColorVisuals, TextureVisuals
 
 from ag3d.core.errors import UserError
-from ag3d.model.avatars.batching import in_parts
+from ag3d.model.avatars.batching import map_with_oom_backoff
 from ag3d.model.body.lbs import apply_transforms
 from ag3d.model.field.posed_field import residual
 from ag3d.model.field.triplane import table
@@ -39,8 +40,8 @@ def canonical_mesh(
     if faces is not None and len(mesh.faces) > faces:
         mesh = mesh.simplify_quadric_decimation(face_count=faces, aggression=_CARE)
     device = generator.deformer.vertices.device
-    places = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
-    mesh.visual = ColorVisuals(mesh, vertex_colors=colors_at(generator, planes, places))
+    vertices = torch.from_numpy(np.asarray(mesh.vertices)).float().to(device)
+    mesh.visual = ColorVisuals(mesh, vertex_colors=colors_at(generator, planes, vertices))
     return mesh
 
 
@@ -65,15 +66,15 @@ def field_values(
         """At places of the lattice [n,3]."""
         values = torch.full((len(index),), -1.0, device=low.device)
 
-        def part_of(part: slice) -> None:
+        def evaluate_part(part: slice) -> None:
             cloud = low + step * index[part]
             near = torch.nonzero(generator.deformer.body_distance(cloud, gradient=False)[0] > -_REACH).squeeze(1)
             if len(near):
                 image = torch.zeros(len(near), dtype=torch.long, device=low.device)
-                found = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)
-                values[part.start + near] = found
+                sdf = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)
+                values[part.start + near] = sdf
 
-        for _ in in_parts(len(index), _at_once(low.device), part_of, "point"):
+        for _ in map_with_oom_backoff(len(index), _points_per_batch(low.device), evaluate_part, "point"):
             pass
         return values
 
@@ -122,8 +123,8 @@ def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 def renumbered(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The vertices [n] that some of a mesh's triangles [F,3] use, and these triangles by their places among them."""
-    used, places = np.unique(faces, return_inverse=True)
-    return used, places.reshape(faces.shape)
+    used, index = np.unique(faces, return_inverse=True)
+    return used, index.reshape(faces.shape)
 
 
 def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) -> np.ndarray:
@@ -131,17 +132,20 @@ def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) 
     tri = table(planes)
 
     def evaluate(part: slice) -> np.ndarray:
-        places = points[part] / (generator.settings.box_warp / 2)
-        image = torch.zeros(len(places), dtype=torch.long, device=places.device)
-        color = residual(tri, places, image, generator.decoder, gradient=False).color[:, :3]
+        scaled = points[part] / (generator.settings.box_warp / 2)
+        image = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
+        color = residual(tri, scaled, image, generator.decoder, gradient=False).color[:, :3]
         return (color * 255).round().clamp(0, 255).byte().cpu().numpy()
 
     return np.concatenate(
-        [np.zeros((0, 3), np.uint8), *in_parts(len(points), _at_once(points.device), evaluate, "point")]
+        [
+            np.zeros((0, 3), np.uint8),
+            *map_with_oom_backoff(len(points), _points_per_batch(points.device), evaluate, "point"),
+        ]
     )
 
 
-def _at_once(device: torch.device) -> int:
+def _points_per_batch(device: torch.device) -> int:
     """Points of the field: as many as the processor's cache likes, or as keep a GPU busy."""
     return 100_000 if device.type == "cpu" else 1 << 20
 
@@ -150,12 +154,12 @@ def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor)
     """The canonical mesh skinned by the deformer's weights, in the world of the label [1,111] turned upright (y up)."""
     points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(label.device)
     posed = mesh.copy()
-    posed.vertices = (carried(generator, points, label) * points.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
+    posed.vertices = (skin_points(generator, points, label) * points.new_tensor([1.0, -1.0, -1.0])).cpu().numpy()
     return posed
 
 
 @torch.no_grad()
-def carried(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def skin_points(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Canonical points [n,3] where the deformer carries them in the world of the label [1,111]: [n,3]."""
     transforms = generator.deformer.pose(label).transforms[0]
     return apply_transforms((generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4), points)
@@ -171,3 +175,31 @@ def smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:
         np.add.at(summed, same[mesh.faces[:, corner]], by_area)
     length = np.linalg.norm(summed, axis=1, keepdims=True)
     return np.where(length > 1e-12, summed / np.maximum(length, 1e-12), [0.0, 1.0, 0.0])[same]
+
+
+def texture_of(mesh: trimesh.Trimesh) -> np.ndarray:
+    """The texture of a textured mesh: uint8 [H,W,3]."""
+    assert isinstance(mesh.visual, TextureVisuals)
+    image = mesh.visual.material.image
+    assert isinstance(image, Image.Image)
+    return np.asarray(image.convert("RGB"))
+
+
+def vertex_colors(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Colours at the vertices, uint8 [V,4]: its own, or those of its texture."""
+    visual = with_vertex_colors(mesh).visual
+    assert isinstance(visual, ColorVisuals)
+    return np.asarray(visual.vertex_colors)
+
+
+def with_vertex_colors(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The mesh with colours at its vertices, looked up in its texture where it has one."""
+    if not isinstance(mesh.visual, TextureVisuals):
+        return mesh
+    texture = texture_of(mesh)
+    height, width = texture.shape[:2]
+    column = np.clip(np.floor(mesh.visual.uv[:, 0] * width), 0, width - 1).astype(int)
+    row = np.clip(np.floor((1 - mesh.visual.uv[:, 1]) * height), 0, height - 1).astype(int)
+    colored = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    colored.visual = ColorVisuals(colored, vertex_colors=texture[row, column])
+    return colored

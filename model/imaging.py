@@ -1,4 +1,4 @@
-"""From network output to pictures and videos."""
+"""From network output to pictures, sheets and videos."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ag3d.core.files import atomic
+from ag3d.core.resize import resize
 
 KINDS = ("image", "raw", "normal", "depth")
 
@@ -27,10 +28,10 @@ def depth_picture(depth: torch.Tensor, opacity: torch.Tensor) -> np.ndarray:
     """Near is dark, the background white: depth, opacity [B,1,H,W] to uint8 [B,H,W,3]."""
     pictures = []
     for image, cover in zip(depth[:, 0], opacity[:, 0]):
-        seen = cover > 0.5
-        low, high = (image[seen].min(), image[seen].max()) if bool(seen.any()) else (image.min(), image.max())
+        solid = cover > 0.5
+        low, high = (image[solid].min(), image[solid].max()) if bool(solid.any()) else (image.min(), image.max())
         shade = 40 + 170 * (image - low) / (high - low).clamp_min(1e-6)
-        pictures.append(torch.where(seen, shade, 255.0).clamp(0, 255))
+        pictures.append(torch.where(solid, shade, 255.0).clamp(0, 255))
     return torch.stack(pictures).byte().cpu().numpy()[..., None].repeat(3, axis=-1)
 
 
@@ -42,16 +43,12 @@ def pictures_of(out: dict[str, torch.Tensor], side: int) -> dict[str, np.ndarray
         "normal": to_uint8(out["image_normal"]),
         "depth": depth_picture(out["image_depth"], out["opacity"]),
     }
-    return {name: np.stack([enlarge(picture, side) for picture in batch]) for name, batch in kinds.items()}
+    return {name: np.stack([resize_square(picture, side) for picture in batch]) for name, batch in kinds.items()}
 
 
-def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
+def resize_square(picture: np.ndarray, side: int) -> np.ndarray:
     """A square picture at another size."""
-    if picture.shape[0] == side:
-        return picture
-    return cv2.resize(
-        picture, (side, side), interpolation=cv2.INTER_CUBIC if side > picture.shape[0] else cv2.INTER_AREA
-    )
+    return resize(picture, (side, side), enlarge=cv2.INTER_CUBIC)
 
 
 def grid(rows: list[list[np.ndarray]]) -> np.ndarray:

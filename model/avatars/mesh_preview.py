@@ -8,15 +8,15 @@ import torch.nn.functional as F
 import trimesh
 
 from ag3d.core.camera import project_pinhole
+from ag3d.model.avatars.mesh import vertex_colors
 from ag3d.model.body import label as labels
-from ag3d.model.export.mesh_io import vertex_colors
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, to_screen, vertex_normals
 
 _SUN = (0.3, 0.5, 0.8)  # x right, y up, z to the viewer
 _GREY = 205.0
 
 
-def picture(mesh: trimesh.Trimesh, side: int = 384, turn: float = 0.0, colored: bool = True) -> np.ndarray:
+def render_mesh(mesh: trimesh.Trimesh, side: int = 384, turn: float = 0.0, colored: bool = True) -> np.ndarray:
     """A shaded picture of a mesh (y up), turned about the vertical axis: uint8 [side,side,3]."""
     cosine, sine = np.cos(turn), np.sin(turn)
     vertices = np.asarray(mesh.vertices) @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]).T
@@ -25,14 +25,14 @@ def picture(mesh: trimesh.Trimesh, side: int = 384, turn: float = 0.0, colored: 
     return _shaded(mesh, world, to_screen(world, 2 * side), side, colored)
 
 
-def picture_by(mesh: trimesh.Trimesh, label: torch.Tensor, side: int) -> np.ndarray:
+def render_posed_mesh(mesh: trimesh.Trimesh, label: torch.Tensor, side: int) -> np.ndarray:
     """A grey picture of a posed mesh (see posed_mesh) by the camera of the label [1,111]: uint8 [side,side,3]."""
     world = torch.from_numpy(np.asarray(mesh.vertices) * [1, -1, -1]).float()
-    local, screen = seen_by(world, label.cpu(), 2 * side)
+    local, screen = project_to_camera(world, label.cpu(), 2 * side)
     return _shaded(mesh, local, screen, side, colored=False)
 
 
-def seen_by(world: torch.Tensor, label: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+def project_to_camera(world: torch.Tensor, label: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Points [V,3] of a label's world by its camera [1,111]: in the camera's axes [V,3], and as pixels and depth [V,3]."""
     parts = labels.split(label)
     local, on_image = project_pinhole(world[None], parts.cam2world, parts.intrinsics)
