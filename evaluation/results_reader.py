@@ -28,14 +28,14 @@ class Thumbnail:
 
 
 @dataclass(eq=False)
-class DataFolder:
-    """results/<dataset>. `number`: how many shards it has; without, all that are there."""
+class DatasetResults:
+    """results/<dataset>. `shard_count`: how many shards it has; without, all that are there."""
 
     root: Path
-    number: int | None = None
+    shard_count: int | None = None
 
     def _files(self, stage: str, suffix: str) -> list[Path]:
-        return shard_files(self.root / stage, suffix, self.number)
+        return shard_files(self.root / stage, suffix, self.shard_count)
 
     @functools.cache  # noqa: B019  one short-lived object per report
     def table(self, stage: str) -> pd.DataFrame:
@@ -44,11 +44,8 @@ class DataFolder:
         parts = [part for part in parts if len(part)]
         if not parts:
             return pd.DataFrame(columns=["path", "status", "reason", "value"])
-        return (
-            pd.concat(parts, ignore_index=True)
-            .set_index("photo_id" if stage == "photos" else "person_id", drop=False)
-            .sort_index()
-        )
+        identity = "photo_id" if stage == "photos" else "person_id"
+        return pd.concat(parts, ignore_index=True).set_index(identity, drop=False).sort_index()
 
     @functools.cache  # noqa: B019
     def shards(self, stage: str) -> list[ShardReader]:
@@ -76,11 +73,8 @@ class DataFolder:
     def rejected(self) -> pd.DataFrame:
         """photo_id, path, stage, reason, value of everybody left out."""
         path = self.root / "rejected.parquet"
-        return (
-            read_table(path)
-            if path.exists()
-            else pd.DataFrame(columns=["photo_id", "path", "stage", "reason", "value"])
-        )
+        columns = ["photo_id", "path", "stage", "reason", "value"]
+        return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
 
     @functools.cache  # noqa: B019
     def manifests(self) -> dict[str, Manifest]:

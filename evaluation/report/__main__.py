@@ -19,7 +19,7 @@ from ag3d.core.html import render_page
 from ag3d.evaluation.report.page import Card, Page
 from ag3d.evaluation.report.preprocessing import add_preprocessing
 from ag3d.evaluation.report.results import add_measurements, add_origin, add_run, add_times
-from ag3d.evaluation.results_reader import DataFolder
+from ag3d.evaluation.results_reader import DatasetResults
 from ag3d.model.body.body import Body
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], p
     page.missing = [str(path) for path in expected(dataset, run, stages) if not path.exists()]
     if page.missing and not partial:
         raise UserError(f"{page.missing[0]} does not exist; finish the run first, or give --partial")
-    data = DataFolder(dataset, settings.photos.shards if settings else None)
+    data = DatasetResults(dataset, settings.photos.shards if settings else None)
     milestones = (
         settings.training.milestone_names() if settings else sorted(p.name for p in (run / "ckpt").glob("[0-9]*"))
     )

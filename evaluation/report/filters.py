@@ -10,7 +10,7 @@ import numpy as np
 from ag3d.config import Config
 from ag3d.evaluation.report.figures import COLORS, plot
 from ag3d.evaluation.report.page import Figure
-from ag3d.evaluation.results_reader import DataFolder
+from ag3d.evaluation.results_reader import DatasetResults
 
 ROW = 3  # histograms beside each other
 
@@ -20,11 +20,11 @@ class Filter(NamedTuple):
 
     key: str  # of the configuration
     title: str
-    values: Callable[[DataFolder], np.ndarray]
+    values: Callable[[DatasetResults], np.ndarray]
     least: bool  # whether the limit is the least that passes, or the most
 
 
-def filter_figures(data: DataFolder, settings: Config) -> list[Figure]:
+def filter_figures(data: DatasetResults, settings: Config) -> list[Figure]:
     """Figures of at most ROW histograms; values that no stage has measured are passed over."""
     shown = [(f, values, _limit(settings, f.key)) for f in FILTERS if len(values := _finite(f.values(data)))]
     return [Figure(_row(shown[k : k + ROW]), "") for k in range(0, len(shown), ROW)]
@@ -55,20 +55,20 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def _column(stage: str, name: str) -> Callable[[DataFolder], np.ndarray]:
-    def read(data: DataFolder) -> np.ndarray:
+def _column(stage: str, name: str) -> Callable[[DatasetResults], np.ndarray]:
+    def read(data: DatasetResults) -> np.ndarray:
         table = data.table(stage)
         return table[name].to_numpy(np.float64) if name in table else np.array([])
 
     return read
 
 
-def _shorter_side(data: DataFolder) -> np.ndarray:
+def _shorter_side(data: DatasetResults) -> np.ndarray:
     table = data.table("photos")
     return table[["width", "height"]].min(axis=1).to_numpy(np.float64) if "width" in table else np.array([])
 
 
-def _tall(data: DataFolder) -> np.ndarray:
+def _tall(data: DatasetResults) -> np.ndarray:
     table = data.table("people")
     boxes = [box for box in table["box"] if box is not None and len(box) == 4] if "box" in table else []
     return np.array([box[3] - box[1] for box in boxes], np.float64)

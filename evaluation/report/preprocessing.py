@@ -14,7 +14,7 @@ from ag3d.evaluation.report.media import jpeg, png
 from ag3d.evaluation.report.page import Grid, Page, Picture, Stage
 from ag3d.evaluation.report.poses import pose_figures
 from ag3d.evaluation.report.sheets import SIDE, Sheets, Tile, missing, reason
-from ag3d.evaluation.results_reader import DataFolder
+from ag3d.evaluation.results_reader import DatasetResults
 from ag3d.model.body.body import Body
 
 STAGES = {
@@ -33,7 +33,7 @@ SHOWN = 36
 
 
 def add_preprocessing(
-    page: Page, data: DataFolder, body: Body, settings: Config, people: int = 16, rejected: int = 8
+    page: Page, data: DatasetResults, body: Body, settings: Config, people: int = 16, rejected: int = 8
 ) -> None:
     """Fill the page's parts about the data set in."""
     sheets = Sheets(data, body)
@@ -51,7 +51,7 @@ def add_preprocessing(
         page.poses = pose_figures(np.load(poses, allow_pickle=False), body)
 
 
-def add_rejected(page: Page, data: DataFolder, sheets: Sheets) -> None:
+def add_rejected(page: Page, data: DatasetResults, sheets: Sheets) -> None:
     """Everybody left out: counts, pictures, list."""
     table = data.rejected()
     if not len(table):
@@ -71,7 +71,7 @@ def add_rejected(page: Page, data: DataFolder, sheets: Sheets) -> None:
     )
 
 
-def passed(data: DataFolder, stage: str) -> str:
+def passed(data: DatasetResults, stage: str) -> str:
     """How many the stage saw and let pass."""
     verdicts = list(data.table(stage)["status"])
     if not verdicts:
@@ -80,7 +80,7 @@ def passed(data: DataFolder, stage: str) -> str:
     return f"{good} of {len(verdicts)} passed" if good < len(verdicts) else f"all {good} passed"
 
 
-def read_accuracy(data: DataFolder) -> dict[str, Grid]:
+def read_accuracy(data: DatasetResults) -> dict[str, Grid]:
     """Stage to its accuracy against the truth; empty where there is no truth."""
     path = data.root / "metrics" / "preprocessing.json"
     if not path.exists():

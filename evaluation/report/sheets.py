@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ag3d.evaluation.report import overlays
-from ag3d.evaluation.results_reader import DataFolder, resample_evenly
+from ag3d.evaluation.results_reader import DatasetResults, resample_evenly
 from ag3d.model.body.body import Body
 
 SIDE = 256  # of the pictures, longer side
@@ -30,7 +30,7 @@ Draw = Callable[[str], np.ndarray | None]
 class Sheets:
     """Draws the stages' results. People are named by person_id; each draws to None where a stage has nothing."""
 
-    def __init__(self, data: DataFolder, body: Body) -> None:
+    def __init__(self, data: DatasetResults, body: Body) -> None:
         self.data = data
         self.body = body
         self.draw: dict[str, Draw] = {

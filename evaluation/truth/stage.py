@@ -17,8 +17,8 @@ from ag3d.core import console, provenance
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_json
 from ag3d.core.shards import ShardReader
-from ag3d.evaluation.results_reader import DataFolder
-from ag3d.evaluation.truth.stage_accuracy import Errors, Judge
+from ag3d.evaluation.results_reader import DatasetResults
+from ag3d.evaluation.truth.stage_accuracy import Errors, StageComparison
 from ag3d.model.body.body import Body
 
 log = logging.getLogger(__name__)
@@ -87,16 +87,23 @@ def compare(folder: Path, truth: Path, body: Body, shards: int | None = None) ->
     for path in (table, maps):
         if not path.exists():
             raise UserError(f"{path} does not exist; only synthetic photographs have a truth")
-    judge = Judge(DataFolder(folder, shards), read_table(table).to_dict("records"), ShardReader(maps), body)
-    for person in console.progress(judge.people, "comparing", unit="person"):
-        judge.judge(person)
-    stages = summary(judge.errors)
-    if len(judge.heights) > 2:
-        rank = float(spearmanr(*zip(*judge.heights, strict=True)).statistic)
-        entry = {"key": "height_rank", "name": "rank correlation of heights", "unit": "", "count": len(judge.heights)}
+    comparison = StageComparison(
+        DatasetResults(folder, shards), read_table(table).to_dict("records"), ShardReader(maps), body
+    )
+    for person in console.progress(comparison.people, "comparing", unit="person"):
+        comparison.compare(person)
+    stages = summary(comparison.errors)
+    if len(comparison.heights) > 2:
+        rank = float(spearmanr(*zip(*comparison.heights, strict=True)).statistic)
+        entry = {
+            "key": "height_rank",
+            "name": "rank correlation of heights",
+            "unit": "",
+            "count": len(comparison.heights),
+        }
         meaning = "Spearman's, of fitted and true standing heights: 1 where the tall are fitted tall"
         stages["fits"].append({**entry, "meaning": meaning, "mean": rank, "median": None, "p90": None})
-    return {"stages": stages, "photographs": len(judge.people)}
+    return {"stages": stages, "photographs": len(comparison.people)}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from ag3d.core.landmarks import MIRRORED_LANDMARKS
 from ag3d.evaluation.truth import pose_metrics
 
 
@@ -30,8 +31,8 @@ def test_angles():
     turned = Rotation.from_rotvec([0, np.radians(120), 0]) * upright
     leaning = Rotation.from_rotvec([np.radians(20), 0, 0]) * upright
     assert pose_metrics.rotation_angle(upright.as_matrix(), turned.as_matrix()) == pytest.approx(120)
-    assert pose_metrics.turn(upright.as_matrix(), turned.as_matrix()) == pytest.approx(120)
-    assert pose_metrics.turn(upright.as_matrix(), leaning.as_matrix()) == pytest.approx(0, abs=1e-9)
+    assert pose_metrics.facing_angle(upright.as_matrix(), turned.as_matrix()) == pytest.approx(120)
+    assert pose_metrics.facing_angle(upright.as_matrix(), leaning.as_matrix()) == pytest.approx(0, abs=1e-9)
 
 
 def test_masks():
@@ -50,7 +51,7 @@ def test_swapped_sides_are_noticed(joints):
     found[list(pose_metrics.LANDMARKS)] = joints[list(pose_metrics.JOINTS), :2]
     assert not pose_metrics.sides_swapped(found, joints[:, :2])
     mirrored = found.copy()
-    mirrored[list(pose_metrics.LANDMARKS)] = found[np.array(pose_metrics.LANDMARKS)[list(pose_metrics.MIRRORED)]]
+    mirrored[list(pose_metrics.LANDMARKS)] = found[MIRRORED_LANDMARKS][list(pose_metrics.LANDMARKS)]
     assert pose_metrics.sides_swapped(mirrored, joints[:, :2])
 
 
