@@ -31,7 +31,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/ablations.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/settings.smk"
+include: "workflow/rules/config.smk"
 
 
 workflow.default_target = "all"

@@ -74,7 +74,6 @@ def measured(line: list[str], folder: Path) -> dict[str, float]:
 
 def people(folder: Path, body: Path) -> list[bytes]:
     """A few open people as small JPEG files."""
-    settings = json.dumps({"count": 24})
     line = [
         sys.executable,
         "-m",
@@ -84,7 +83,7 @@ def people(folder: Path, body: Path) -> list[bytes]:
         "--garments",
         body / "garments.npz",
     ]
-    line += ["--output-photos", folder / "people", "--output-truth", folder / "truth", "--settings", settings]
+    line += ["--output-photos", folder / "people", "--output-truth", folder / "truth", "--count", "24"]
     subprocess.run([str(word) for word in line], check=True, capture_output=True)
     return [path.read_bytes() for path in sorted((folder / "people").glob("*.jpg"))]
 

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ag3d.config.cross_checks import check
+from ag3d.config.cross_checks import check, complete
 from ag3d.config.data import Alignment, BodyModel, Dataset, Fitting, Matting, Normals, People, Photos, Synthetic
 from ag3d.config.network import Network
 from ag3d.config.renamed import renew
 from ag3d.config.results import Ablations, Avatars, Evaluation, Export
-from ag3d.config.settings import from_mapping, option, schema, to_mapping
+from ag3d.config.settings import from_mapping, merged, option, read_yaml, schema, to_mapping
 from ag3d.config.stages import Stage, resolve
 from ag3d.config.training import Machine, Training
 
@@ -55,6 +56,19 @@ def load(mapping: Mapping[str, Any]) -> Config:
     return config
 
 
+def read(files: Iterable[Path]) -> Config:
+    """The settings that a command is given in files, each a whole configuration or a part of one; later ones win.
+
+    Every value is checked, but not what sections must agree on: a part does not say it. Raises UserError.
+    """
+    given: dict[str, Any] = {}
+    for file in files:
+        given = merged(given, renew(read_yaml(file)))
+    config = from_mapping(Config, given)
+    complete(config)
+    return config
+
+
 __all__ = [
     "Ablations",
     "Alignment",
@@ -75,6 +89,7 @@ __all__ = [
     "Synthetic",
     "Training",
     "load",
+    "read",
     "resolve",
     "schema",
     "to_mapping",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ag3d.config import Config, load
-from ag3d.config.settings import read_yaml
+from ag3d.config.settings import merged, read_yaml
 from ag3d.core.errors import UserError
 
 FULL = "full"
@@ -20,6 +21,10 @@ def read_variants(folder: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"configuration: 'ablations.folder': {folder} does not exist")
     found: dict[str, dict[str, Any]] = {FULL: {}}
     for path in sorted(folder.glob("*.yaml")):
+        if not re.fullmatch(r"\w[\w.-]*", path.stem):
+            raise UserError(
+                f"{str(path)!r}: a variant is called as its file; use letters, digits, '-', '_' and '.' only, a letter or digit first"
+            )
         found[path.stem] = read_yaml(path)
         for name in found[path.stem]:
             if name not in SECTIONS:
@@ -29,13 +34,4 @@ def read_variants(folder: Path) -> dict[str, dict[str, Any]]:
 
 def variant(configuration: Mapping[str, Any], changes: Mapping[str, Any], seed: int) -> Config:
     """The whole configuration of a variant. Raises UserError naming the key."""
-    return load(_merged(_merged(configuration, changes), {"training": {"seed": seed}}))
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`, section by section."""
-    found = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = _merged(found[key], value) if both else value
-    return found
+    return load(merged(merged(configuration, changes), {"training": {"seed": seed}}))

@@ -36,16 +36,22 @@ def _names(config: Config) -> None:
         )
 
 
-def _resolutions(config: Config) -> None:
-    """Photographs are reduced on their way to the network, never enlarged without a word."""
+def complete(config: Config) -> int:
+    """Fill in the sizes that follow from one another. Returns the largest of the network's images. Raises UserError."""
     largest = max(network.image_resolution for _, _, network in resolve(config.training, config.network))
     config.dataset.resolution = config.dataset.resolution or largest
+    config.alignment.resolution = config.alignment.resolution or config.dataset.resolution
+    return largest
+
+
+def _resolutions(config: Config) -> None:
+    """Photographs are reduced on their way to the network, never enlarged without a word."""
+    largest = complete(config)
     if config.dataset.resolution < largest:
         raise UserError(
             f"configuration: 'dataset.resolution' is {config.dataset.resolution}, but the network makes images of {largest} "
             "pixels; raise it (and alignment.resolution), or lower network.image_resolution"
         )
-    config.alignment.resolution = config.alignment.resolution or config.dataset.resolution
     if config.alignment.resolution < config.dataset.resolution:
         raise UserError(
             f"configuration: 'alignment.resolution' is {config.alignment.resolution}, but the data set has images of "

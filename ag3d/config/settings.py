@@ -21,7 +21,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from ag3d.config.renamed import old_names, renew_section
+from ag3d.config.renamed import old_names
 from ag3d.core.errors import UserError
 
 S = TypeVar("S")
@@ -110,7 +110,10 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping without constructing objects. Raises UserError naming the file and the line."""
+    """Read a mapping of YAML, or of JSON from a file of that name, without constructing objects.
+
+    Raises UserError naming the file and the line.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -118,9 +121,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text: {error}") from error
     try:
-        content = yaml.load(text, Loader=_StrictLoader)
+        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
+        raise UserError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -128,14 +131,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`, section by section."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
 def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
-    """Give `parser` an option for every field of `cls`, and `--settings` for all of them at once (JSON/YAML text or file)."""
-    group = parser.add_argument_group("settings", f"as under the configuration's section; {cls.__doc__ or ''}".strip())
+    """Give `parser` the option `--config`, and one for every field of `cls`, a section of the configuration."""
+    section = cls.__name__.lower()
+    group = parser.add_argument_group(
+        "settings", f"as under the configuration's section '{section}'; {cls.__doc__ or ''}"
+    )
     group.add_argument(
-        "--settings",
-        default="",
-        metavar="TEXT|FILE",
-        help="all settings at once, as JSON or YAML; options given beside it win",
+        "--config",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="configuration files, whole or in part (YAML, JSON), of which later ones win; options given beside them win over all",
     )
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -151,27 +168,21 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
             metavar=_type_name(hints[field.name]).upper(),
             help=help,
         )
-    for old, new in old_names(cls.__name__.lower()):
+    for old, new in old_names(section):
         group.add_argument(f"--{old.replace('_', '-')}", dest=f"setting_{new}", help=argparse.SUPPRESS)
 
 
 def from_options(cls: type[S], arguments: argparse.Namespace) -> S:
     """The settings that the options made by `add_options` describe. Raises UserError."""
-    mapping: dict[str, Any] = {}
-    if arguments.settings:
-        text = arguments.settings
-        if text.lstrip().startswith(("{", "[")) or (":" in text and not Path(text).exists()):
-            loaded = _parse(text, "--settings")
-        else:
-            loaded = read_yaml(Path(text))
-        if not isinstance(loaded, dict):
-            raise UserError(f"--settings: expected a mapping, got {_describe(loaded)}")
-        mapping.update(renew_section(loaded, cls.__name__.lower()))
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        text = getattr(arguments, f"setting_{field.name}")
-        if text is not None:
-            mapping[field.name] = _parse(text, f"--{field.name.replace('_', '-')}")
-    return from_mapping(cls, mapping)
+    from ag3d.config import read  # the package is made of this module's dataclasses
+
+    settings = getattr(read(arguments.config), cls.__name__.lower())
+    given = {
+        field.name: _parse(text, f"--{field.name.replace('_', '-')}")
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if (text := getattr(arguments, f"setting_{field.name}")) is not None
+    }
+    return from_mapping(cls, to_mapping(settings) | given)
 
 
 def _parse(text: str, where: str) -> Any:

@@ -6,12 +6,12 @@ distribution, training curves and previews, avatars and videos, measurements, ti
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from ag3d.config import Config, load
+from ag3d.config.settings import read_yaml
 from ag3d.core import console
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_text
@@ -75,11 +75,11 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="folder of the data set (results/<dataset>)")
     parser.add_argument("--run", type=Path, required=True, help="folder of the run (results/<run>)")
     parser.add_argument("--body", type=Path, required=True, help="the body model")
-    parser.add_argument("--configuration", default="", metavar="JSON", help="the configuration, to be shown")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the run's configuration, to be shown")
     parser.add_argument("--partial", action="store_true", help="also report on a run that is not finished")
     parser.add_argument("--output", type=Path, required=True, help="page to write (.html)")
     args = parser.parse_args()
-    configuration = json.loads(args.configuration) if args.configuration else {}
+    configuration = read_yaml(args.config) if args.config else {}
     page = build(args.dataset, args.run, Body.load(args.body), configuration, args.partial)
     write_text(args.output, render(page))
     log.info("%s, %.1f MB", args.output, args.output.stat().st_size / 1e6)

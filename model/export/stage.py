@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import trimesh
 
-from ag3d.config import Avatars, Export, to_mapping
+from ag3d.config import Avatars, Export, read, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options
 from ag3d.core import console, provenance
 from ag3d.core.console import progress
@@ -110,7 +110,8 @@ def main() -> None:
     arguments = _arguments()
     settings = from_options(Export, arguments)
     settings.motions = arguments.motion or settings.motions
-    who = from_mapping(Avatars, {"seed": arguments.seed, "truncation": arguments.truncation})
+    given = {name: value for name in ("seed", "truncation") if (value := getattr(arguments, name)) is not None}
+    who = from_mapping(Avatars, to_mapping(read(arguments.config).avatars) | given)
     output, what = arguments.output, arguments.what
     if what != "all":
         check_suffix(output, (".glb", ".obj", ".ply") if what == "mesh" else (".glb",))
@@ -155,10 +156,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seed",
         type=int,
-        default=0,
-        help="which person; all: the first, or with --ws everybody (default: %(default)s)",
+        help=f"which person; all: the first, or with --ws everybody (default: {Avatars.seed})",
     )
-    parser.add_argument("--truncation", type=float, default=0.7, help="1: full variety (default: %(default)s)")
+    parser.add_argument("--truncation", type=float, help=f"1: full variety (default: {Avatars.truncation})")
     parser.add_argument(
         "--motion",
         action="append",

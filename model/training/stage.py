@@ -7,7 +7,6 @@ with the same result as without. Start it with torchrun to use several GPUs.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 
 import torch
 
-from ag3d.config import Machine, Network, Training, to_mapping
-from ag3d.config.settings import add_options, from_mapping, from_options, read_yaml
+from ag3d.config import Training, read, to_mapping
+from ag3d.config.settings import add_options, from_options
 from ag3d.core import console, provenance
 from ag3d.core.device import choose_device
 from ag3d.core.errors import UserError
@@ -53,8 +52,6 @@ def arguments() -> argparse.Namespace:
         help="training goes on while this name stays, also on changed data; default: a hash of the data",
     )
     parser.add_argument("--body", type=Path, required=True, help="parametric body (.npz or .pkl)")
-    parser.add_argument("--network-settings", default="{}", metavar="TEXT|FILE", help="settings of the network")
-    parser.add_argument("--machine", default="{}", metavar="TEXT|FILE", help="settings of the machine")
     parser.add_argument("--state", type=Path, required=True, help="folder of the training: state, metrics, previews")
     parser.add_argument("--output", type=Path, required=True, help="folder of the milestone to write")
     parser.add_argument("--previous", type=Path, help="a milestone to go on from; default: those beside --output")
@@ -68,12 +65,6 @@ def arguments() -> argparse.Namespace:
         parser.error(f"--kimg: {args.setting_kimg} is not a number")
     args.setting_kimg = None
     return args
-
-
-def section(cls: type, text: str) -> Any:
-    """Settings given as JSON or YAML, or as a file of it."""
-    mapping = json.loads(text) if text.lstrip().startswith("{") else read_yaml(Path(text))
-    return from_mapping(cls, mapping, cls.__name__.lower())
 
 
 def content_of(data: list[Path], index: Path | None) -> str:
@@ -116,8 +107,8 @@ def start_processes(settings: Training, device: torch.device) -> Processes:
 
 
 def train(args: argparse.Namespace) -> None:
-    settings = from_options(Training, args)
-    network, machine = section(Network, args.network_settings), section(Machine, args.machine)
+    settings, config = from_options(Training, args), read(args.config)
+    network, machine = config.network, config.machine
     if settings.resume_from:
         weights_hash(Path(settings.resume_from))  # tells at once if there are none
     check_observers(machine)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ag3d.config.data import Dataset
+from ag3d.config import Dataset, read
 from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.core import console, provenance
 from ag3d.core.dataset_format import DatasetWriter, flat_label, is_image, label_rows, normal_name, write_dataset
@@ -95,18 +95,19 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.dataset.import_zip", __doc__)
     parser.add_argument("--input", type=Path, required=True, help="a zip of AG3D's layout, or a folder of such zips")
     parser.add_argument("--shard", type=int, required=True, help="number of the shard to write, from 0")
-    parser.add_argument("--shards", type=int, required=True, help="how many shards the data set has")
+    parser.add_argument(
+        "--shards", type=int, help="how many shards the data set has (default: photos.shards of --config)"
+    )
     parser.add_argument("--output", type=Path, required=True, help="shard of the data set to write (.zip)")
     parser.add_argument("--rejected", type=Path, required=True, help="table of what was left out (.parquet)")
     add_options(parser, Dataset)
     args = parser.parse_args()
     settings = from_options(Dataset, args)
+    shards = args.shards or read(args.config).photos.shards
     files = zips(args.input.expanduser())
     record = provenance.record("import_zip", to_mapping(settings), files)
     with write_dataset(args.output, record) as output:
-        count, table = import_shard(
-            [ShardReader(f) for f in files], args.shard, args.shards, settings.resolution, output
-        )
+        count, table = import_shard([ShardReader(f) for f in files], args.shard, shards, settings.resolution, output)
     write_table(args.rejected, table, record, schemas.REJECTED)
     log.info("%d people, %d left out", count, len(table))
     for reason, number in table["reason"].value_counts().items():

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from ag3d.config import Dataset
+from ag3d.config.settings import add_options, from_options
 from ag3d.core import console
 from ag3d.core.dataset_format import entry_names, people_in
 from ag3d.core.errors import UserError
@@ -55,10 +57,10 @@ def main() -> None:
     parser = console.parser("ag3d.preprocessing.dataset.index", __doc__)
     parser.add_argument("data", type=Path, nargs="+", help="shards of the data set (.zip)")
     parser.add_argument("--rejected", type=Path, required=True, help="table of what was left out (.parquet)")
-    parser.add_argument("--version", type=int, default=1, help="version of the data set (default: %(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="index to write (.json)")
+    add_options(parser, Dataset)
     args = parser.parse_args()
-    content = index(args.data, read_table(args.rejected), args.version)
+    content = index(args.data, read_table(args.rejected), from_options(Dataset, args).version)
     write_json(args.output, content)
     log.info("%d people in %d shards, content %s", content["number"], len(content["shards"]), content["content"][:12])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ag3d.config import Config, Training, load, schema, to_mapping
+from ag3d.config import Config, Export, Training, load, schema, to_mapping
 from ag3d.config.renamed import RENAMED
 from ag3d.config.settings import add_options, default_of, from_mapping, from_options, option, read_yaml
 from ag3d.core.errors import UserError
@@ -167,26 +167,32 @@ def test_a_key_that_stands_twice_is_refused(tmp_path, text):
         read_yaml(path)
 
 
-def test_options_override_settings():
+def test_options_override_files(tmp_path):
+    (tmp_path / "a.yaml").write_text("run: a\nexport: {iso_level: -0.01, texture_source: field, fps: 2}\n")
+    (tmp_path / "b.json").write_text('{"export": {"fps": 3, "number": 1}, "machine": {"gpus": 2}}')
     parser = argparse.ArgumentParser()
-    add_options(parser, Outer)
-    outer = from_options(
-        Outer, parser.parse_args(["--settings", '{"rate": 2, "name": "y"}', "--rate", "3", "--sizes", "[5]"])
-    )
-    assert (outer.rate, outer.name, outer.sizes) == (3.0, "y", [5])
-    assert from_options(Outer, parser.parse_args([])) == Outer()
-    assert "a width" not in parser.format_help()
-    assert "one of x, y" in parser.format_help()
-    with pytest.raises(UserError, match="name"):
-        from_options(Outer, parser.parse_args(["--name", "q"]))
+    add_options(parser, Export)
+    line = ["--config", str(tmp_path / "a.yaml"), str(tmp_path / "b.json"), "--number", "5", "--motions", "[walk]"]
+    settings = from_options(Export, parser.parse_args(line))
+    assert (settings.iso_level, settings.texture_source, settings.fps) == (-0.01, "field", 3)
+    assert (settings.number, settings.motions) == (5, ["walk"])
+    assert from_options(Export, parser.parse_args([])) == Export()
+    assert "one of auto, images, field" in " ".join(parser.format_help().split())
+    with pytest.raises(UserError, match="texture_source"):
+        from_options(Export, parser.parse_args(["--texture-source", "q"]))
 
 
-def test_settings_from_a_file(tmp_path):
-    file = tmp_path / "s.yaml"
-    file.write_text("rate: 7\n")
+def test_files_are_checked_as_a_whole(tmp_path):
+    """A section that a command does not use, and settings outside their section, are no silent defaults."""
     parser = argparse.ArgumentParser()
-    add_options(parser, Outer)
-    assert from_options(Outer, parser.parse_args(["--settings", str(file)])).rate == 7
+    add_options(parser, Export)
+    for text, words in {
+        "fps: 3": "unknown key 'fps'",
+        "training: {batch_siz: 3}": "did you mean 'training.batch_size'",
+    }.items():
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(UserError, match=words):
+            from_options(Export, parser.parse_args(["--config", str(tmp_path / "c.yaml")]))
 
 
 def test_yaml_never_constructs_objects(tmp_path):

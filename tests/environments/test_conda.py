@@ -1,4 +1,4 @@
-"""--sdm conda: every rule names its environment, whose pins are pip's; Snakemake makes it and runs jobs in it.
+"""--sdm conda: every rule has an environment, whose pins are pip's; Snakemake makes it and runs jobs in it.
 
 Conda itself comes from no package index that tests may need: a stand-in of its commands makes the environment from this one's
 packages, so what is tested is all but the download.

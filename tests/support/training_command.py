@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import from_mapping
+from ag3d.core.files import write_json
 
 TINY = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 6, "depth_resolution_importance": 6, "sr_channels": 8, "face_fraction": 4, "discriminator_mapping_layers": 1, "mbstd_group_size": 1}  # fmt: skip
 BATCH = 2
@@ -49,11 +50,12 @@ class Command:
             )
         )
         network = to_mapping(Network(**{**TINY, **self.network}))
-        settings = ["--settings", json.dumps(training), "--network-settings", json.dumps(network)]
+        config = self.folder / f"config-{steps}.json"
+        write_json(config, {"training": training, "network": network, "machine": machine})
         places = ["--state", str(self.folder / "train"), "--output", str(self.milestone(steps))]
-        inputs = ["--data", *map(str, self.data), "--body", str(self.body), "--machine", json.dumps(machine)]
+        inputs = ["--data", *map(str, self.data), "--body", str(self.body), "--config", str(config)]
         kimg = str(steps * training["batch_size"] / 1000)
-        return [*self.launcher, "ag3d.model.training", *inputs, *settings, *places, "--kimg", kimg, *more]
+        return [*self.launcher, "ag3d.model.training", *inputs, *places, "--kimg", kimg, *more]
 
     def run(self, steps: int, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.line(steps, *more), capture_output=True, text=True, env=environment())

@@ -68,7 +68,10 @@ def test_wrong_settings_are_named(change, words):
     ("change", "words"),
     [
         ({"trainning": {}}, "unknown key 'trainning'; did you mean 'training'?"),
-        ({"photos": {"source": "folder", "path": "no/such/folder"}}, "no/such/folder does not exist"),
+        (
+            {"photos": {"source": "folder", "path": "no/such/folder"}},
+            "'photos.path' is 'no/such/folder', which does not exist",
+        ),
         ({"matting": {"method": "onnx"}}, "'matting.onnx.file' is missing"),
         ({"normals": {"method": "onnx", "onnx": {"file": "no.onnx"}}}, "no.onnx does not exist; put the network there"),
         ({"fitting": {"method": "import", "imports": {"path": "no/fits"}}}, "'fitting.imports.path' is 'no/fits'"),
@@ -90,7 +93,7 @@ def test_a_data_set_made_elsewhere_skips_the_stages_before(directory):
     change = {"photos": {"source": "zip", "path": str(directory / "ag3d.zip"), "shards": 3}}
     (directory / "config.yaml").write_text(yaml.safe_dump(change))
     counts = job_counts(dry_run(directory, "--", "data"))
-    assert counts == {"import_zip": 3, "rejected": 1, "index": 1, "poses": 1, "data": 1}
+    assert counts == {"config": 2, "import_zip": 3, "rejected": 1, "index": 1, "poses": 1, "data": 1}
 
 
 def test_a_delivered_data_set_is_checked_once(directory):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -59,3 +61,33 @@ def test_braces_in_the_folders_name(tmp_path):
     assert done.returncode != 0
     assert "photos.path is" in done.stdout + done.stderr
     assert "cannot read braces" in done.stdout + done.stderr
+
+
+def test_a_bodys_name_is_one_word_of_every_command(tmp_path):
+    body = tmp_path / "my $(touch pwned) 'body'.npz"
+    body.touch()
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"body": {"file": str(body)}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    done = snakemake(tmp_path, "-n", "-p")
+    lines = [shlex.split(line) for line in re.findall(r"python -m .* --body .*", done.stdout)]
+    assert len(lines) > 10
+    # The open photographs are rendered of the open body.
+    assert {line[line.index("--body") + 1] for line in lines} == {str(body), "results/body/body.npz"}
+
+
+def test_paths_are_quoted_in_every_command():
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for line in re.findall(r"^ +\+? ?f?\"[^\"]*(?:--|python -m)[^\"]*\".*$", file.read_text(), re.MULTILINE):
+            paths = re.findall(r"\{(?:input|output)[^{}]*\}", line)
+            assert all(path.endswith(":q}") for path in paths), f"{file.name}: {line}"
+
+
+def test_a_variants_name_is_a_plain_word(tmp_path):
+    (tmp_path / "variants").mkdir()
+    (tmp_path / "variants/v$(touch pwned).yaml").write_text("training: {r1_gamma: 3}")
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings["ablations"]["folder"] = str(tmp_path / "variants")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    told = snakemake(tmp_path, "-n", "ablations")
+    assert told.returncode != 0
+    assert "a variant is called as its file; use letters, digits" in told.stdout + told.stderr

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -12,19 +10,24 @@ import yaml
 from support import ROOT
 from support.workflow import dry_run, job_counts, snakemake
 
-from ag3d.config import load
+from ag3d.config import load, read
 from ag3d.config.stages import resolve
 
 
-def commands(directory: Path, *arguments: str, training: dict | None = None, **machine) -> list[str]:
-    """The shell commands of the training jobs that would run with these settings."""
+def planned(directory: Path, *arguments: str, training: dict | None = None, **machine) -> str:
+    """What Snakemake tells of the jobs that would run up to the training with these settings."""
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings["machine"] |= machine
     settings["training"] |= training or {}
     (directory / "config.yaml").write_text(yaml.safe_dump(settings))
     done = snakemake(directory, "-n", "-p", "train", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    return re.findall(r"python -m .*ag3d\.model\.training .*", done.stdout + done.stderr)
+    return done.stdout + done.stderr
+
+
+def commands(directory: Path, *arguments: str, **machine) -> list[str]:
+    """The shell commands of the training jobs."""
+    return re.findall(r"python -m .*ag3d\.model\.training .*", planned(directory, *arguments, **machine))
 
 
 @pytest.mark.parametrize(("gpus", "offered", "started"), [(0, 1, 0), (1, 1, 1), (2, 2, 2), (4, 4, 4), (4, 2, 2)])
@@ -46,12 +49,10 @@ def test_a_milestone_knows_the_stages_before_it(tmp_path):
         {"from_kimg": 2.5, "r1_gamma": 3.0},
         {"from_kimg": 9.0, "r1_gamma": 2.0},
     ]
-    found = commands(tmp_path, training={"kimg": 3.0, "milestones": 2, "stages": stages})
-    told = {}
-    for command in set(found):
-        words = shlex.split(command)
-        settings = json.loads(words[words.index("--settings") + 1])
-        told[words[words.index("--kimg") + 1]] = settings["stages"]
+    text = planned(tmp_path, training={"kimg": 3.0, "milestones": 2, "stages": stages})
+    files = re.findall(r"cp (\S+) results/demo/config/training/([\d.]+)\.json", text)
+    told = {kimg: read([tmp_path / source]).training.stages for source, kimg in files}
+    told = {kimg: [{"from_kimg": stage.from_kimg} | stage.named() for stage in told[kimg]] for kimg in told}
     assert told == {"000001.5": [], "000002.5": stages[:1], "000003": stages[:2]}
 
 

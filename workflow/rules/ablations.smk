@@ -1,5 +1,6 @@
 # Variants of the network and its training, side by side over seeds: snakemake --cores all ablations
 from pathlib import Path
+from shlex import quote
 
 from ag3d.config.ablations import FULL, read_variants, variant
 
@@ -23,16 +24,6 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
-def ablation_network(wildcards):
-    chosen = VARIANTS[wildcards.variant, wildcards.seed]
-    return json.dumps(to_mapping(chosen.network), sort_keys=True)
-
-
-def ablation_training(wildcards):
-    chosen = VARIANTS[wildcards.variant, wildcards.seed]
-    return until_milestone(chosen.training, wildcards.kimg)
-
-
 def ablation_metrics(name, seed):
     """The run itself is the full model with its own seed."""
     if name == FULL and int(seed) == settings.training.seed:
@@ -40,24 +31,17 @@ def ablation_metrics(name, seed):
     return f"{A}/{name}/{seed}/metrics/{LAST}.json"
 
 
-rule ablation_settings:
-    output:
-        f"{A}/{{variant}}/{{seed}}/settings-{{kimg}}.json",
-    conda:
-        "../../envs/ag3d.yaml"
-    params:
-        content=lambda wildcards: json.dumps(
-            [DATA_NAME, ablation_network(wildcards), ablation_training(wildcards)]
-        ),
-    message:
-        "Settings of {wildcards.variant}, seed {wildcards.seed}"
-    shell:
-        "printf '%s\n' {params.content:q} > {output}"
+for (name, seed), chosen in VARIANTS.items():
+    config_file(f"{A}/{name}/{seed}", f"training/{LAST}", until_milestone(chosen, LAST))
 
 
 use rule training as ablation_training with:
     input:
-        settings=f"{A}/{{variant}}/{{seed}}/settings-{{kimg}}.json",
+        config=f"{A}/{{variant}}/{{seed}}/config/training/{{kimg}}.json",
+        machine=ancient(MACHINE),
+        beginning=lambda wildcards: beginning(
+            VARIANTS[wildcards.variant, wildcards.seed]
+        ),
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         index=ancient(f"{D}/index.json"),
         body=ancient(BODY),
@@ -70,10 +54,6 @@ use rule training as ablation_training with:
         f"{A}/{{variant}}/{{seed}}/logs/training/{{kimg}}.log",
     benchmark:
         f"{A}/{{variant}}/{{seed}}/benchmarks/training/{{kimg}}.tsv"
-    params:
-        data_name=DATA_NAME,
-        network=ablation_network,
-        training=ablation_training,
     message:
         "Training {wildcards.variant}, seed {wildcards.seed}, up to {wildcards.kimg} kimg"
 
@@ -81,7 +61,7 @@ use rule training as ablation_training with:
 use rule metrics as ablation_metrics with:
     input:
         checkpoint=network(f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}"),
-        settings=f"{R}/settings/evaluation.json",
+        config=config_file(R, "evaluation"),
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),
@@ -117,20 +97,17 @@ rule ablation_table:
         f"{R}/logs/ablations.log",
     benchmark:
         f"{R}/benchmarks/ablations.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(30),
+        **job(1000, 30),
     params:
         measured=" ".join(
-            f"--measured {name} {ablation_metrics(name, seed)}"
+            f"--measured {quote(name)} {quote(ablation_metrics(name, seed))}"
             for name, seed in VARIANTS
         ),
     message:
         "Making the table of ablations"
     shell:
-        "python -m ag3d.evaluation.tables.ablations {params.measured} --output $(dirname {output[0]}) > {log} 2>&1"
+        "python -m ag3d.evaluation.tables.ablations {params.measured} --output $(dirname {output[0]:q}) > {log} 2>&1"
 
 
 rule ablations:
@@ -139,7 +116,6 @@ rule ablations:
 
 
 localrules:
-    ablation_settings,
     ablations,
 
 

@@ -1,5 +1,6 @@
 rule alignment:
     input:
+        config=config_file(D, "alignment"),
         manifest=f"{D}/photos/{{shard}}.parquet",
         mattes=f"{D}/mattes/{{shard}}.zip",
         mattes_table=f"{D}/mattes/{{shard}}.parquet",
@@ -11,16 +12,10 @@ rule alignment:
         f"{D}/logs/alignment/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/alignment/{{shard}}.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
-    threads: 1
     resources:
-        mem_mb=more(2000),
-        runtime=more(240),
-    params:
-        settings=section("alignment"),
+        **job(2000, 240),
     message:
         "Aligning crops: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.alignment --manifest {input.manifest} --mattes {input.mattes} --fits {input.fits}"
-        " --output {output.pictures} --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.preprocessing.alignment --manifest {input.manifest:q} --mattes {input.mattes:q} --fits {input.fits:q}"
+        " --output {output.pictures:q} --config {input.config:q} > {log} 2>&1"

@@ -1,7 +1,7 @@
 rule avatars:
     input:
         checkpoint=network(f"{R}/ckpt/{LAST}"),
-        settings=f"{R}/settings/avatars.json",
+        config=config_file(R, "avatars"),
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),
     output:
@@ -67,18 +67,13 @@ rule avatars:
         f"{R}/logs/avatars.log",
     benchmark:
         f"{R}/benchmarks/avatars.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     threads: 64
     resources:
-        mem_mb=more(6000),
-        runtime=more(240),
+        **job(6000, 240),
         nodes=1,
         gpu=min(1, settings.machine.gpus),
-    params:
-        settings=section("avatars"),
     message:
         "Making avatars"
     shell:
-        "python -m ag3d.model.avatars --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
-        " --poses {input.poses} --output $(dirname {output[0]}) --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.model.avatars --checkpoint $(dirname {input.checkpoint[0]:q}) --body {input.body:q}"
+        " --poses {input.poses:q} --output $(dirname {output[0]:q}) --config {input.config:q} > {log} 2>&1"

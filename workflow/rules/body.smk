@@ -7,12 +7,9 @@ rule body:
         "results/body/logs/body.log",
     benchmark:
         "results/body/benchmarks/body.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(30),
+        **job(2000, 30),
     message:
         "Building the open body"
     shell:
-        "python -m ag3d.preprocessing.body --output {output.body} --garments {output.garments} --record {output.record} > {log} 2>&1"
+        "python -m ag3d.preprocessing.body --output {output.body:q} --garments {output.garments:q} --record {output.record:q} > {log} 2>&1"

@@ -1,6 +1,6 @@
 # The checked configuration, the places of files, and the targets that a person asks for.
-import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from ag3d.config import load, to_mapping
 from ag3d.config.settings import read_yaml
 from ag3d.core.errors import UserError
+from ag3d.core.files import existing, write_json
 from ag3d.core.provenance import digest
 
 # Rules call `python -m ag3d...`: the interpreter that runs Snakemake, unless an environment is activated in the job.
@@ -27,9 +28,22 @@ except UserError as error:
 
 D = f"results/{settings.dataset_name}"
 R = f"results/{settings.run}"
-# Files of the user's are read where they are, also when results are kept in a remote storage.
+
+
+def own(key, path):
+    """A file or folder of the user's, which `key` names: read where it is, also when results are in remote storage."""
+    if "{" in path or "}" in path:
+        raise WorkflowError(
+            f"{key} is {path}: Snakemake cannot read braces in a name; rename it, or link to it by another name"
+        )
+    try:
+        return local(existing(path, key))
+    except UserError as error:
+        raise WorkflowError(str(error))
+
+
 BODY = (
-    local(settings.body.file)
+    own("body.file", settings.body.file)
     if settings.body.file != "open"
     else "results/body/body.npz"
 )
@@ -45,18 +59,40 @@ wildcard_constraints:
     kimg=r"[0-9.]+",
 
 
-def section(*names):
-    """Sections of the configuration as JSON text: the settings of a stage, and what makes it run again."""
-    whole = to_mapping(settings)
-    chosen = (
-        whole[names[0]] if len(names) == 1 else {name: whole[name] for name in names}
-    )
-    return json.dumps(chosen, sort_keys=True)
+# Path of each file of settings to what it holds.
+CONFIG = {}
 
 
-def more(amount):
-    """Memory (MB) or minutes of a job: when it is tried again (`retries` of a profile) twice that, then three times."""
-    return lambda wildcards, attempt: amount * min(attempt, 3)
+def section(*keys):
+    """Parts of the configuration, each a section ("avatars") or one setting of it ("dataset.version")."""
+    part = {}
+    for key in keys:
+        name, _, setting = key.partition(".")
+        values = to_mapping(settings)[name]
+        part[name] = (
+            part.get(name, {}) | {setting: values[setting]} if setting else values
+        )
+    return part
+
+
+def config_file(folder, name, part=None):
+    """The path of a file with a part of the configuration (by default the section of that name), for a rule's command.
+
+    A file holds what the command depends on and nothing else; where that changes, rule config writes it anew, and so what
+    is made from it is made again.
+    """
+    path = f"{folder}/config/{name}.json"
+    CONFIG[path] = section(name) if part is None else part
+    return path
+
+
+def job(megabytes, minutes):
+    """Memory and time of a job: when it is tried again (`retries` of a profile) twice that, then three times."""
+
+    def more(amount):
+        return lambda wildcards, attempt: amount * min(attempt, 3)
+
+    return dict(mem_mb=more(megabytes), runtime=more(minutes))
 
 
 def shards(pattern):
@@ -77,8 +113,7 @@ if len(SHARDS) > LONGEST:
 
 
 localrules:
-    settings,
-    training_settings,
+    config,
     all,
     data,
     train,

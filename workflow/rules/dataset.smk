@@ -1,9 +1,7 @@
-from ag3d.core.files import existing
-
-
 # Compares all shards: when photographs are added, every shard is looked at again, and packed again where others are kept.
 rule alike:
     input:
+        config=config_file(D, "dedup", section("dataset.dedup_max_hamming")),
         aligned=shards("{D}/aligned/{shard}.parquet"),
         normals=shards("{D}/normals/{shard}.parquet"),
     output:
@@ -12,25 +10,23 @@ rule alike:
         f"{D}/logs/alike.log",
     benchmark:
         f"{D}/benchmarks/alike.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(120),
-    params:
-        most=settings.dataset.dedup_max_hamming,
+        **job(2000, 120),
     message:
         "Looking for people who are shown twice"
     shell:
-        "python -m ag3d.preprocessing.dataset.dedup --aligned {input.aligned} --normals {input.normals} --dedup-max-hamming {params.most}"
-        " --output {output} > {log} 2>&1"
+        "python -m ag3d.preprocessing.dataset.dedup --aligned {input.aligned:q} --normals {input.normals:q}"
+        " --output {output:q} --config {input.config:q} > {log} 2>&1"
 
 
 if ZIPS:
 
     rule import_zip:
         input:
-            local(existing(settings.photos.path, "photos.path")),
+            config=config_file(
+                D, "import_zip", section("photos.shards", "dataset.resolution")
+            ),
+            data=local(PHOTOS),
         output:
             data=f"{D}/dataset/{{shard}}.zip",
             rejected=f"{D}/rejected/{{shard}}.parquet",
@@ -38,20 +34,13 @@ if ZIPS:
             f"{D}/logs/import_zip/{{shard}}.log",
         benchmark:
             f"{D}/benchmarks/import_zip/{{shard}}.tsv"
-        conda:
-            "../../envs/ag3d.yaml"
-        threads: 1
         resources:
-            mem_mb=more(2000),
-            runtime=more(240),
-        params:
-            shards=settings.photos.shards,
-            resolution=settings.dataset.resolution,
+            **job(2000, 240),
         message:
             "Taking the data set over: shard {wildcards.shard}"
         shell:
-            "python -m ag3d.preprocessing.dataset.import_zip --input {input:q} --shard {wildcards.shard} --shards {params.shards}"
-            " --resolution {params.resolution} --output {output.data} --rejected {output.rejected} > {log} 2>&1"
+            "python -m ag3d.preprocessing.dataset.import_zip --input {input.data:q} --shard {wildcards.shard}"
+            " --config {input.config:q} --output {output.data:q} --rejected {output.rejected:q} > {log} 2>&1"
 
     rule rejected:
         input:
@@ -62,49 +51,39 @@ if ZIPS:
             f"{D}/logs/rejected.log",
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
-        conda:
-            "../../envs/ag3d.yaml"
         resources:
-            mem_mb=more(2000),
-            runtime=more(60),
+            **job(2000, 60),
         message:
             "Listing what was left out"
         shell:
-            "python -m ag3d.preprocessing.dataset.rejected --tables {input} --output {output} > {log} 2>&1"
+            "python -m ag3d.preprocessing.dataset.rejected --tables {input:q} --output {output:q} > {log} 2>&1"
 
 else:
 
+    DEDUP = settings.dataset.dedup_max_hamming >= 0
+
     rule dataset:
         input:
+            config=config_file(D, "dataset", section("dataset.resolution")),
             aligned=f"{D}/aligned/{{shard}}.zip",
             aligned_table=f"{D}/aligned/{{shard}}.parquet",
             normals=f"{D}/normals/{{shard}}.zip",
             normals_table=f"{D}/normals/{{shard}}.parquet",
-            alike=(
-                f"{D}/alike.parquet" if settings.dataset.dedup_max_hamming >= 0 else []
-            ),
+            alike=f"{D}/alike.parquet" if DEDUP else [],
         output:
             update(f"{D}/dataset/{{shard}}.zip"),  # left as it is where it holds the same people already
         log:
             f"{D}/logs/dataset/{{shard}}.log",
         benchmark:
             f"{D}/benchmarks/dataset/{{shard}}.tsv"
-        conda:
-            "../../envs/ag3d.yaml"
-        threads: 1
         resources:
-            mem_mb=more(2000),
-            runtime=more(120),
-        params:
-            resolution=settings.dataset.resolution,
-            alike=lambda wildcards, input: (
-                f"--alike {input.alike}" if input.alike else ""
-            ),
+            **job(2000, 120),
         message:
             "Packing the data set: shard {wildcards.shard}"
         shell:
-            "python -m ag3d.preprocessing.dataset --aligned {input.aligned} --normals {input.normals} {params.alike}"
-            " --output {output} --resolution {params.resolution} > {log} 2>&1"
+            "python -m ag3d.preprocessing.dataset --aligned {input.aligned:q} --normals {input.normals:q}"
+            + (" --alike {input.alike:q}" if DEDUP else "")
+            + " --output {output:q} --config {input.config:q} > {log} 2>&1"
 
     rule rejected:
         input:
@@ -121,41 +100,34 @@ else:
             f"{D}/logs/rejected.log",
         benchmark:
             f"{D}/benchmarks/rejected.tsv"
-        conda:
-            "../../envs/ag3d.yaml"
         resources:
-            mem_mb=more(2000),
-            runtime=more(60),
+            **job(2000, 60),
         params:
             shards=settings.photos.shards,
         message:
             "Listing what was left out"
         shell:
-            "python -m ag3d.preprocessing.dataset.rejected --folder $(dirname {output}) --shards {params.shards} --output {output} > {log} 2>&1"
+            "python -m ag3d.preprocessing.dataset.rejected --folder $(dirname {output:q}) --shards {params.shards} --output {output:q} > {log} 2>&1"
 
 
 rule index:
     input:
         data=shards("{D}/dataset/{shard}.zip"),
         rejected=f"{D}/rejected.parquet",
+        config=config_file(D, "index", section("dataset.version")),
     output:
         f"{D}/index.json",
     log:
         f"{D}/logs/index.log",
     benchmark:
         f"{D}/benchmarks/index.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(60),
-    params:
-        version=settings.dataset.version,
+        **job(2000, 60),
     message:
         "Counting the data set"
     shell:
-        "python -m ag3d.preprocessing.dataset.index --rejected {input.rejected} --version {params.version}"
-        " --output {output} {input.data} > {log} 2>&1"
+        "python -m ag3d.preprocessing.dataset.index --rejected {input.rejected:q} --config {input.config:q}"
+        " --output {output:q} {input.data:q} > {log} 2>&1"
 
 
 rule poses:
@@ -168,12 +140,9 @@ rule poses:
         f"{D}/logs/poses.log",
     benchmark:
         f"{D}/benchmarks/poses.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(60),
+        **job(2000, 60),
     message:
         "Collecting the pose distribution"
     shell:
-        "python -m ag3d.preprocessing.dataset.pose_distribution --output {output.poses} --record {output.record} {input} > {log} 2>&1"
+        "python -m ag3d.preprocessing.dataset.pose_distribution --output {output.poses:q} --record {output.record:q} {input:q} > {log} 2>&1"

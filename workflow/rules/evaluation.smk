@@ -2,7 +2,7 @@ from ag3d.evaluation.metrics.inception_file import check_file
 
 try:
     INCEPTION = (
-        [local(str(check_file(settings.evaluation.inception)))]
+        [own("evaluation.inception", str(check_file(settings.evaluation.inception)))]
         if settings.evaluation.inception
         else []
     )
@@ -14,7 +14,7 @@ NEIGHBOURS = "neighbours" in settings.evaluation.metrics
 rule metrics:
     input:
         checkpoint=network(f"{R}/ckpt/{{kimg}}"),
-        settings=f"{R}/settings/evaluation.json",
+        config=config_file(R, "evaluation"),
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),
@@ -37,23 +37,19 @@ rule metrics:
         f"{R}/logs/metrics/{{kimg}}.log",
     benchmark:
         f"{R}/benchmarks/metrics/{{kimg}}.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     threads: 2
     resources:
-        mem_mb=more(6000),
-        runtime=more(480),
+        **job(6000, 480),
         nodes=1,
         gpu=settings.machine.gpus,
-    params:
-        settings=section("evaluation"),
-        picture="--picture" if NEIGHBOURS else "",
     message:
         "Measuring the network at {wildcards.kimg} kimg"
     shell:
-        "python -m ag3d.core.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint[0]}) --body {input.body}"
-        " --poses {input.poses} --data {input.data} --models $(dirname {input.models[0]})"
-        " --output {output.json} {params.picture} {output.picture} --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.core.launch --gpus {resources.gpu} ag3d.evaluation.metrics --checkpoint $(dirname {input.checkpoint[0]:q}) --body {input.body:q}"
+        " --poses {input.poses:q} --data {input.data:q} --models $(dirname {input.models[0]:q})"
+        " --output {output.json:q} --config {input.config:q}"
+        + (" --picture {output.picture:q}" if NEIGHBOURS else "")
+        + " > {log} 2>&1"
 
 
 if SYNTHETIC:
@@ -75,16 +71,12 @@ if SYNTHETIC:
             f"{D}/logs/truth.log",
         benchmark:
             f"{D}/benchmarks/truth.tsv"
-        conda:
-            "../../envs/ag3d.yaml"
-        threads: 1
         resources:
-            mem_mb=more(3000),
-            runtime=more(120),
+            **job(3000, 120),
         params:
             shards=settings.photos.shards,
         message:
             "Comparing every stage with the truth"
         shell:
-            "python -m ag3d.evaluation.truth --folder {D} --truth {D}/synthetic/truth --body {input.body} --shards {params.shards}"
-            " --output {output} > {log} 2>&1"
+            "python -m ag3d.evaluation.truth --folder {D} --truth {D}/synthetic/truth --body {input.body:q} --shards {params.shards}"
+            " --output {output:q} > {log} 2>&1"

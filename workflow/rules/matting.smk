@@ -1,4 +1,3 @@
-from ag3d.core.files import existing
 from ag3d.preprocessing.matting.paddleseg import paddle_files
 from ag3d.preprocessing.onnx_model import onnx_file
 
@@ -6,16 +5,21 @@ from ag3d.preprocessing.onnx_model import onnx_file
 def matting_files():
     """What the mattes are made from, beside photographs and people."""
     if settings.matting.method == "onnx":
-        return local(str(onnx_file(settings.matting.onnx, "matting.onnx")))
+        return own(
+            "matting.onnx.file", str(onnx_file(settings.matting.onnx, "matting.onnx"))
+        )
     if settings.matting.method == "paddleseg":
-        return [local(str(path)) for path in paddle_files(settings.matting.paddle)]
+        return [
+            own("matting.paddle.model", str(path))
+            for path in paddle_files(settings.matting.paddle)
+        ]
     if settings.matting.method == "folder":
-        return ancient(local(existing(settings.matting.folder, "matting.folder")))
+        return ancient(own("matting.folder", settings.matting.folder))
     return ancient(BLAZEPOSE)
 
 
 MATTING_MODELS = (
-    " --models $(dirname {input.network[0]})"
+    " --models $(dirname {input.network[0]:q})"
     if settings.matting.method == "blazepose"
     else ""
 )
@@ -23,6 +27,7 @@ MATTING_MODELS = (
 
 rule matting:
     input:
+        config=config_file(D, "matting"),
         manifest=f"{D}/photos/{{shard}}.parquet",
         people=f"{D}/people/{{shard}}.parquet",
         network=matting_files(),
@@ -33,17 +38,11 @@ rule matting:
         f"{D}/logs/matting/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/matting/{{shard}}.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
-    threads: 1
     resources:
-        mem_mb=more(2000),
-        runtime=more(240),
-    params:
-        settings=section("matting"),
+        **job(2000, 240),
     message:
         "Cutting people out: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.matting --manifest {input.manifest} --people {input.people}"
+        "python -m ag3d.preprocessing.matting --manifest {input.manifest:q} --people {input.people:q}"
         + MATTING_MODELS
-        + " --output {output.pictures} --settings {params.settings:q} > {log} 2>&1"
+        + " --output {output.pictures:q} --config {input.config:q} > {log} 2>&1"

@@ -16,12 +16,9 @@ rule models:
         "results/models/logs/models.log",
     benchmark:
         "results/models/benchmarks/models.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(500),
-        runtime=more(30),
+        **job(500, 30),
     message:
         "Fetching the landmark and segmentation models"
     shell:
-        "python -m ag3d.preprocessing.models --output $(dirname {output[0]}) > {log} 2>&1"
+        "python -m ag3d.preprocessing.models --output $(dirname {output[0]:q}) > {log} 2>&1"

@@ -1,5 +1,6 @@
 rule people:
     input:
+        config=config_file(D, "people"),
         manifest=f"{D}/photos/{{shard}}.parquet",
         models=ancient(BLAZEPOSE),
     output:
@@ -8,16 +9,10 @@ rule people:
         f"{D}/logs/people/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/people/{{shard}}.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
-    threads: 1
     resources:
-        mem_mb=more(2000),
-        runtime=more(240),
-    params:
-        settings=section("people"),
+        **job(2000, 240),
     message:
         "Finding people: shard {wildcards.shard}"
     shell:
-        "python -m ag3d.preprocessing.people --manifest {input.manifest} --models $(dirname {input.models[0]})"
-        " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.preprocessing.people --manifest {input.manifest:q} --models $(dirname {input.models[0]:q})"
+        " --output {output:q} --config {input.config:q} > {log} 2>&1"

@@ -5,13 +5,18 @@ from ag3d.preprocessing.photos.photo_index import cached_fingerprints, fingerpri
 SYNTHETIC = settings.photos.source == "synthetic"
 ZIPS = settings.photos.source == "zip"  # no photographs: a data set made elsewhere
 # Photographs stay on a disk that all machines see, also when results are kept in a remote storage.
-PHOTOS = f"{D}/synthetic/photos" if SYNTHETIC else settings.photos.path
+PHOTOS = (
+    f"{D}/synthetic/photos"
+    if SYNTHETIC
+    else str(own("photos.path", settings.photos.path))
+)
 
 
 if SYNTHETIC:
 
     rule synthetic:
         input:
+            config=config_file(D, "synthetic"),
             body=ancient("results/body/body.npz"),
             garments=ancient("results/body/garments.npz"),
         output:
@@ -22,27 +27,18 @@ if SYNTHETIC:
             f"{D}/logs/synthetic.log",
         benchmark:
             f"{D}/benchmarks/synthetic.tsv"
-        conda:
-            "../../envs/ag3d.yaml"
         threads: 4
         resources:
-            mem_mb=more(2000),
-            runtime=more(240),
-        params:
-            settings=section("synthetic"),
+            **job(2000, 240),
         message:
             "Rendering the open photographs"
         shell:
-            "python -m ag3d.preprocessing.synthetic --body {input.body} --garments {input.garments}"
-            " --output-photos {output.photos} --output-truth $(dirname {output.truth}) --workers {threads}"
-            " --settings {params.settings:q} > {log} 2>&1"
+            "python -m ag3d.preprocessing.synthetic --body {input.body:q} --garments {input.garments:q}"
+            " --output-photos {output.photos:q} --output-truth $(dirname {output.truth:q}) --workers {threads}"
+            " --config {input.config:q} > {log} 2>&1"
 
 
 # A shard runs again when one of its files is added, changed or removed.
-if "{" in PHOTOS or "}" in PHOTOS:
-    raise WorkflowError(
-        f"photos.path is {PHOTOS}: Snakemake cannot read braces in a folder's name; rename it, or link to it by another name"
-    )
 KEPT = settings.machine.keep_listing and not SYNTHETIC and not ZIPS
 try:
     if KEPT:
@@ -60,28 +56,25 @@ except UserError as error:
 # DeepFashion and UBC Fashion: are all files there?
 rule delivery:
     input:
-        ancient(local(PHOTOS)),
+        config=config_file(D, "photos"),
+        folder=ancient(local(PHOTOS)),
     output:
         f"{D}/delivery.json",
     log:
         f"{D}/logs/delivery.log",
     benchmark:
         f"{D}/benchmarks/delivery.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(60),
-    params:
-        settings=section("photos"),
+        **job(1000, 60),
     message:
         "Checking the photographs that were delivered"
     shell:
-        "python -m ag3d.preprocessing.photos.source_check --input {input:q} --output {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m ag3d.preprocessing.photos.source_check --input {input.folder:q} --output {output:q} --config {input.config:q} > {log} 2>&1"
 
 
 rule photos:
     input:
+        config=config_file(D, "photos"),
         folder=local(PHOTOS) if SYNTHETIC else ancient(local(PHOTOS)),
         delivery=ancient(f"{D}/delivery.json") if settings.photos.layout else [],
     output:
@@ -90,18 +83,13 @@ rule photos:
         f"{D}/logs/photos/{{shard}}.log",
     benchmark:
         f"{D}/benchmarks/photos/{{shard}}.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
-    threads: 1
     resources:
-        mem_mb=more(2000),
-        runtime=more(240),
+        **job(2000, 240),
     params:
-        settings=section("photos"),
         files=lambda wildcards: FINGERPRINTS.get(int(wildcards.shard), ""),
     message:
         "Reading photographs: shard {wildcards.shard}"
     shell:
         "python -m ag3d.preprocessing.photos --input {input.folder:q} --shard {wildcards.shard}"
         + (f" --listing {D}/scan/{{wildcards.shard}}.parquet" if KEPT else "")
-        + " --output {output} --settings {params.settings:q} > {log} 2>&1"
+        + " --output {output:q} --config {input.config:q} > {log} 2>&1"

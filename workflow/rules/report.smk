@@ -11,6 +11,7 @@ rule report:
         f"{R}/viewer.html",
         expand(f"{R}/metrics/{{kimg}}.json", kimg=MILESTONES),
         f"{R}/tables/comparison.json",
+        config=config_file(R, "report", to_mapping(settings)),
         body=ancient(BODY),
     output:
         report(
@@ -23,16 +24,10 @@ rule report:
         f"{R}/logs/report.log",
     benchmark:
         f"{R}/benchmarks/report.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
-    threads: 1
     resources:
-        mem_mb=more(3000),
-        runtime=more(60),
-    params:
-        configuration=json.dumps(to_mapping(settings), sort_keys=True),
+        **job(3000, 60),
     message:
         "Writing the report"
     shell:
-        "python -m ag3d.evaluation.report --dataset {D} --run {R} --body {input.body}"
-        " --configuration {params.configuration:q} --output {output} > {log} 2>&1"
+        "python -m ag3d.evaluation.report --dataset {D} --run {R} --body {input.body:q}"
+        " --config {input.config:q} --output {output:q} > {log} 2>&1"

@@ -20,15 +20,12 @@ rule tables:
         f"{R}/logs/tables.log",
     benchmark:
         f"{R}/benchmarks/tables.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(30),
+        **job(1000, 30),
     params:
         data_set=settings.dataset_name,
     message:
         "Making the tables"
     shell:
-        "python -m ag3d.evaluation.tables --metrics {input.metrics} --published {input.published}"
-        " --data-set {params.data_set:q} --output $(dirname {output[0]}) > {log} 2>&1"
+        "python -m ag3d.evaluation.tables --metrics {input.metrics:q} --published {input.published:q}"
+        " --data-set {params.data_set:q} --output $(dirname {output[0]:q}) > {log} 2>&1"

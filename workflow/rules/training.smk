@@ -1,38 +1,41 @@
 # What the training depends on: its own settings and those of everything before it. The machine's settings are not
 # among them, and neither is the data set's content: adding photographs does not restart a training of days by itself;
 # raising dataset.version does.
-DATA_NAME = digest(
-    section(
-        "body",
-        "photos",
-        "synthetic",
-        "people",
-        "matting",
-        "fitting",
-        "alignment",
-        "normals",
-        "dataset",
-    )
+DATA = section(
+    "body",
+    "photos",
+    "synthetic",
+    "people",
+    "matting",
+    "fitting",
+    "alignment",
+    "normals",
+    "dataset",
 )
 
 
-def until_milestone(training, kimg):
-    """What matters to a milestone: neither how long to train and where milestones lie, nor stages that begin later."""
-    whole = to_mapping(training)
-    del whole["kimg"], whole["milestones"]
-    whole["stages"] = [
+def until_milestone(chosen, kimg):
+    """What a milestone depends on: neither how long to train and where milestones lie, nor stages that begin later."""
+    training = to_mapping(chosen.training)
+    del training["kimg"], training["milestones"]
+    training["stages"] = [
         stage.named() | {"from_kimg": stage.from_kimg}
-        for stage in training.stages_until(float(kimg))
+        for stage in chosen.training.stages_until(float(kimg))
     ]
-    return json.dumps(whole, sort_keys=True)
+    return DATA | {"network": to_mapping(chosen.network), "training": training}
 
 
-def training_settings(wildcards):
-    return until_milestone(settings.training, wildcards.kimg)
+def beginning(chosen):
+    """The weights that a training begins with, if it names any."""
+    folder = chosen.training.resume_from
+    return ancient(own("training.resume_from", folder)) if folder else []
 
 
-# Part of the command and not a parameter: a change of the machine must not retrain.
-MACHINE = section("machine").replace("{", "{{").replace("}", "}}")
+for kimg in MILESTONES:
+    config_file(R, f"training/{kimg}", until_milestone(settings, kimg))
+MACHINE = config_file(
+    R, "machine"
+)  # always `ancient`: a change of the machine must not retrain
 
 
 # A milestone also holds the state to go on from, which on a disk may be deleted to save space, so no rule declares it. From a
@@ -68,7 +71,9 @@ else:
 rule training:
     input:
         previous=previous,
-        settings=f"{R}/settings/training-{{kimg}}.json",
+        config=f"{R}/config/training/{{kimg}}.json",
+        machine=ancient(MACHINE),
+        beginning=beginning(settings),
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         index=ancient(f"{D}/index.json"),
         body=ancient(BODY),
@@ -82,26 +87,19 @@ rule training:
         f"{R}/logs/training/{{kimg}}.log",
     benchmark:
         f"{R}/benchmarks/training/{{kimg}}.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
     threads: 64
     resources:
         **TRAINING_NODES,
         mem_mb=8000,
         runtime=1440,
     params:
-        data_name=DATA_NAME,
-        network=section("network"),
-        training=training_settings,
+        data_name=digest(DATA),
     message:
         "Training up to {wildcards.kimg} kimg"
     shell:
         "python -m ag3d.core.launch --nodes {resources.nodes} --gpus "
         + GPUS
         + " --threads {threads}"
-        " ag3d.model.training --data {input.data} --index {input.index} --data-name {params.data_name} --body {input.body}"
-        " --network-settings {params.network:q} --settings {params.training:q} --machine '"
-        + MACHINE
-        + "'"
-        " --kimg {wildcards.kimg} --output $(dirname {output[0]})"
-        " --state $(dirname $(dirname $(dirname {output[0]})))/train > {log} 2>&1"
+        " ag3d.model.training --data {input.data:q} --index {input.index:q} --data-name {params.data_name} --body {input.body:q}"
+        " --config {input.config:q} {input.machine:q} --kimg {wildcards.kimg} --output $(dirname {output[0]:q})"
+        " --state $(dirname $(dirname $(dirname {output[0]:q})))/train > {log} 2>&1"

@@ -13,13 +13,9 @@ rule viewer:
         f"{R}/logs/viewer.log",
     benchmark:
         f"{R}/benchmarks/viewer.tsv"
-    conda:
-        "../../envs/ag3d.yaml"
-    threads: 1
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        **job(2000, 10),
     message:
         "Writing the page of the avatars in 3D"
     shell:
-        "python -m ag3d.viewer --run {R} --output {output} > {log} 2>&1"
+        "python -m ag3d.viewer --run {R} --output {output:q} > {log} 2>&1"

@@ -19,15 +19,17 @@ from ag3d.model.avatars.identities import People
 from ag3d.model.avatars.motion import read_motion
 from ag3d.model.generator import Generator
 
-SETTINGS = "{number: 3, seed: 4, frames: 4, side: 16, fps: 5, batch: 2}"
+SETTINGS = "avatars: {number: 3, seed: 4, frames: 4, image_size: 16, fps: 5, batch: 2}"
 
 
 @pytest.fixture(scope="module")
 def made(small_checkpoint: Path, tiny_body_path: Path, poses_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # fmt: skip
     output = tmp_path_factory.mktemp("avatars") / "out"
     words = ["--checkpoint", small_checkpoint, "--body", tiny_body_path, "--poses", poses_path, "--output", output]
+    config = tmp_path_factory.mktemp("config") / "config.yaml"
+    config.write_text(SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["avatars", *map(str, words), "--settings", SETTINGS, "--device", "cpu"])
+        patch.setattr(sys, "argv", ["avatars", *map(str, words), "--config", str(config), "--device", "cpu"])
         avatars.main()
     return output
 

@@ -106,7 +106,8 @@ def test_colours_of_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_a_folder_as_the_rule_wants_it(command, tmp_path: Path, poses_path: Path) -> None:
     folder = tmp_path / "export"
-    command("all", folder, "--poses", poses_path, "--seed", 4, "--settings", "{number: 2, motions: [walk]}")
+    (tmp_path / "config.yaml").write_text("avatars: {seed: 4}\nexport: {number: 2, motions: [walk]}")
+    command("all", folder, "--poses", poses_path, "--config", tmp_path / "config.yaml")
     rule = (ROOT / "workflow" / "rules" / "export.smk").read_text()
     fixed = set(re.findall(r'export/(\w+\.\w+)"', rule))
     assert {path.name for path in folder.iterdir()} == {"000004.glb", "000005.glb"} | fixed

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ag3d.core.files import read_json
+from ag3d.core.files import read_json, write_json
 from ag3d.core.shards import encode_png
 from ag3d.evaluation.metrics import stage as metrics
 from ag3d.evaluation.metrics.feature_extraction import EMBEDDINGS
@@ -84,6 +84,7 @@ def test_evaluate(monkeypatch, tmp_path, imported, tiny_body_path, poses_path, d
 
 def test_fine_tune(monkeypatch, caplog, tmp_path, imported, made, tiny_body_path, data):
     network = read_json(imported / "checkpoint.json")["network"]
+    write_json(tmp_path / "config.json", {"network": network, "machine": {"device": "cpu", "workers": 0}})
     output = tmp_path / "run" / "ckpt" / "000000"
     settings = [
         "--resume-from",
@@ -100,8 +101,8 @@ def test_fine_tune(monkeypatch, caplog, tmp_path, imported, made, tiny_body_path
     call(
         monkeypatch,
         stage.main,
-        *["--data", data, "--body", tiny_body_path, "--network-settings", json.dumps(network)],
-        *["--machine", json.dumps({"device": "cpu", "workers": 0}), "--state", tmp_path / "state", "--output", output],
+        *["--data", data, "--body", tiny_body_path, "--config", tmp_path / "config.json"],
+        *["--state", tmp_path / "state", "--output", output],
         *[*settings, "--kimg", 0.004],
     )
     assert "start anew" not in caplog.text

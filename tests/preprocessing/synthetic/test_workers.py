@@ -14,7 +14,7 @@ import pytest
 def test_no_worker_is_left_behind(tmp_path, open_body_path):
     line = [sys.executable, "-m", "ag3d.preprocessing.synthetic", "--body", open_body_path, "--workers", "2"]
     line += ["--garments", open_body_path.with_name("garments.npz"), "--output-photos", tmp_path / "photos"]
-    line += ["--output-truth", tmp_path / "truth", "--settings", '{"count": 200}']
+    line += ["--output-truth", tmp_path / "truth", "--count", "200"]
     main = subprocess.Popen([str(word) for word in line], stderr=subprocess.DEVNULL)
     workers: list[psutil.Process] = []
     end = time.monotonic() + 120
