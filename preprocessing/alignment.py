@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import cv2
@@ -139,15 +140,14 @@ def main() -> None:
         "output": "crops to write (.zip); their table lies beside them (.parquet)",
     }
     args, settings = parse(stage_parser("alignment", __doc__, Alignment, paths), Alignment)
-    fits, manifest, mattes = read_table(args.fits), Manifest(args.manifest), ShardReader(args.mattes)
-    run_stage(
-        "alignment",
-        settings,
-        [args.manifest, args.mattes, args.fits],
-        args.output,
-        schemas.ALIGNED,
-        lambda pictures: align_shard(fits, lambda name: manifest.photo(name).rgb, mattes, settings, pictures),
-    )
+    manifest = Manifest(args.manifest)
+
+    def read_photo(name: str) -> np.ndarray:
+        return manifest.photo(name).rgb
+
+    process = partial(align_shard, read_table(args.fits), read_photo, ShardReader(args.mattes), settings)
+    inputs = [args.manifest, args.mattes, args.fits]
+    run_stage("alignment", settings, inputs, args.output, schemas.ALIGNED, process)
 
 
 if __name__ == "__main__":

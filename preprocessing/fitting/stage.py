@@ -18,6 +18,7 @@ Writes one row a person that reached this stage:
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -166,14 +167,8 @@ def main() -> None:
     photos = read_table(args.manifest) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
     photo_scales = dict(zip(photos["photo_id"], photos["scale"], strict=True))
     inputs = [args.people, args.mattes, args.body]
-    table = run_stage(
-        "fitting",
-        settings,
-        inputs,
-        args.output,
-        schemas.FITS,
-        lambda: fit_shard(people, mattes, body, settings, photo_scales),
-    )
+    process = partial(fit_shard, people, mattes, body, settings, photo_scales)
+    table = run_stage("fitting", settings, inputs, args.output, schemas.FITS, process)
     good = table[table["status"] == "ok"]
     if len(good):
         error, iou = 100 * good["reprojection"].mean(), good["silhouette_iou"].mean()

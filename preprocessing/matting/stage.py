@@ -17,6 +17,7 @@ or `folder`: mattes made elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -129,11 +130,5 @@ def main() -> None:
     cv2.setNumThreads(args.threads)
     backend, files = choose_backend(settings, args.models, args.threads)
     manifest, people = Manifest(args.manifest), read_table(args.people)
-    run_stage(
-        "matting",
-        settings,
-        [args.manifest, args.people, *files],
-        args.output,
-        schemas.MATTES,
-        lambda pictures: mattes_of_shard(manifest, people, backend, settings, pictures),
-    )
+    process = partial(mattes_of_shard, manifest, people, backend, settings)
+    run_stage("matting", settings, [args.manifest, args.people, *files], args.output, schemas.MATTES, process)

@@ -8,6 +8,7 @@ alpha is below 0.3), and beside it a table: person_id, photo_id, path, status, r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,8 @@ def normals_of_shard(
     people: pd.DataFrame,
     crops: ShardReader,
     body: Body,
+    backend: NormalEstimator | FolderBackend,
     pictures: ShardWriter,
-    backend: NormalEstimator | FolderBackend = body_backend,
 ) -> Iterator[Row]:
     """Write the normal maps of the aligned `people` that are ok; a row for each."""
     ready = sorted(passed(people), key=lambda row: row["person_id"])
@@ -105,13 +106,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="of our network: auto, cpu, cuda … (default: auto)")
     args, settings = parse(parser, Normals)
     backend, files = choose_backend(settings, args.threads, choose_device(args.device, "--device"))
-    body, people, crops = Body.load(args.body), read_verdicts(args.aligned), ShardReader(args.aligned)
+    people, crops = read_verdicts(args.aligned), ShardReader(args.aligned)
+    process = partial(normals_of_shard, people, crops, Body.load(args.body), backend)
     with torch.no_grad():
-        run_stage(
-            "normals",
-            settings,
-            [args.aligned, args.body, *files],
-            args.output,
-            schemas.NORMALS,
-            lambda pictures: normals_of_shard(people, crops, body, pictures, backend),
-        )
+        run_stage("normals", settings, [args.aligned, args.body, *files], args.output, schemas.NORMALS, process)

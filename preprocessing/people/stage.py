@@ -18,6 +18,7 @@ Writes a row a photograph; the photographs that the stage before rejected are pa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,5 @@ def main() -> None:
     args, settings = parse(stage_parser("people", __doc__, People, paths, threads=True), People)
     net, faces = BlazePose(args.models, args.threads), FaceDetector(args.models, args.threads)
     inputs = [args.manifest, *net.files, faces.file]
-    manifest = Manifest(args.manifest)
-    run_stage(
-        "people", settings, inputs, args.output, schemas.PEOPLE, lambda: people_of_shard(manifest, net, faces, settings)
-    )
+    process = partial(people_of_shard, Manifest(args.manifest), net, faces, settings)
+    run_stage("people", settings, inputs, args.output, schemas.PEOPLE, process)

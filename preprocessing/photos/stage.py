@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ag3d.config.data import Photos
@@ -131,16 +132,9 @@ def main() -> None:
     args, settings = parse(parser, Photos)
     if not 0 <= args.shard < settings.shards:
         raise UserError(f"--shard is {args.shard}; with {settings.shards} shards it must be 0 to {settings.shards - 1}")
+    process = partial(photos_of_shard, args.input, args.shard, settings, args.listing)
     folder = recorded_folder(args.input, args.output)
-    run_stage(
-        "photos",
-        settings,
-        [],
-        args.output,
-        schemas.PHOTOS,
-        lambda: photos_of_shard(args.input, args.shard, settings, args.listing),
-        folder=folder,
-    )
+    run_stage("photos", settings, [], args.output, schemas.PHOTOS, process, folder=folder)
     if args.listing is None and (others := other_suffixes(args.input)):
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         log.info("files of other kinds in the folder, passed over: %s", kinds)

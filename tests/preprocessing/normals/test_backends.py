@@ -88,7 +88,7 @@ def test_the_stage_uses_the_network(tmp_path: Path, body: Body) -> None:
     write_verdicts(tmp_path / "aligned.zip", schemas.ALIGNED, {"a": row, "grey": row})
     people, crops = read_verdicts(tmp_path / "aligned.zip"), ShardReader(tmp_path / "aligned.zip")
     with write_shard(tmp_path / "normals.zip", {}) as output:
-        rows = list(normals.normals_of_shard(people, crops, body, output, estimate))
+        rows = list(normals.normals_of_shard(people, crops, body, estimate, output))
     status = {row["person_id"]: row for row in rows}
     image = ShardReader(tmp_path / "normals.zip").image("a.png")
     person = crop[..., 3] > 0

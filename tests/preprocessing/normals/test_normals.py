@@ -94,7 +94,7 @@ def test_a_body_outside_its_matte_is_rejected_with_a_reason(body: Body, tmp_path
     write_verdicts(tmp_path / "aligned.zip", schemas.ALIGNED, {"good": {"label": label}, "bad": {"label": label}})
     people, crops = read_verdicts(tmp_path / "aligned.zip"), ShardReader(tmp_path / "aligned.zip")
     with torch.no_grad(), write_shard(tmp_path / "normals.zip", {}) as output:
-        rows = list(normals.normals_of_shard(people, crops, body, output))
+        rows = list(normals.normals_of_shard(people, crops, body, normals.body_backend, output))
     status = {row["person_id"]: row for row in rows}
     shard = ShardReader(tmp_path / "normals.zip")
     assert status["good"]["status"] == "ok"

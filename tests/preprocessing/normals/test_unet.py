@@ -199,7 +199,7 @@ def test_the_stage_uses_the_network(weights: Path, tmp_path: Path, tiny_body: Bo
     write_verdicts(tmp_path / "aligned.zip", schemas.ALIGNED, {"a": {"label": canonical_label()[0].tolist()}})
     people, crops = read_verdicts(tmp_path / "aligned.zip"), ShardReader(tmp_path / "aligned.zip")
     with write_shard(tmp_path / "normals.zip", {}) as output:
-        rows = list(normals.normals_of_shard(people, crops, tiny_body, output, estimate))
+        rows = list(normals.normals_of_shard(people, crops, tiny_body, estimate, output))
     status = {row["person_id"]: row for row in rows}
     assert status["a"]["status"] == "ok"
     image = ShardReader(tmp_path / "normals.zip").image("a.png")
