@@ -53,9 +53,9 @@ def page_of_run(run: Path) -> Page:
 def page_of_files(paths: list[Path]) -> Page:
     """Avatars in .glb files. Raises UserError on other files."""
     people = [Person(path.stem, path.name, glb=read_glb(path)) for path in paths]
-    twice = {person.name for person in people if [other.name for other in people].count(person.name) > 1}
-    if twice:
-        raise UserError(f"two files are named {min(twice)}.glb; rename one of them")
+    names = [person.name for person in people]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"two files are named {min(repeated)}.glb; rename one of them")
     return Page(paths[0].name if len(paths) == 1 else f"{len(paths)} avatars", "", people)
 
 
@@ -109,5 +109,7 @@ def _pictures(strip: Path) -> dict[str, str]:
     pixels = decode_image(strip.read_bytes(), str(strip))
     if pixels.ndim != 3 or pixels.shape[1] != len(KINDS) * pixels.shape[0]:
         raise UserError(f"{strip} is not a row of {len(KINDS)} pictures; delete it and run again")
-    parts = np.split(pixels, len(KINDS), axis=1)
-    return {kind: data_uri(encode_png(np.ascontiguousarray(part)), "image/png") for kind, part in zip(KINDS, parts)}
+    pictures = np.split(pixels, len(KINDS), axis=1)
+    return {
+        kind: data_uri(encode_png(np.ascontiguousarray(picture)), "image/png") for kind, picture in zip(KINDS, pictures)
+    }

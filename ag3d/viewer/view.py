@@ -26,7 +26,7 @@ def page_for(targets: list[Path]) -> Path:
         if len(targets) > 1:
             raise UserError("give one folder of a run, or .glb files")
         page = first / "viewer.html"
-        if not page.exists() or page.stat().st_mtime < max(_made(first), default=0.0):
+        if not page.exists() or page.stat().st_mtime < max(_modified(first), default=0.0):
             write_text(page, render(page_of_run(first)))
         return page
     for path in targets:
@@ -39,8 +39,8 @@ def page_for(targets: list[Path]) -> Path:
     return page
 
 
-def _made(run: Path) -> list[float]:
-    """When the run's avatars were made."""
+def _modified(run: Path) -> list[float]:
+    """When the run's avatars were written."""
     records = (run / "avatars" / "avatars.json", run / "export" / "export.json")
     return [record.stat().st_mtime for record in records if record.exists()]
 
@@ -81,12 +81,12 @@ def main() -> None:
         opened = not arguments.no_browser and webbrowser.open(page.resolve().as_uri())
         print(page if opened else f"open {page} in a browser")
         return
-    with server(page, arguments.serve) as running:
-        address = f"http://localhost:{running.server_address[1]}/"
+    with server(page, arguments.serve) as http_server:
+        address = f"http://localhost:{http_server.server_address[1]}/"
         print(f"{address} shows {page}; Ctrl-C ends", flush=True)
         if not arguments.no_browser:
             webbrowser.open(address)
-        running.serve_forever()
+        http_server.serve_forever()
 
 
 if __name__ == "__main__":

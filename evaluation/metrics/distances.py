@@ -77,17 +77,17 @@ def compute_distances(
 
 def _entries_by_kind(protocol: Protocol, pair: FeaturePair, main: bool) -> dict[str, Entry]:
     """Kinds of distances to their values; of networks beside the main one only the Fréchet distance."""
-    wanted = pair.settings.metrics
+    metrics = pair.settings.metrics
     if protocol.network == "patches":
         return {"swd": _swd(pair)} if pair.fake.shape[1] else {}
     entries: dict[str, Entry] = {}
     if protocol.network != "embedded":
         entries["fid"] = _frechet(pair)
-    elif "frechet" in wanted:
+    elif "frechet" in metrics:
         entries["frechet"] = _frechet(pair)
-    if main and "kid" in wanted:
+    if main and "kid" in metrics:
         entries["kid"] = _kid(pair)
-    if main and "precision_recall" in wanted and min(len(pair.fake), len(pair.real)) > precision_recall.NEIGHBOURS:
+    if main and "precision_recall" in metrics and min(len(pair.fake), len(pair.real)) > precision_recall.NEIGHBOURS:
         table = protocol.metric_name("precision_recall")
         entries |= {kind: {**entry, "table": table} for kind, entry in _precision_recall(pair).items()}
     return entries

@@ -98,16 +98,16 @@ def measure_geometry(
     """The measures that the settings ask for: metric to its entry."""
     people = GeneratedPeople.sample(generator, poses, settings)
     floors: dict[str, float] = {}
-    wanted = settings.metrics
-    if "pck" in wanted:
+    metrics = settings.metrics
+    if "pck" in metrics:
         floors = _measure_pck(people, data, models)
-    if "mesh_consistency" in wanted:
+    if "mesh_consistency" in metrics:
         people.measure("mesh_consistency", lambda ws, label: mesh_consistency(generator, ws, label, settings.voxels))
-    if "view_consistency" in wanted:
+    if "view_consistency" in metrics:
         people.measure("view_consistency", lambda ws, label: view_consistency(generator, ws, label))
         if distances := identity_consistency(generator, people.ws, people.label[:1], models):
             people.values["view_consistency_identity"] = distances
-    if "temporal_consistency" in wanted:
+    if "temporal_consistency" in metrics:
         people.measure("temporal_consistency", lambda ws, label: {"": temporal_consistency(generator, ws, walk(label))})
     return {name: _entry(name, values, floors.get(name)) for name, values in people.values.items()}
 

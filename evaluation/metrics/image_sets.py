@@ -58,8 +58,8 @@ def generated_images(
     side = source.normal_side(generator)
     gpus = [device] if device.type == "cuda" else []
     for start in console.progress(range(part.start, part.stop, batch_size), "generating", unit="batch"):
-        chosen = slice(start, min(start + batch_size, part.stop))
-        z, label = latents[chosen].to(device), labels[chosen].to(device)
+        batch = slice(start, min(start + batch_size, part.stop))
+        z, label = latents[batch].to(device), labels[batch].to(device)
         with ray_samples(generator, source.ray_samples), torch.random.fork_rng(gpus, enabled=source.noise == "random"):
             if source.noise == "random":
                 torch.manual_seed(seed * 1_000_003 + start)

@@ -108,8 +108,8 @@ class Measurement:
                 if "neighbours" in settings.metrics and protocol.network != "patches":
                     entries |= copied_images(protocol, fake, real, device)
                     if picture is not None:
-                        shown = (protocol, generator, self.poses, self.data, (fake, real))
-                        save_png(picture, neighbour_picture(*shown, settings.batch, settings.seed))
+                        of_protocol = (protocol, generator, self.poses, self.data, (fake, real))
+                        save_png(picture, neighbour_picture(*of_protocol, settings.batch, settings.seed))
                         picture = None
                 for name, entry in entries.items():
                     add(name, entry, distance_conditions(protocol, entry, generator, settings.seed, data, networks))

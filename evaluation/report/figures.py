@@ -57,12 +57,12 @@ def plot(width: float, height: float, columns: int = 1, polar: bool = False) -> 
     with plt.rc_context(_STYLE):
         keywords = {"projection": "polar"} if polar else {}
         figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False, subplot_kw=keywords)
-        made = Plot(figure, list(axes[0]))
+        drawing = Plot(figure, list(axes[0]))
         try:
-            yield made
+            yield drawing
             figure.tight_layout()
             buffer = io.BytesIO()
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-            made.uri = data_uri(buffer.getvalue(), "image/svg+xml")
+            drawing.uri = data_uri(buffer.getvalue(), "image/svg+xml")
         finally:
             plt.close(figure)

@@ -21,29 +21,29 @@ class Filter(NamedTuple):
     key: str  # of the configuration
     title: str
     values: Callable[[DatasetResults], np.ndarray]
-    least: bool  # whether the limit is the least that passes, or the most
+    is_minimum: bool  # whether the limit is the least that passes, or the most
 
 
 def filter_figures(data: DatasetResults, settings: Config) -> list[Figure]:
     """Figures of at most ROW histograms; values that no stage has measured are passed over."""
-    shown = [(f, values, _limit(settings, f.key)) for f in FILTERS if len(values := _finite(f.values(data)))]
-    return [Figure(_row(shown[k : k + ROW]), "") for k in range(0, len(shown), ROW)]
+    measured = [(f, values, _limit(settings, f.key)) for f in FILTERS if len(values := _finite(f.values(data)))]
+    return [Figure(_row(measured[k : k + ROW]), "") for k in range(0, len(measured), ROW)]
 
 
-def _row(shown: list[tuple[Filter, np.ndarray, float]]) -> str:
-    with plot(2.5 * ROW, 2.5, columns=ROW) as drawn:
-        for axes, (f, values, limit) in zip(drawn.axes, shown, strict=False):
+def _row(measured: list[tuple[Filter, np.ndarray, float]]) -> str:
+    with plot(2.5 * ROW, 2.5, columns=ROW) as figure:
+        for axes, (f, values, limit) in zip(figure.axes, measured, strict=False):
             low, high = min(values.min(), limit), max(values.max(), limit)
             bins = np.linspace(low, high + 1e-9 + 1e-3 * (high - low), 25).tolist()
-            fails = values < limit if f.least else values > limit
-            for part, colour in ((~fails, COLORS[0]), (fails, COLORS[1])):
-                axes.hist(values[part], bins=bins, color=colour, alpha=0.85)
+            fails = values < limit if f.is_minimum else values > limit
+            for group, color in ((~fails, COLORS[0]), (fails, COLORS[1])):
+                axes.hist(values[group], bins=bins, color=color, alpha=0.85)
             axes.axvline(limit, color=COLORS[1], linewidth=1.5)
             axes.set_title(f"{f.title}\n{f.key} {limit:g}\n{int(fails.sum())} of {len(values)} beyond it", fontsize=8)
             axes.set_yscale("symlog", linthresh=10)
-        for axes in drawn.axes[len(shown) :]:
+        for axes in figure.axes[len(measured) :]:
             axes.set_axis_off()
-    return drawn.uri
+    return figure.uri
 
 
 def _limit(settings: Config, key: str) -> float:
@@ -68,7 +68,7 @@ def _shorter_side(data: DatasetResults) -> np.ndarray:
     return table[["width", "height"]].min(axis=1).to_numpy(np.float64) if "width" in table else np.array([])
 
 
-def _tall(data: DatasetResults) -> np.ndarray:
+def _box_height(data: DatasetResults) -> np.ndarray:
     table = data.table("people")
     boxes = [box for box in table["box"] if box is not None and len(box) == 4] if "box" in table else []
     return np.array([box[3] - box[1] for box in boxes], np.float64)
@@ -76,7 +76,7 @@ def _tall(data: DatasetResults) -> np.ndarray:
 
 FILTERS = (
     Filter("photos.min_side", "shorter side (pixels)", _shorter_side, True),
-    Filter("people.min_height", "person's height (pixels)", _tall, True),
+    Filter("people.min_height", "person's height (pixels)", _box_height, True),
     Filter("matting.min_area", "matte's area (share)", _column("mattes", "area"), True),
     Filter("matting.min_joints", "joints on the matte (share)", _column("mattes", "joints"), True),
     Filter("fitting.max_reprojection", "landmark error (of height)", _column("fits", "reprojection"), False),

@@ -23,18 +23,18 @@ BACKDROP = np.array([38, 120, 110], np.float32)
 def landmarks(image: np.ndarray, points: np.ndarray, visibility: np.ndarray, box: np.ndarray | None) -> np.ndarray:
     """Skeleton of points [33,2] (pixels of `image`) in the subject's left (blue) and right (orange), faint where hidden."""
     canvas = image.copy()
-    thick = max(1, round(max(image.shape[:2]) / 120))
+    thickness = max(1, round(max(image.shape[:2]) / 120))
     if box is not None and np.isfinite(box).all():
         x0, y0, x1, y1 = np.round(box).astype(int)
         cv2.rectangle(canvas, (x0, y0), (x1, y1), (255, 255, 255), 1, cv2.LINE_AA)
     for side, bones in (("middle", MIDDLE), ("left", LEFT), ("right", RIGHT)):
         for a, b in bones:
-            seen = min(visibility[a], visibility[b]) >= 0.5
-            color = COLORS[side] if seen else tuple(int(0.4 * c + 90) for c in COLORS[side])
+            visible = min(visibility[a], visibility[b]) >= 0.5
+            color = COLORS[side] if visible else tuple(int(0.4 * c + 90) for c in COLORS[side])
             start, end = (tuple(int(v) for v in np.round(points[k])) for k in (a, b))
-            if seen:
-                cv2.line(canvas, start, end, (20, 20, 20), thick + 2, cv2.LINE_AA)
-            cv2.line(canvas, start, end, color, thick if seen else 1, cv2.LINE_AA)
+            if visible:
+                cv2.line(canvas, start, end, (20, 20, 20), thickness + 2, cv2.LINE_AA)
+            cv2.line(canvas, start, end, color, thickness if visible else 1, cv2.LINE_AA)
     return canvas
 
 

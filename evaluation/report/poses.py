@@ -14,29 +14,29 @@ from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 
-MOST = 4000  # labels that are looked at
+MAX_LABELS = 4000  # evenly chosen where there are more
 
 
 def pose_figures(poses: np.ndarray, body: Body) -> list[Figure]:
     """Figures of labels [N,111]."""
-    if len(poses) > MOST:
-        poses = poses[np.linspace(0, len(poses) - 1, MOST).round().astype(int)]
+    if len(poses) > MAX_LABELS:
+        poses = poses[np.linspace(0, len(poses) - 1, MAX_LABELS).round().astype(int)]
     parts = labels.split(torch.from_numpy(np.asarray(poses, np.float32)))
     return [
         Figure(
-            viewing(parts.global_orient),
+            viewing_angle_plot(parts.global_orient),
             "Viewing angle: seen from the front (0°), from the person's sides (±90°), from behind (180°).",
             True,
         ),
         Figure(
-            heights(parts.betas, parts.global_orient, body),
+            height_plot(parts.betas, parts.global_orient, body),
             "Height of the shapes (standing, metres) and lean of the trunk out of the vertical.",
         ),
         Figure(
-            joints(parts.body_pose),
+            joint_angle_plot(parts.body_pose),
             "How far each joint is bent or turned out of the T-pose. Boxes hold the middle half, lines 95 %.",
         ),
-        Figure(shapes(parts.betas), "Shape coefficients (betas). Boxes hold the middle half, lines 95 %.", True),
+        Figure(shape_plot(parts.betas), "Shape coefficients (betas). Boxes hold the middle half, lines 95 %.", True),
     ]
 
 
@@ -52,10 +52,10 @@ def lean(global_orient: torch.Tensor) -> np.ndarray:
     return np.degrees(np.arccos(np.clip(-up[:, 1].numpy(), -1, 1)))
 
 
-def viewing(global_orient: torch.Tensor) -> str:
+def viewing_angle_plot(global_orient: torch.Tensor) -> str:
     angles = np.radians(yaw(global_orient))
-    with plot(3.6, 3.4, polar=True) as drawn:
-        axes = cast(PolarAxes, drawn.axes[0])
+    with plot(3.6, 3.4, polar=True) as figure:
+        axes = cast(PolarAxes, figure.axes[0])
         counts, edges = np.histogram(angles, bins=36, range=(-np.pi, np.pi))
         axes.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=COLORS[0], alpha=0.85)
         axes.set_theta_zero_location("S")
@@ -63,35 +63,33 @@ def viewing(global_orient: torch.Tensor) -> str:
         axes.set_xticklabels(["front", "", "90°", "", "back", "", "−90°", ""])
         axes.set_rlabel_position(22)
         axes.yaxis.set_major_locator(_few_integers())
-    return drawn.uri
+    return figure.uri
 
 
-def heights(betas: torch.Tensor, global_orient: torch.Tensor, body: Body) -> str:
-    with plot(7.4, 2.6, columns=2) as drawn:
+def height_plot(betas: torch.Tensor, global_orient: torch.Tensor, body: Body) -> str:
+    with plot(7.4, 2.6, columns=2) as figure:
         for axes, values, name in zip(
-            drawn.axes, (standing(betas, body), lean(global_orient)), ("height (m)", "lean (degrees)"), strict=True
+            figure.axes,
+            (standing_heights(betas, body), lean(global_orient)),
+            ("height (m)", "lean (degrees)"),
+            strict=True,
         ):
             axes.hist(values, bins=24, color=COLORS[0], alpha=0.85)
             axes.set_xlabel(name)
             axes.yaxis.set_major_locator(_few_integers())
-    return drawn.uri
+    return figure.uri
 
 
-def standing(betas: torch.Tensor, body: Body) -> np.ndarray:
+def standing_heights(betas: torch.Tensor, body: Body) -> np.ndarray:
     """Heights (metres) of shapes [N,10] in the zero pose."""
-    up, rest = body.shapedirs[:, 1], body.v_template[:, 1]
-    found = []
-    for part in betas.split(64):
-        y = rest + part @ up.T  # [n,V]
-        found.append((y.amax(1) - y.amin(1)).numpy())
-    return np.concatenate(found)
+    return torch.cat([body.standing_height(chunk) for chunk in betas.split(64)]).numpy()
 
 
-def joints(body_pose: torch.Tensor) -> str:
+def joint_angle_plot(body_pose: torch.Tensor) -> str:
     angles = np.degrees(body_pose.view(len(body_pose), 23, 3).norm(dim=-1).numpy())
-    with plot(7.4, 3.0) as drawn:
-        axes = drawn.axes[0]
-        _boxes(axes, angles)
+    with plot(7.4, 3.0) as figure:
+        axes = figure.axes[0]
+        _box_plot(axes, angles)
         axes.set_xticks(
             range(1, 24),
             [name.replace("_", " ") for name in JOINTS[1:]],
@@ -100,18 +98,18 @@ def joints(body_pose: torch.Tensor) -> str:
             rotation_mode="anchor",
         )
         axes.set_ylabel("degrees")
-    return drawn.uri
+    return figure.uri
 
 
-def shapes(betas: torch.Tensor) -> str:
-    with plot(3.6, 2.6) as drawn:
-        _boxes(drawn.axes[0], betas.numpy())
-        drawn.axes[0].set_xticks(range(1, betas.shape[1] + 1), [str(k) for k in range(betas.shape[1])])
-        drawn.axes[0].set_xlabel("coefficient")
-    return drawn.uri
+def shape_plot(betas: torch.Tensor) -> str:
+    with plot(3.6, 2.6) as figure:
+        _box_plot(figure.axes[0], betas.numpy())
+        figure.axes[0].set_xticks(range(1, betas.shape[1] + 1), [str(k) for k in range(betas.shape[1])])
+        figure.axes[0].set_xlabel("coefficient")
+    return figure.uri
 
 
-def _boxes(axes, values: np.ndarray) -> None:
+def _box_plot(axes, values: np.ndarray) -> None:
     axes.boxplot(
         values,
         whis=(2.5, 97.5),

@@ -13,7 +13,7 @@ from ag3d.evaluation.report.filters import filter_figures
 from ag3d.evaluation.report.media import jpeg, png
 from ag3d.evaluation.report.page import Grid, Page, Picture, Stage
 from ag3d.evaluation.report.poses import pose_figures
-from ag3d.evaluation.report.sheets import SIDE, Sheets, Tile, missing, reason
+from ag3d.evaluation.report.sheets import SIDE, Sheets, Tile, reason, striped
 from ag3d.evaluation.results_reader import DatasetResults
 from ag3d.model.body.body import Body
 
@@ -28,8 +28,8 @@ STAGES = {
     "aligned": ("Aligned crops", "Square crops in the network's frame; the line is the outline of the label's body."),
     "normals": ("Normals", "Red: to the right; green: up; blue: to the viewer."),
 }
-LISTED = 200  # rejected photographs that are listed
-SHOWN = 36
+MAX_LISTED = 200  # rejected photographs that are listed
+MAX_PICTURES = 36
 
 
 def add_preprocessing(
@@ -40,7 +40,7 @@ def add_preprocessing(
     accuracy = read_accuracy(data)
     for name, (title, text) in console.progress(STAGES.items(), "contact sheets", total=len(STAGES), unit="stage"):
         pictures = [picture(tile) for tile in sheets.sheet(name, people, rejected)]
-        page.stages.append(Stage(name, title, text, passed(data, name), pictures, accuracy.get(name)))
+        page.stages.append(Stage(name, title, text, pass_count(data, name), pictures, accuracy.get(name)))
     page.journey_heads = [title for title, _ in STAGES.values()]
     page.journey = [[None if t is None else picture(t) for t in row] for _, row in sheets.journey(6)]
     page.dataset = [(Picture(small(a)), Picture(small(b))) for a, b in sheets.dataset(40)]
@@ -61,17 +61,17 @@ def add_rejected(page: Page, data: DatasetResults, sheets: Sheets) -> None:
         ["stage", "reason", "photographs"], [[stage, why, str(n)] for (stage, why), n in counts.items()]
     )
     rows = table.to_dict("records")
-    for row in rows[:SHOWN]:
+    for row in rows[:MAX_PICTURES]:
         image = sheets.photo(row["photo_id"])
-        tile = Tile(missing() if image is None else image, f"{row['stage']}: {reason(row)}", True)
+        tile = Tile(striped() if image is None else image, f"{row['stage']}: {reason(row)}", True)
         page.rejected.append(picture(tile, 180))
-    more = f" The first {LISTED} of {len(rows)}; rejected.parquet has all." if len(rows) > LISTED else ""
+    more = f" The first {MAX_LISTED} of {len(rows)}; rejected.parquet has all." if len(rows) > MAX_LISTED else ""
     page.rejected_rows = Grid(
-        ["photograph", "stage", "reason"], [[r["path"], r["stage"], reason(r)] for r in rows[:LISTED]], more
+        ["photograph", "stage", "reason"], [[r["path"], r["stage"], reason(r)] for r in rows[:MAX_LISTED]], more
     )
 
 
-def passed(data: DatasetResults, stage: str) -> str:
+def pass_count(data: DatasetResults, stage: str) -> str:
     """How many the stage saw and let pass."""
     verdicts = list(data.table(stage)["status"])
     if not verdicts:

@@ -10,7 +10,7 @@ import yaml
 from ag3d.core import provenance
 from ag3d.evaluation.report.media import picture_file, video_file
 from ag3d.evaluation.report.page import Card, Figure, Grid, Page
-from ag3d.evaluation.report.timing import bars, duration, rule_times
+from ag3d.evaluation.report.timing import duration, rule_times, time_bars
 from ag3d.evaluation.report.training import curve_figures, preview_figures, read_curves
 from ag3d.evaluation.tables.comparison import read_measurements
 from ag3d.evaluation.tables.formats import read_tables
@@ -43,11 +43,11 @@ def add_run(page: Page, run: Path) -> None:
     if curves.exists():
         page.curves = curve_figures(read_curves(curves))
     folder = run / "avatars"
-    page.avatars = [Figure(picture_file(p, 1400), text, pixelated=True) for p, text in present(folder, PICTURES)]
-    page.avatars += [Figure(picture_file(p, 1400), text) for p, text in present(run / "export", MESHES)]
+    page.avatars = [Figure(picture_file(path, 1400), text, pixelated=True) for path, text in present(folder, PICTURES)]
+    page.avatars += [Figure(picture_file(path, 1400), text) for path, text in present(run / "export", MESHES)]
     page.viewer = "viewer.html" if (run / "viewer.html").exists() else ""
-    page.details = [Figure(picture_file(p, 1000), text, pixelated=True) for p, text in present(folder, DETAILS)]
-    page.videos = [Figure(video_file(p), text, video=True) for p, text in present(folder, VIDEOS)]
+    page.details = [Figure(picture_file(path, 1000), text, pixelated=True) for path, text in present(folder, DETAILS)]
+    page.videos = [Figure(video_file(path), text, video=True) for path, text in present(folder, VIDEOS)]
 
 
 def present(folder: Path, captions: dict[str, str]) -> list[tuple[Path, str]]:
@@ -60,11 +60,11 @@ def add_measurements(page: Page, run: Path, milestones: list[str]) -> None:
     tables = (run / "tables" / f"{name}.json" for name in ("comparison", "ablations"))
     page.tables = [table for path in tables if path.exists() for table in read_tables(path)]
     files = (run / "metrics" / f"{name}.json" for name in milestones)
-    measured = read_measurements([path for path in files if path.exists()])
+    measurements = read_measurements([path for path in files if path.exists()])
     rows = [
-        [f"{entry['kimg']:g}", name, *_numbers(metric)]
-        for entry in measured
-        for name, metric in entry["metrics"].items()
+        [f"{measurement['kimg']:g}", name, *_numbers(metric)]
+        for measurement in measurements
+        for name, metric in measurement["metrics"].items()
     ]
     if rows:
         page.metrics = Grid(
@@ -77,7 +77,7 @@ def add_measurements(page: Page, run: Path, milestones: list[str]) -> None:
     if pictures:
         text = "Generated people, and beside each the training images that are nearest in the features."
         page.neighbours = Figure(picture_file(pictures[-1], 1400), text)
-    last = measured[-1]["metrics"].get("frechet_embedded_image") if measured else None
+    last = measurements[-1]["metrics"].get("frechet_embedded_image") if measurements else None
     if last:
         page.cards.append(
             Card(f"{last['value']:.3f}", "Fréchet distance, image", "embedded features, not FID; lower is better")
@@ -97,22 +97,22 @@ def _numbers(metric: dict[str, Any]) -> list[str]:
 
 def add_times(page: Page, folders: list[Path]) -> None:
     """Times of all rules whose benchmarks lie in the folders of results."""
-    times = rule_times(folders)
-    if not times:
+    rules = rule_times(folders)
+    if not rules:
         return
-    total = sum(time.seconds for time in times)
-    page.timing = Figure(bars(times), f"All jobs together: {duration(total)} (jobs may run side by side).")
+    total = sum(rule.seconds for rule in rules)
+    page.timing = Figure(time_bars(rules), f"All jobs together: {duration(total)} (jobs may run side by side).")
     page.times = Grid(
         ["rule", "jobs", "time, all jobs", "longest job", "memory"],
         [
             [
-                t.rule,
-                str(t.jobs),
-                duration(t.seconds),
-                duration(t.longest),
-                f"{t.memory / 1024:.1f} GB" if t.memory else "–",
+                rule.name,
+                str(rule.jobs),
+                duration(rule.seconds),
+                duration(rule.longest),
+                f"{rule.memory / 1024:.1f} GB" if rule.memory else "–",
             ]
-            for t in times
+            for rule in rules
         ],
     )
     page.cards.append(Card(duration(total), "computing time", "sum over all jobs"))

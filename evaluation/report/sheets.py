@@ -43,8 +43,8 @@ class Sheets:
         }
 
     def photo(self, person: str) -> np.ndarray | None:
-        found = self.data.photograph(person, SIDE)
-        return None if found is None else found.image
+        photo = self.data.photograph(person, SIDE)
+        return None if photo is None else photo.image
 
     def people(self, person: str) -> np.ndarray | None:
         """Box and landmarks over the photograph."""
@@ -86,9 +86,9 @@ class Sheets:
         """Up to `count` people of the data set at this stage, then up to `rejected` that it left out."""
         tiles = self._tiles(stage, [(person, "") for person in resample_evenly(self.data.people(), count)], False)
         table = self.data.rejected()
-        out = table[table["stage"] == stage]
-        named = [(r["photo_id"], reason(r)) for r in resample_evenly(out.to_dict("records"), rejected)]
-        return tiles + self._tiles(stage, named, True)
+        left_out = table[table["stage"] == stage]
+        captions = [(r["photo_id"], reason(r)) for r in resample_evenly(left_out.to_dict("records"), rejected)]
+        return tiles + self._tiles(stage, captions, True)
 
     def journey(self, count: int) -> list[tuple[str, list[Tile | None]]]:
         """Rows of people of the data set: their pictures through all stages."""
@@ -114,7 +114,7 @@ class Sheets:
             image = self.draw[stage](person)
             if image is None and rejected:
                 image = self.photo(person)
-                image = missing() if image is None else image
+                image = striped() if image is None else image
             if image is not None:
                 tiles.append(Tile(image, caption, rejected))
         return tiles
@@ -127,11 +127,11 @@ class Sheets:
 def reason(row: dict[str, Any]) -> str:
     """Why somebody was left out, with the measured value."""
     value = row.get("value")
-    shown = f" ({value:.3g})" if value is not None and np.isfinite(value) else ""
-    return f"{row['reason']}{shown}"
+    measured = f" ({value:.3g})" if value is not None and np.isfinite(value) else ""
+    return f"{row['reason']}{measured}"
 
 
-def missing(side: int = 128) -> np.ndarray:
+def striped(side: int = 128) -> np.ndarray:
     """A picture for files that hold none: grey stripes."""
     y, x = np.mgrid[:side, :side]
     return np.repeat(np.where((x + y) // 12 % 2, 205, 190)[..., None], 3, axis=2).astype(np.uint8)

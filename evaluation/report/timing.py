@@ -15,7 +15,7 @@ from ag3d.evaluation.report.figures import COLORS, plot
 class RuleTime:
     """All jobs of a rule."""
 
-    rule: str
+    name: str
     jobs: int
     seconds: float  # summed over the jobs
     longest: float
@@ -24,7 +24,7 @@ class RuleTime:
 
 def rule_times(folders: Iterable[Path]) -> list[RuleTime]:
     """Read <folder>/benchmarks/<rule>.tsv and <folder>/benchmarks/<rule>/<job>.tsv, the longest rule first."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    of_rule: dict[str, list[tuple[float, float]]] = {}
     for folder in dict.fromkeys(folders):
         base = folder / "benchmarks"
         for path in sorted(base.rglob("*.tsv")):
@@ -35,26 +35,26 @@ def rule_times(folders: Iterable[Path]) -> list[RuleTime]:
                 memory = float(pd.to_numeric(table["max_rss"], errors="coerce").fillna(0).max())
             except (ValueError, KeyError, IndexError, OSError):
                 continue  # a job that is being written
-            found.setdefault(rule, []).append((seconds, memory))
-    times = [
+            of_rule.setdefault(rule, []).append((seconds, memory))
+    rules = [
         RuleTime(rule, len(jobs), sum(s for s, _ in jobs), max(s for s, _ in jobs), max(m for _, m in jobs))
-        for rule, jobs in found.items()
+        for rule, jobs in of_rule.items()
     ]
-    return sorted(times, key=lambda time: -time.seconds)
+    return sorted(rules, key=lambda rule: -rule.seconds)
 
 
-def bars(times: list[RuleTime]) -> str:
+def time_bars(rules: list[RuleTime]) -> str:
     """Seconds of each rule as horizontal bars."""
-    with plot(7.4, 0.6 + 0.24 * len(times)) as drawn:
-        axes = drawn.axes[0]
-        names = [time.rule for time in reversed(times)]
-        axes.barh(names, [time.seconds for time in reversed(times)], color=COLORS[0], alpha=0.85)
-        for place, time in enumerate(reversed(times)):
-            axes.text(time.seconds, place, f" {duration(time.seconds)}", va="center", fontsize=8)
+    with plot(7.4, 0.6 + 0.24 * len(rules)) as figure:
+        axes = figure.axes[0]
+        names = [rule.name for rule in reversed(rules)]
+        axes.barh(names, [rule.seconds for rule in reversed(rules)], color=COLORS[0], alpha=0.85)
+        for row, rule in enumerate(reversed(rules)):
+            axes.text(rule.seconds, row, f" {duration(rule.seconds)}", va="center", fontsize=8)
         axes.margins(x=0.12)
         axes.set_xlabel("seconds, all jobs together")
         axes.grid(axis="y", visible=False)
-    return drawn.uri
+    return figure.uri
 
 
 def duration(seconds: float) -> str:

@@ -34,13 +34,13 @@ def read_curves(path: Path) -> Series:
 
 
 def _flatten(entry: dict, prefix: str = "") -> list[tuple[str, float]]:
-    found = []
+    flat: list[tuple[str, float]] = []
     for key, value in entry.items():
         if isinstance(value, dict):
-            found += _flatten(value, f"{prefix}{key}/")
+            flat += _flatten(value, f"{prefix}{key}/")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found.append((f"{prefix}{key}", float(value)))
-    return found
+            flat.append((f"{prefix}{key}", float(value)))
+    return flat
 
 
 def curve_figures(series: Series) -> list[Figure]:
@@ -49,10 +49,10 @@ def curve_figures(series: Series) -> list[Figure]:
     for name in series:
         group, label = group_of(name)
         groups.setdefault(group, {})[label] = name
-    return [Figure(_draw(group, names, series), narrow=True) for group, names in sorted(groups.items(), key=_place)]
+    return [Figure(_draw(group, names, series), narrow=True) for group, names in sorted(groups.items(), key=_order)]
 
 
-def _place(item: tuple[str, dict[str, str]]) -> tuple[int, str]:
+def _order(item: tuple[str, dict[str, str]]) -> tuple[int, str]:
     """Losses first, then logits, then the rest."""
     group = item[0]
     kinds = ("loss of", "logit", "loss")
@@ -70,8 +70,8 @@ def group_of(name: str) -> tuple[str, str]:
 
 
 def _draw(group: str, names: dict[str, str], series: Series) -> str:
-    with plot(3.6, 2.4) as drawn:
-        axes = drawn.axes[0]
+    with plot(3.6, 2.4) as figure:
+        axes = figure.axes[0]
         for label, name in sorted(names.items()):
             x, y = (np.asarray(values) for values in series[name])
             axes.plot(x, y, linewidth=1.3, marker="o" if len(x) < 30 else "", markersize=2.5, label=label)
@@ -79,16 +79,16 @@ def _draw(group: str, names: dict[str, str], series: Series) -> str:
         axes.set_xlabel("kimg")
         if len(names) > 1:
             axes.legend(fontsize=7.5)
-    return drawn.uri
+    return figure.uri
 
 
 def preview_figures(folder: Path, side: int = 900) -> list[Figure]:
     """The first and the last preview grid, and the data set's pictures in the same poses."""
     grids = sorted(path for path in folder.glob("*.png") if path.stem.isdigit())
-    named = zip(("First preview", "Last preview"), dict.fromkeys(grids[:1] + grids[-1:]), strict=False)
+    titled = zip(("First preview", "Last preview"), dict.fromkeys(grids[:1] + grids[-1:]), strict=False)
     figures = [
         Figure(picture_file(path, side), f"{name}, after {int(path.stem):,} images", pixelated=True)
-        for name, path in named
+        for name, path in titled
     ]
     reals = folder / "reals.png"
     if reals.exists():

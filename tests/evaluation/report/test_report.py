@@ -13,7 +13,7 @@ import torch
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.evaluation.report import __main__ as report
-from ag3d.evaluation.report.poses import lean, standing, yaw
+from ag3d.evaluation.report.poses import lean, standing_heights, yaw
 from ag3d.evaluation.report.timing import duration, rule_times
 from ag3d.evaluation.report.training import group_of, read_curves
 
@@ -159,13 +159,13 @@ def test_facing_the_images_right_is_positive():
 
 def test_standing_height(tiny_body):
     rest = tiny_body.v_template[:, 1]
-    assert standing(torch.zeros(1, 10), tiny_body)[0] == pytest.approx(float(rest.max() - rest.min()), rel=1e-6)
-    assert standing(torch.eye(10)[:1], tiny_body)[0] > standing(torch.zeros(1, 10), tiny_body)[0]
+    assert standing_heights(torch.zeros(1, 10), tiny_body)[0] == pytest.approx(float(rest.max() - rest.min()), rel=1e-6)
+    assert standing_heights(torch.eye(10)[:1], tiny_body)[0] > standing_heights(torch.zeros(1, 10), tiny_body)[0]
 
 
 def test_times(small_results):
     times = rule_times([small_results / "data", small_results / "run", small_results / "nothing"])
-    assert [(t.rule, t.jobs, t.seconds, t.longest, t.memory) for t in times] == [
+    assert [(t.name, t.jobs, t.seconds, t.longest, t.memory) for t in times] == [
         ("training", 1, 100.0, 100.0, 2000.0),
         ("photos", 2, 5.0, 3.0, 150.0),
     ]
