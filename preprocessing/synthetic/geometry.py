@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ag3d.model.body.body import Body
+from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing.synthetic.clip import Cut, clip
 from ag3d.preprocessing.synthetic.garments import Layer
@@ -25,7 +26,7 @@ class Scene:
     layer: np.ndarray  # [F] index of the layer
 
 
-def transforms(
+def bone_transforms_of(
     body: Body, betas: np.ndarray, body_pose: np.ndarray, global_orient: np.ndarray, transl: np.ndarray
 ) -> torch.Tensor:
     """[24,4,4] from the zero pose to the world."""
@@ -35,20 +36,19 @@ def transforms(
 
 
 def shape_and_pose(
-    mesh: Mesh, displacement: np.ndarray | float, origin: np.ndarray, betas: np.ndarray, chain: torch.Tensor
+    mesh: Mesh, displacement: np.ndarray | float, origin: np.ndarray, betas: np.ndarray, bone_transforms: torch.Tensor
 ) -> np.ndarray:
-    """Vertices [V,3] of a mesh pushed by `displacement` (canonical frame), shaped by betas and posed by `chain`."""
+    """Vertices [V,3] of a mesh pushed by `displacement` (canonical frame), shaped by betas and posed by `bone_transforms` [24,4,4]."""
     shaped = mesh.canonical + displacement + origin + mesh.shapedirs @ betas.astype(np.float32)
-    blended = mesh.weights @ chain[:, :3].reshape(24, 12).numpy()
-    blended = blended.reshape(-1, 3, 4)
-    return (np.einsum("vrc,vc->vr", blended[..., :3], shaped) + blended[..., 3]).astype(np.float32)
+    blended = blend_skinning_weights(torch.from_numpy(mesh.weights), bone_transforms[None])[0]
+    return apply_transforms(blended, torch.from_numpy(shaped)).numpy()
 
 
-def build_scene(layers: list[Layer], meshes: Meshes, betas: np.ndarray, chain: torch.Tensor) -> Scene:
+def build_scene(layers: list[Layer], meshes: Meshes, betas: np.ndarray, bone_transforms: torch.Tensor) -> Scene:
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     for layer in layers:
         mesh = layer.mesh
-        vertices = shape_and_pose(mesh, layer.displacement, meshes.origin, betas, chain)
+        vertices = shape_and_pose(mesh, layer.displacement, meshes.origin, betas, bone_transforms)
         normals = normals_of(vertices, mesh.faces) * np.array([1, -1, -1], np.float32)
         cut = (
             Cut(mesh.faces, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))

@@ -16,11 +16,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, cKDTree
 
 from ag3d.core.errors import UserError
+from ag3d.core.landmarks import Joint
 from ag3d.model.body.body import Body
 from ag3d.model.body.smpl_file import read_npz
 from ag3d.model.rendering.rasterizer import vertex_normals
-
-HEAD = 15
 
 
 @dataclass
@@ -189,7 +188,7 @@ def _eyeballs(skin: Mesh, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _scalp(skin: Mesh) -> Mesh:
     x, y, z = skin.canonical.T
-    inside = (skin.weights[:, HEAD] > 0.5) & (y > 0.585) & ((z < 0.12) | (y > 0.7))
+    inside = (skin.weights[:, Joint.HEAD] > 0.5) & (y > 0.585) & ((z < 0.12) | (y > 0.7))
     inside &= (np.abs(x) < 0.078) | (y > 0.695)  # no ears
     return _submesh(skin, skin.faces[inside[skin.faces].all(1)])
 
@@ -222,17 +221,17 @@ def _curtain(skin: Mesh) -> tuple[Mesh, np.ndarray]:
     z = 0.03 + np.where(np.abs(angle) < np.pi / 2, (back - 0.03) * np.cos(angle), -0.1 * np.cos(angle))
     points = np.stack([wide * np.sin(angle), y, z], 1)
     weights = np.zeros((len(y), 24))
-    weights[:, HEAD] = np.interp(y, [0.44, 0.6], [0, 1])
-    weights[:, 9] = 1 - weights[:, HEAD]
+    weights[:, Joint.HEAD] = np.interp(y, [0.44, 0.6], [0, 1])
+    weights[:, Joint.SPINE3] = 1 - weights[:, Joint.HEAD]
     return _bind(skin, points, _grid_faces(61, 97), weights), angle
 
 
 def _blob(skin: Mesh) -> Mesh:
     turn, rise = np.meshgrid(np.linspace(-np.pi, np.pi, 33), np.linspace(np.pi / 2, -np.pi / 2, 17))
     points = np.stack([np.sin(turn) * np.cos(rise), np.sin(rise), np.cos(turn) * np.cos(rise)], -1).reshape(-1, 3)
-    head = np.flatnonzero(skin.weights[:, HEAD] > 0.9)
+    head = np.flatnonzero(skin.weights[:, Joint.HEAD] > 0.9)
     weights = np.zeros((len(points), 24))
-    weights[:, HEAD] = 1
+    weights[:, Joint.HEAD] = 1
     mesh = _bind(skin, points, _grid_faces(17, 33), weights)
     mesh.shapedirs = np.repeat(skin.shapedirs[head[skin.canonical[head, 1].argmax()]][None], len(points), 0)
     return mesh
@@ -247,7 +246,7 @@ def _shoes(skin: Mesh) -> Mesh:
         front = foot & (z > 0.0) & (y < -0.80 - 0.25 * np.clip(z, 0, 1))
         back = foot & (z < 0.075) & (y < -0.795)
         middle = foot & (z > -0.03) & (z < 0.10) & (y < -0.80 - 0.2 * np.clip(z, 0, 1))
-        pieces += [_hull(skin, np.flatnonzero(chosen)) for chosen in (front, back, middle)]
+        pieces += [_hull(skin, np.flatnonzero(foot_part)) for foot_part in (front, back, middle)]
     offset, joined = 0, []
     for piece in pieces:
         joined.append(replace(piece, faces=piece.faces + offset))
@@ -269,8 +268,10 @@ def _hull(skin: Mesh, vertices: np.ndarray) -> Mesh:
         "fc,fc->f", np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), hull.equations[:, :3]
     )
     faces[outward < 0] = faces[outward < 0][:, ::-1]
-    chosen = vertices[used]
-    mesh = Mesh(skin.canonical[chosen], skin.shapedirs[chosen], skin.weights[chosen], faces.astype(np.int64)).finish()
+    on_hull = vertices[used]
+    mesh = Mesh(
+        skin.canonical[on_hull], skin.shapedirs[on_hull], skin.weights[on_hull], faces.astype(np.int64)
+    ).finish()
     for _ in range(2):
         mesh = subdivide(mesh)
     smooth = mesh.canonical

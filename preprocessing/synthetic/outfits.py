@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -144,20 +144,15 @@ def sample_outfit(rng: np.random.Generator, shape: np.ndarray, femininity: float
     return outfit
 
 
-def plain(outfit: Outfit) -> dict:
-    """The outfit as plain values."""
-    return {**asdict(outfit), "betas": [float(b) for b in outfit.betas]}
-
-
 def _mix(first: list[float], second: list[float], share: float) -> np.ndarray:
     mixed = np.array(first) * (1 - share) + np.array(second) * share
     return mixed / mixed.sum()
 
 
 def _skin(rng: np.random.Generator) -> Colour:
-    place = rng.uniform(0, len(SKIN) - 1.001)
-    low = int(place)
-    return _jitter(rng, SKIN[low] + (place - low) * (SKIN[low + 1] - SKIN[low]), 0.03)
+    position = rng.uniform(0, len(SKIN) - 1.001)
+    low = int(position)
+    return _jitter(rng, SKIN[low] + (position - low) * (SKIN[low + 1] - SKIN[low]), 0.03)
 
 
 def _jitter(rng: np.random.Generator, colour: np.ndarray | Colour, amount: float) -> Colour:

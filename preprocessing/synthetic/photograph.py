@@ -15,7 +15,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import Raster, interpolate, rasterize
 from ag3d.preprocessing.synthetic import background, camera, shading
 from ag3d.preprocessing.synthetic.garments import Layer, dress
-from ag3d.preprocessing.synthetic.geometry import Scene, build_scene, transforms
+from ag3d.preprocessing.synthetic.geometry import Scene, bone_transforms_of, build_scene
 from ag3d.preprocessing.synthetic.meshes import Meshes
 from ag3d.preprocessing.synthetic.outfits import Outfit, sample_outfit
 from ag3d.preprocessing.synthetic.pose_sampler import Pose, plant_feet, sample_pose
@@ -50,30 +50,30 @@ class Stand:
 
 def make_photograph(body: Body, meshes: Meshes, seed: int, number: int) -> Photograph:
     """Photograph `number` of `seed`; it does not depend on how many others are made."""
-    who, how, where, lens = np.random.default_rng([seed, number]).spawn(4)
-    betas = np.clip(who.normal(0, 0.95, 10), -2.2, 2.2).astype(np.float32)
-    outfit = sample_outfit(who, betas, femininity(body, betas))
-    pose = sample_pose(how)
+    outfit_rng, pose_rng, background_rng, camera_rng = np.random.default_rng([seed, number]).spawn(4)
+    betas = np.clip(outfit_rng.normal(0, 0.95, 10), -2.2, 2.2).astype(np.float32)
+    outfit = sample_outfit(outfit_rng, betas, femininity(body, betas))
+    pose = sample_pose(pose_rng)
     plant_feet(body, betas, pose)
     layers = dress(meshes, outfit)
-    width, height = camera.sample_size(lens)
-    pitch = float(np.clip(lens.normal(0.07, 0.05), 0.0, 0.24))
-    stand = _stand(body, betas, pose, pitch, width, height, lens)
-    chain = transforms(body, betas, stand.body_pose, stand.global_orient, stand.transl)
-    scene = build_scene(layers, meshes, betas, chain)
+    width, height = camera.sample_size(camera_rng)
+    pitch = float(np.clip(camera_rng.normal(0.07, 0.05), 0.0, 0.24))
+    stand = _stand(body, betas, pose, pitch, width, height, camera_rng)
+    bone_transforms = bone_transforms_of(body, betas, stand.body_pose, stand.global_orient, stand.transl)
+    scene = build_scene(layers, meshes, betas, bone_transforms)
 
     view = background.View(
         width, height, float(stand.centre[1] + stand.half * stand.floor[1]), stand.half, pitch, float(stand.centre[0])
     )
-    kind, picture = background.sample_background(view, where)
-    light = shading.sample_light(where, kind in ("street", "nature"))
+    kind, picture = background.sample_background(view, background_rng)
+    light = shading.sample_light(background_rng, kind in ("street", "nature"))
     picture = picture * _ground_shadow(scene, stand, light, width, height)[..., None]
     colour, cover, normals = _render(
-        scene, stand, layers, outfit, meshes, light, width, height, exposure=float(where.uniform(0.85, 1.1))
+        scene, stand, layers, outfit, meshes, light, width, height, exposure=float(background_rng.uniform(0.85, 1.1))
     )
     picture = colour + picture * (1 - cover[..., None])
-    upright = camera.expose(picture.astype(np.float32), lens)
-    jpeg, orientation, quality = camera.encode(upright, lens)
+    upright = camera.expose(picture.astype(np.float32), camera_rng)
+    jpeg, orientation, quality = camera.encode(upright, camera_rng)
     truth = _truth(body, stand, pose, outfit, width, height)
     truth |= {"background": kind, "orientation": orientation, "quality": quality, "pitch": np.degrees(pitch)}
     mask = (cover * 255 + 0.5).astype(np.uint8)
@@ -84,16 +84,16 @@ def _stand(
     body: Body, betas: np.ndarray, pose: Pose, pitch: float, width: int, height: int, rng: np.random.Generator
 ) -> Stand:
     turn = Rotation.from_euler("x", np.pi + pitch) * Rotation.from_euler("y", pose.yaw)
-    whole = Rotation.from_euler("z", rng.normal(0, 0.008)) * turn * Rotation.from_euler("xyz", pose.lean)
-    orient = whole.as_rotvec().astype(np.float32)
-    out = body(*(torch.as_tensor(a).float().reshape(1, -1) for a in (betas, pose.body_pose, orient, np.zeros(3))))
-    vertices = out.vertices[0].numpy()
+    orientation = Rotation.from_euler("z", rng.normal(0, 0.008)) * turn * Rotation.from_euler("xyz", pose.lean)
+    orient = orientation.as_rotvec().astype(np.float32)
+    posed = body(*(torch.as_tensor(a).float().reshape(1, -1) for a in (betas, pose.body_pose, orient, np.zeros(3))))
+    vertices = posed.vertices[0].numpy()
     low, high = vertices.min(0), vertices.max(0)
     transl = -(low + high) / 2
     extent = (high - low)[:2]
     half = min(rng.uniform(0.66, 0.9) * height / (extent[1] + 0.06), 0.92 * width / (extent[0] + 0.08))
-    room = np.array([width, height]) - half * (extent + 0.06)
-    centre = np.array([width, height]) / 2 + room * np.array(
+    margin = np.array([width, height]) - half * (extent + 0.06)
+    centre = np.array([width, height]) / 2 + margin * np.array(
         [np.clip(rng.normal(0, 0.12), -0.4, 0.4), np.clip(rng.normal(0.08, 0.12), -0.35, 0.38)]
     )
     up = turn.apply([0.0, 1.0, 0.0])
@@ -114,10 +114,10 @@ def _render(
     exposure: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The person alone: premultiplied sRGB [H,W,3], cover [H,W] in 0…1, normal map [H,W,3] uint8."""
-    place = stand.centre + stand.half * scene.vertices[:, :2]
-    x0, y0 = np.clip(np.floor(place.min(0)).astype(int) - 3, 0, None)
-    x1, y1 = np.minimum(np.ceil(place.max(0)).astype(int) + 3, (width, height))
-    screen = np.concatenate([(place - (x0, y0)) * SAMPLES, scene.vertices[:, 2:]], 1).astype(np.float32)
+    pixels = stand.centre + stand.half * scene.vertices[:, :2]
+    x0, y0 = np.clip(np.floor(pixels.min(0)).astype(int) - 3, 0, None)
+    x1, y1 = np.minimum(np.ceil(pixels.max(0)).astype(int) + 3, (width, height))
+    screen = np.concatenate([(pixels - (x0, y0)) * SAMPLES, scene.vertices[:, 2:]], 1).astype(np.float32)
     faces = _visible(screen, scene, layers)
     index = torch.as_tensor(scene.faces[faces])
     raster = rasterize(torch.as_tensor(screen), index, round(float(y1 - y0) * SAMPLES), round(float(x1 - x0) * SAMPLES))
@@ -128,21 +128,21 @@ def _render(
     points = _world(raster, hit, stand, x0, y0)
     normals = torch.where(normals[:, 2:] < 0, -normals, normals)  # the inside of cloth
     layer = torch.as_tensor(scene.layer[faces])[raster.face_index[hit]]
-    coat = paint(canonical.numpy(), layer.numpy(), layers, outfit, meshes)
-    normals = shading.bump(normals, coat.height, raster, layer, metre)
+    surface = paint(canonical.numpy(), layer.numpy(), layers, outfit, meshes)
+    normals = shading.bump(normals, surface.height, raster, layer, metre)
     lit = shading.soften(shading.shadow(scene, points, light), hit, (0.004 + 0.01 * light.softness) * metre)
-    linear = shading.light_up(coat, normals, lit, shading.occlusion(raster, metre), light)
+    linear = shading.light_up(surface, normals, lit, shading.occlusion(raster, metre), light)
     colours = shading.develop(linear.numpy(), exposure)
     box = (slice(y0, y1), slice(x0, x1))
-    small = (int(x1 - x0), int(y1 - y0))
+    box_size = (int(x1 - x0), int(y1 - y0))
     out = np.zeros((height, width, 3), np.float32)
     cover = np.zeros((height, width), np.float32)
     fine = np.zeros((*hit.shape, 3), np.float32)
     fine[hit.numpy()] = colours
-    out[box] = cv2.resize(fine, small, interpolation=cv2.INTER_AREA)
-    cover[box] = cv2.resize(hit.numpy().astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    out[box] = cv2.resize(fine, box_size, interpolation=cv2.INTER_AREA)
+    cover[box] = cv2.resize(hit.numpy().astype(np.float32), box_size, interpolation=cv2.INTER_AREA)
     fine[hit.numpy()] = normals.numpy()
-    return out, cover, _normal_map(cv2.resize(fine, small, interpolation=cv2.INTER_AREA), cover, box)
+    return out, cover, _normal_map(cv2.resize(fine, box_size, interpolation=cv2.INTER_AREA), cover, box)
 
 
 def _visible(screen: np.ndarray, scene: Scene, layers: list[Layer]) -> np.ndarray:
@@ -181,20 +181,20 @@ def _ground_shadow(scene: Scene, stand: Stand, light: shading.Light, width: int,
     rise = (scene.vertices - stand.floor) @ stand.up
     fall = max(float(toward @ stand.up), 0.25)
     flat = scene.vertices - (rise / fall)[:, None] * toward
-    reduce = 4
-    place = (stand.centre + stand.half * flat[:, :2]) / reduce
-    cast = np.zeros((height // reduce, width // reduce), np.uint8)
-    _splat(cast, place)
-    soft = (0.01 + 0.05 * light.softness) * stand.half / reduce
+    factor = 4
+    cast_pixels = (stand.centre + stand.half * flat[:, :2]) / factor
+    cast = np.zeros((height // factor, width // factor), np.uint8)
+    _splat(cast, cast_pixels)
+    soft = (0.01 + 0.05 * light.softness) * stand.half / factor
     shade = cv2.GaussianBlur(cv2.dilate(cast, np.ones((5, 5))).astype(np.float32) / 255, (0, 0), max(soft, 0.8))
-    near = np.zeros_like(cast)
+    contact_mask = np.zeros_like(cast)
     under = scene.vertices - rise[:, None] * stand.up
-    close = (stand.centre + stand.half * under[:, :2]) / reduce
-    _splat(near, close[rise < 0.05])
-    spots = cv2.dilate(near, np.ones((5, 5))).astype(np.float32)
-    contact = cv2.GaussianBlur(spots / 255, (0, 0), max(0.018 * stand.half / reduce, 0.8))
-    keep = (1 - (0.5 - 0.33 * light.softness) * shade) * (1 - 0.55 * np.clip(contact, 0, 1))
-    return cv2.resize(keep, (width, height), interpolation=cv2.INTER_LINEAR)
+    contact_pixels = (stand.centre + stand.half * under[:, :2]) / factor
+    _splat(contact_mask, contact_pixels[rise < 0.05])
+    spots = cv2.dilate(contact_mask, np.ones((5, 5))).astype(np.float32)
+    contact = cv2.GaussianBlur(spots / 255, (0, 0), max(0.018 * stand.half / factor, 0.8))
+    light_share = (1 - (0.5 - 0.33 * light.softness) * shade) * (1 - 0.55 * np.clip(contact, 0, 1))
+    return cv2.resize(light_share, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _splat(picture: np.ndarray, points: np.ndarray) -> None:

@@ -14,6 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from ag3d.model.body.body import JOINTS, Body
+from ag3d.model.body.lbs import forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix
 
 KINDS = {"standing": 0.38, "contrapposto": 0.22, "walking": 0.24, "hip": 0.1, "raised": 0.06}
@@ -79,11 +80,11 @@ def _raised_arm(pose: dict[str, Rotation], side: str, rng: np.random.Generator) 
 
 
 def _leg(
-    pose: dict[str, Rotation], side: str, flex: float, spread: float, knee: float, out: float, ankle: float = 0.0
+    pose: dict[str, Rotation], side: str, flex: float, abduction: float, knee: float, out: float, ankle: float = 0.0
 ) -> None:
-    """`flex` forward at the hip, `spread` outward, `knee` flexion, `out`-turn of the foot; the sole stays level with ankle 0."""
+    """`flex` forward at the hip, `abduction` outward, `knee` flexion, `out`-turn of the foot; the sole stays level with ankle 0."""
     sign = 1.0 if side == "left" else -1.0
-    hip = _turn("z", sign * spread) * _turn("x", -flex) * _turn("y", sign * out)
+    hip = _turn("z", sign * abduction) * _turn("x", -flex) * _turn("y", sign * out)
     pose[f"{side}_hip"] = hip
     pose[f"{side}_knee"] = _turn("x", knee)
     level = (hip * _turn("x", knee)).inv() * _turn("y", sign * out)
@@ -104,9 +105,9 @@ def _torso(pose: dict[str, Rotation], rng: np.random.Generator, twist: float = 0
 
 
 def _legs_standing(pose: dict[str, Rotation], rng: np.random.Generator) -> None:
-    spread, fore = rng.normal(0.0, 0.05), rng.normal(0.0, 0.05)
+    abduction, fore = rng.normal(0.0, 0.05), rng.normal(0.0, 0.05)
     for side, sign in (("left", 1), ("right", -1)):
-        _leg(pose, side, sign * fore + 0.02, spread, max(0.02, rng.normal(0.05, 0.02)), rng.normal(0.12, 0.08))
+        _leg(pose, side, sign * fore + 0.02, abduction, max(0.02, rng.normal(0.05, 0.02)), rng.normal(0.12, 0.08))
 
 
 def _legs_contrapposto(pose: dict[str, Rotation], rng: np.random.Generator) -> tuple[str, float]:
@@ -200,6 +201,6 @@ def _sole_heights(body: Body, betas: np.ndarray, body_pose: np.ndarray, lean: np
     lean_all = np.repeat(lean[None, None], count, 0)
     rotations = axis_angle_to_matrix(torch.as_tensor(np.concatenate([lean_all, body_pose], 1)).float())
     rest = body.rest_joints(torch.as_tensor(betas).float()[None]).expand(count, -1, -1)
-    _, joints = body.forward_kinematics(rotations, rest, torch.zeros(count, 3))
+    _, joints = forward_kinematics(rotations, rest, body.parents)
     height = joints[:, _FEET, 1].numpy() - np.array([0.075, 0.075, 0.025, 0.025])
     return np.stack([height[:, [0, 2]].min(1), height[:, [1, 3]].min(1)], 1)

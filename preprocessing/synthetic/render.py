@@ -19,7 +19,7 @@ from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.meshes import Meshes
 from ag3d.preprocessing.synthetic.photograph import make_photograph
 
-Made = TypeVar("Made")
+Rendered = TypeVar("Rendered")
 Job = tuple[str, str, int, int]  # body file, garments file, seed, number
 Result = tuple[
     int, bytes, tuple[bytes, bytes], dict[str, Any]
@@ -42,19 +42,19 @@ def render_one(job: Job) -> Result:
 
 def render_all(body: str, garments: str, seed: int, count: int, workers: int) -> Iterator[Result]:
     """Photographs 0 … count - 1 of `seed`, in order."""
-    return in_order(render_one, [(body, garments, seed, number) for number in range(count)], workers)
+    return map_jobs(render_one, [(body, garments, seed, number) for number in range(count)], workers)
 
 
-def in_order(work: Callable[[Job], Made], jobs: list[Job], workers: int) -> Iterator[Made]:
-    """What `work` makes of every job, in order; `jobs` share their files."""
+def map_jobs(render: Callable[[Job], Rendered], jobs: list[Job], workers: int) -> Iterator[Rendered]:
+    """What `render` makes of every job, in order; `jobs` share their files."""
     models(*jobs[0][:2])  # a file that cannot be read is told before any process starts
     if workers <= 1 or len(jobs) < 2:
         _one_thread()
-        yield from map(work, jobs)
+        yield from map(render, jobs)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start_worker) as pool:
-        yield from pool.map(work, jobs, chunksize=2)
+        yield from pool.map(render, jobs, chunksize=2)
 
 
 def _start_worker() -> None:

@@ -96,29 +96,29 @@ def shadow(scene: Scene, points: torch.Tensor, light: Light, resolution: int = 2
     toward = torch.as_tensor(light.key * [1, -1, -1]).float()
     side = F.normalize(torch.linalg.cross(toward, torch.tensor([0.0, 1.0, 0.01])), dim=0)
     basis = torch.stack([side, torch.linalg.cross(side, toward), -toward], 1)  # depth grows away from the light
-    seen = torch.as_tensor(scene.vertices) @ basis
-    low, high = seen[:, :2].amin(0), seen[:, :2].amax(0)
+    projected = torch.as_tensor(scene.vertices) @ basis
+    low, high = projected[:, :2].amin(0), projected[:, :2].amax(0)
     scale = (resolution - 4) / float((high - low).max())
-    seen[:, :2] = (seen[:, :2] - low) * scale + 2
+    projected[:, :2] = (projected[:, :2] - low) * scale + 2
     size = ((high - low) * scale).ceil().int() + 4
     faces = torch.as_tensor(scene.faces)
-    corners = seen[faces]
+    corners = projected[faces]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    turned = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]  # one side is enough, and halves the work
-    raster = rasterize(seen, faces[turned > 0], int(size[1]), int(size[0]))
+    facing = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]  # one side is enough, and halves the work
+    raster = rasterize(projected, faces[facing > 0], int(size[1]), int(size[0]))
     depth = torch.where(raster.face_index >= 0, raster.depth, torch.full((), 10.0))
     target = points @ basis
-    place = (target[:, :2] - low) * scale + 2
-    grid = torch.stack([place[:, 0] / size[0] * 2 - 1, place[:, 1] / size[1] * 2 - 1], 1)
-    lit = torch.zeros(len(points))
-    spread = 1.0 + 2.5 * light.softness
+    pixels = (target[:, :2] - low) * scale + 2
+    grid = torch.stack([pixels[:, 0] / size[0] * 2 - 1, pixels[:, 1] / size[1] * 2 - 1], 1)
+    visible = torch.zeros(len(points))
+    radius = 1.0 + 2.5 * light.softness
     for dx, dy in ((0, 0), (1, 0.4), (-0.4, 1), (-1, -0.4), (0.4, -1)):
-        offset = torch.tensor([dx * spread * 2 / float(size[0]), dy * spread * 2 / float(size[1])])
+        offset = torch.tensor([dx * radius * 2 / float(size[0]), dy * radius * 2 / float(size[1])])
         nearest = F.grid_sample(depth[None, None], (grid + offset)[None, None], mode="nearest", align_corners=False)[
             0, 0, 0
         ]
-        lit += ((nearest - target[:, 2] + 0.018) / 0.012).clamp(0, 1)
-    return lit / 5
+        visible += ((nearest - target[:, 2] + 0.018) / 0.012).clamp(0, 1)
+    return visible / 5
 
 
 def soften(lit: torch.Tensor, hit: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -28,11 +28,11 @@ class Paint:
 def paint(points: np.ndarray, layer_index: np.ndarray, layers: list[Layer], outfit: Outfit, meshes: Meshes) -> Paint:
     """Paint visible points: canonical positions [n,3] and the layer [n] that each lies on."""
     p = torch.as_tensor(points)
-    which = torch.as_tensor(layer_index)
+    layer_of = torch.as_tensor(layer_index)
     count = len(p)
     out = Paint(torch.zeros(count, 3), torch.zeros(count), torch.zeros(count), torch.zeros(count))
     for number, layer in enumerate(layers):
-        chosen = torch.nonzero(which == number).squeeze(1)
+        chosen = torch.nonzero(layer_of == number).squeeze(1)
         if not len(chosen):
             continue
         q = p[chosen]
@@ -232,7 +232,7 @@ def _folds(p: torch.Tensor, layer: Layer, seed: int) -> torch.Tensor:
     )
     across = noise3(
         torch.stack([torch.where(arm, tube, x), torch.where(arm, p[:, 1], tube), p[:, 2]], 1),
-        (34.0, 16.0, 16.0) if False else (16.0, 34.0, 16.0),
+        (16.0, 34.0, 16.0),
         seed,
     )
     along_arm = noise3(p, (34.0, 18.0, 18.0), seed + 7)
