@@ -23,7 +23,7 @@ class Expected(NamedTuple):
 def read_expected(path: Path = LIST) -> list[Expected]:
     lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
     return [
-        Expected(tests.strip(), re.compile(reason.strip())) for tests, reason in (line.split("|") for line in lines)
+        Expected(tests.strip(), re.compile(reason.strip())) for tests, reason in (line.split("|", 1) for line in lines)
     ]
 
 
