@@ -12,7 +12,7 @@ import torch
 
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.model.legacy.key_map import find
+from ag3d.model.legacy.key_map import mappings_with
 from ag3d.model.safe_pickle.unpickler import DAMAGED, Values
 
 SAME = 1e-5  # metres, or units of the blend shapes; files differ in rounding only
@@ -22,15 +22,15 @@ _OTHER_NAMES = {"weights": "lbs_weights", "faces": "faces_tensor"}
 
 def embedded_arrays(network: Any, values: Values) -> dict[str, np.ndarray] | None:
     """The body's arrays as a body file has them; None where the network holds no whole body."""
-    for state in find(network, "v_template"):
+    for state in mappings_with(network, "v_template"):
         try:
-            found = {name: values.array(_part(state, name)) for name in _COMPARED}
-            vertices = len(found["v_template"])
-            found["posedirs"] = found["posedirs"].T.reshape(vertices, 3, -1)
+            arrays = {name: values.array(_part(state, name)) for name in _COMPARED}
+            vertices = len(arrays["v_template"])
+            arrays["posedirs"] = arrays["posedirs"].T.reshape(vertices, 3, -1)
         except (*DAMAGED, UserError):
             continue
-        if all(array.dtype.kind in "iuf" for array in found.values()):
-            return found
+        if all(array.dtype.kind in "iuf" for array in arrays.values()):
+            return arrays
     return None
 
 
@@ -54,8 +54,8 @@ class Comparison:
 
 def compare(inside: Body, paths: Sequence[Path]) -> list[Comparison]:
     """The body files, the most similar first. Raises UserError where a file cannot be read."""
-    found = [Comparison(path, body, _difference(inside, body)) for path in paths for body in [Body.load(path)]]
-    return sorted(found, key=lambda each: each.difference)
+    comparisons = [Comparison(path, body, _difference(inside, body)) for path in paths for body in [Body.load(path)]]
+    return sorted(comparisons, key=lambda each: each.difference)
 
 
 def _difference(one: Body, other: Body) -> float:

@@ -1,15 +1,16 @@
-"""Walking the modules of a released checkpoint: their tensors, their options, and the body that came along."""
+"""Walking the modules of a released checkpoint: their tensors under our names, their options, and the body that came along."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ag3d.model.legacy.allowed_names import Attributed, Parameter, Persistent, Tensor
 from ag3d.model.safe_pickle.unpickler import Inert, Values
 
+T = TypeVar("T")
 DEEPEST = 24  # modules within modules; the network has seven
 MOST_TENSORS = 20_000
 MOST_OBJECTS = 1_000_000
@@ -30,8 +31,8 @@ def attributes(thing: Any) -> dict[str, Any]:
 def tensors(module: Any, values: Values) -> tuple[dict[str, np.ndarray], set[str]]:
     """Parameters and buffers of a module and all inside it, by dotted name, and which are buffers. Raises ValueError."""
     named = list(_named(module))
-    found = {name: values.array(tensor) for name, tensor, _ in named}
-    return found, {name for name, _, is_buffer in named if is_buffer}
+    arrays = {name: values.array(tensor) for name, tensor, _ in named}
+    return arrays, {name for name, _, is_buffer in named if is_buffer}
 
 
 def _named(module: Any) -> Iterator[tuple[str, Any, bool]]:
@@ -63,21 +64,21 @@ def _entries(state: dict[str, Any], group: str) -> Iterator[tuple[str, Any]]:
 
 def option(state: dict[str, Any], *path: str) -> int | float | bool | str | None:
     """A plain value among nested mappings, None where there is none."""
-    found: Any = state
+    value: Any = state
     for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if type(found) in (int, float, bool, str) else None
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if type(value) in (int, float, bool, str) else None
 
 
-def find(root: Any, wanted: str) -> Iterator[dict[str, Any]]:
+def mappings_with(root: Any, wanted: str) -> Iterator[dict[str, Any]]:
     """Every mapping with the key `wanted`, anywhere below `root`; modules count with their tensors as attributes."""
     waiting: list[Any] = [root]
-    seen: set[int] = set()
-    while waiting and len(seen) < MOST_OBJECTS:
+    visited: set[int] = set()
+    while waiting and len(visited) < MOST_OBJECTS:
         current = waiting.pop()
-        if id(current) in seen or not isinstance(current, (dict, list, tuple, Inert)):
+        if id(current) in visited or not isinstance(current, (dict, list, tuple, Inert)):
             continue
-        seen.add(id(current))
+        visited.add(id(current))
         if isinstance(current, Inert):
             waiting += [current.arguments, current.state]
         elif isinstance(current, dict):
@@ -88,3 +89,16 @@ def find(root: Any, wanted: str) -> Iterator[dict[str, Any]]:
             waiting += list(current.values())
         else:
             waiting += current
+
+
+def our_tensors(state: Mapping[str, T]) -> dict[str, T]:
+    """Parameters and buffers of the generator or the discriminators; the reference's names are ours.
+
+    Only constants and statistics that we do not keep are left out.
+    """
+    return {name: value for name, value in state.items() if not _is_left_out(name)}
+
+
+def _is_left_out(name: str) -> bool:
+    """FIR filters are constants of ours, the labels' deviation was never used."""
+    return name.rsplit(".", maxsplit=1)[-1] == "resample_filter" or name == "dataset_label_std"

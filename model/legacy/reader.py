@@ -14,11 +14,17 @@ from ag3d.config.settings import from_mapping
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import PARENTS, Body, check_body
-from ag3d.model.legacy import infer_options, key_map
+from ag3d.model.legacy import key_map
 from ag3d.model.legacy.allowed_names import Tensor, names
 from ag3d.model.legacy.bodies import embedded_arrays
-from ag3d.model.legacy.infer_sizes import Shapes, check_shapes, expected, sizes
-from ag3d.model.legacy.tensor_names import ours
+from ag3d.model.legacy.infer_config import (
+    Shapes,
+    check_shapes,
+    expected_shapes,
+    settings_from_options,
+    settings_from_shapes,
+)
+from ag3d.model.legacy.key_map import our_tensors
 from ag3d.model.safe_pickle.unpickler import Values, read, refusing
 
 WHAT = "a checkpoint as AG3D released them"
@@ -59,15 +65,15 @@ def read_released(path: Path, placeholders: Collection[str] = ()) -> Released:
         # An honest file's tensors are not larger than it; text that is decoded into bytes counts, too.
         budget = 2 * path.stat().st_size
         raw = {
-            ours_: key_map.tensors(content[theirs], Values(budget))
-            for theirs, ours_ in PARTS.items()
+            ours: key_map.tensors(content[theirs], Values(budget))
+            for theirs, ours in PARTS.items()
             if content.get(theirs) is not None
         }
-        settings = _settings({part: ours(found) for part, (found, _) in raw.items()}, content, str(path))
-        wanted = expected(settings)
+        settings = _settings({part: our_tensors(arrays) for part, (arrays, _) in raw.items()}, content, str(path))
+        wanted = expected_shapes(settings)
         networks = {
-            part: _fitting(ours(found), buffers, wanted[part == "discriminator"], f"{path}: {part}")
-            for part, (found, buffers) in raw.items()
+            part: _fitting(our_tensors(arrays), buffers, wanted[part == "discriminator"], f"{path}: {part}")
+            for part, (arrays, buffers) in raw.items()
         }
         body = _body(content["G_ema"], budget, path)
         images = _images(content.get("progress"))
@@ -94,16 +100,16 @@ def _settings(networks: dict[str, dict[str, np.ndarray]], content: dict[str, Any
     """The network that the tensors are of, as their shapes and the file's options tell. Raises UserError."""
     shapes = {part: {name: array.shape for name, array in state.items()} for part, state in networks.items()}
     try:
-        found = sizes(shapes["generator_ema"], shapes.get("discriminator", {}))
+        settings = settings_from_shapes(shapes["generator_ema"], shapes.get("discriminator", {}))
     except (LookupError, ValueError) as error:
         raise UserError(
             f"{source} is not of AG3D's network: a tensor is missing or has another shape ({error})"
         ) from error
-    if max(found["image_resolution"], found["plane_resolution"]) > LARGEST_SIDE:
+    if max(settings["image_resolution"], settings["plane_resolution"]) > LARGEST_SIDE:
         raise UserError(f"{source} is not of AG3D's network: it states sides of more than {LARGEST_SIDE} pixels")
-    found |= infer_options.settings(content["G_ema"], content.get("D"), found["image_resolution"], source)
+    settings |= settings_from_options(content["G_ema"], content.get("D"), settings["image_resolution"], source)
     try:
-        return from_mapping(Network, found, "network")
+        return from_mapping(Network, settings, "network")
     except UserError as error:
         raise UserError(f"{source} is not of AG3D's network ({error})") from error
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ag3d.model.safe_pickle.scanner import check
+from ag3d.model.safe_pickle.scanner import check_pickle
 from ag3d.model.safe_pickle.unpickler import Refused
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -37,18 +37,18 @@ class _Header(pickle.Unpickler):
 def read_storage(data: bytes) -> np.ndarray:
     """The elements, flat, sharing memory with `data`. Raises ValueError, EOFError or UnpicklingError."""
     parts: list[Any] = []
-    place = 0
+    position = 0
     for _ in range(5):
-        end = check(data, place, HEADER, persistent=True)
-        parts.append(_Header(io.BytesIO(data[place:end])).load())
-        place = end
+        end = check_pickle(data, position, HEADER, persistent=True)
+        parts.append(_Header(io.BytesIO(data[position:end])).load())
+        position = end
     magic, version, machine, identity, keys = parts
     if magic != MAGIC or version != VERSION or not machine["little_endian"]:
         raise ValueError("a tensor's data is not in PyTorch's format")
     kind, dtype, key, _, number, view = identity
     if kind != "storage" or not isinstance(dtype, np.dtype) or keys != [key] or view is not None:
         raise ValueError("a tensor's data is not one storage")
-    stored = int.from_bytes(data[place : place + 8], "little")
-    if stored != number or len(data) != place + 8 + number * dtype.itemsize:
-        raise ValueError(f"a tensor states {number} numbers, its data has {len(data) - place - 8} bytes")
-    return np.frombuffer(data, dtype, number, place + 8)
+    stored = int.from_bytes(data[position : position + 8], "little")
+    if stored != number or len(data) != position + 8 + number * dtype.itemsize:
+        raise ValueError(f"a tensor states {number} numbers, its data has {len(data) - position - 8} bytes")
+    return np.frombuffer(data, dtype, number, position + 8)

@@ -6,7 +6,9 @@ import mmap
 import pickle
 import pickletools
 
-MOST = 2_000_000  # instructions; a released checkpoint has about a tenth of this, each makes at most a small object
+MAX_INSTRUCTIONS = (
+    2_000_000  # instructions; a released checkpoint has about a tenth of this, each makes at most a small object
+)
 _LENGTHS = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -21,48 +23,50 @@ _PUT, _FRAME, _STOP = pickle.PUT[0], pickle.FRAME[0], pickle.STOP[0]
 _BINARY_PUT = (*pickle.BINPUT, *pickle.LONG_BINPUT)
 
 
-def check(data: bytes | mmap.mmap, start: int = 0, most: int = MOST, persistent: bool = False) -> int:
+def check_pickle(
+    data: bytes | mmap.mmap, start: int = 0, max_instructions: int = MAX_INSTRUCTIONS, persistent: bool = False
+) -> int:
     """Where the pickle that begins at `start` ends.
 
     Raises EOFError where an argument reaches beyond the data, ValueError where an instruction is unknown, needs things
     from outside the file (`persistent` allows persistent ids), or names a place in the memo that no writer names: the
-    unpickler's memo grows to the highest place.
+    unpickler's memo grows to the highest position.
     """
-    place, end = start, len(data)
-    for count in range(1, most + 1):
-        if place >= end:
+    position, end = start, len(data)
+    for count in range(1, max_instructions + 1):
+        if position >= end:
             raise EOFError("it ends in the middle")
-        code = data[place]
+        code = data[position]
         size = _SIZES.get(code)
         if size is None or code in _NEVER or (code in _PERSISTENT and not persistent):
-            raise ValueError(f"byte {place} is no instruction of a self-contained pickle")
-        place += 1
-        argument = place
+            raise ValueError(f"byte {position} is no instruction of a self-contained pickle")
+        position += 1
+        argument = position
         if size == pickletools.UP_TO_NEWLINE:
-            place = _after_lines(data, place, 2 if code in _TWO_LINES else 1)
+            position = _after_lines(data, position, 2 if code in _TWO_LINES else 1)
         elif size < 0:
             width = _LENGTHS[size]
-            place += width + int.from_bytes(data[place : place + width], "little")
+            position += width + int.from_bytes(data[position : position + width], "little")
         else:
-            place += size
-        if place > end or (code == _FRAME and int.from_bytes(data[argument:place], "little") > end - place):
+            position += size
+        if position > end or (code == _FRAME and int.from_bytes(data[argument:position], "little") > end - position):
             raise EOFError("it ends in the middle")
         if code in _BINARY_PUT:
-            _check_memo(int.from_bytes(data[argument:place], "little"), count)
+            _check_memo(int.from_bytes(data[argument:position], "little"), count)
         elif code == _PUT:
-            _check_memo(int(data[argument : min(place, argument + 12)]), count)
+            _check_memo(int(data[argument : min(position, argument + 12)]), count)
         elif code == _STOP:
-            return place
-    raise ValueError(f"it has more than {most:,} instructions")
+            return position
+    raise ValueError(f"it has more than {max_instructions:,} instructions")
 
 
-def _after_lines(data: bytes | mmap.mmap, place: int, lines: int) -> int:
+def _after_lines(data: bytes | mmap.mmap, position: int, lines: int) -> int:
     for _ in range(lines):
-        newline = data.find(b"\n", place)
+        newline = data.find(b"\n", position)
         if newline < 0:
             raise EOFError("it ends in the middle")
-        place = newline + 1
-    return place
+        position = newline + 1
+    return position
 
 
 def _check_memo(index: int, count: int) -> None:

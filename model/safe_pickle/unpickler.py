@@ -21,7 +21,7 @@ from ag3d.core.errors import UserError
 from ag3d.model.safe_pickle import scanner
 
 Names = Callable[[str, str], Any]  # module and name to an inert class; None: refused
-DEEPEST = 16  # expressions inside expressions; real files have three
+MAX_DEPTH = 16  # expressions inside expressions; real files have three
 DAMAGED = (
     pickle.UnpicklingError,
     EOFError,
@@ -51,7 +51,7 @@ class Values:
         if not isinstance(thing, Inert):
             return thing
         if id(thing) not in self._known:
-            if self._depth == DEEPEST:
+            if self._depth == MAX_DEPTH:
                 raise ValueError("an expression is nested too deeply")
             self._depth += 1
             try:
@@ -193,10 +193,10 @@ class _Reader(pickle.Unpickler):
         self._names = names
 
     def find_class(self, module: str, name: str) -> Any:
-        found = self._names(module, name)
-        if found is None:
+        inert = self._names(module, name)
+        if inert is None:
             raise Refused(f"{module}.{name}")
-        return found
+        return inert
 
 
 @contextmanager
@@ -221,7 +221,7 @@ def read(path: Path, names: Names) -> Any:
     """What the pickle describes, as plain containers and inert objects. Use it inside `refusing`."""
     with open(path, "rb") as handle:
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            scanner.check(content)
+            scanner.check_pickle(content)
         return _Reader(handle, names).load()
 
 

@@ -19,8 +19,8 @@ from ag3d.model import face_crop
 from ag3d.model.body.body import Body
 from ag3d.model.deformation.correspondence_init import REFERENCE_STRIDE, from_bones, gate
 from ag3d.model.generator import Generator
-from ag3d.model.legacy.infer_sizes import sizes
-from ag3d.model.legacy.tensor_names import ours
+from ag3d.model.legacy.infer_config import settings_from_shapes
+from ag3d.model.legacy.key_map import our_tensors
 from ag3d.model.networks.discriminator import Discriminators
 from ag3d.model.training import discriminator_inputs, losses
 
@@ -53,7 +53,7 @@ class Recording:
         self.discriminators = Discriminators(self.settings).to(DEVICE)
         for module, prefix in ((self.generator, "G/"), (self.discriminators, "D/")):
             state = {key[2:]: value.float() for key, value in self.data.items() if key.startswith(prefix)}
-            module.load_state_dict(ours(state))
+            module.load_state_dict(our_tensors(state))
         self.label = self.data["label"].to(DEVICE)
         self.z = self.data["z"].to(DEVICE)
         self.centers = face_crop.face_centers(self.generator.body, self.label, ignore_scale=True)
@@ -62,11 +62,12 @@ class Recording:
         """Sizes from the shapes of the tensors; what no tensor tells, from keys of the file or the README's values."""
         data = self.data
         generator, discriminator = (
-            ours({key[2:]: tuple(data[key].shape) for key in data if key.startswith(prefix)}) for prefix in ("G/", "D/")
+            our_tensors({key[2:]: tuple(data[key].shape) for key in data if key.startswith(prefix)})
+            for prefix in ("G/", "D/")
         )
         scalar = lambda key, default: int(data[key]) if key in data else default  # noqa: E731
         return Network(
-            **sizes(generator, discriminator),
+            **settings_from_shapes(generator, discriminator),
             neural_resolution=int(data["out/image_raw"].shape[-1]),
             depth_resolution=scalar("depth_resolution", 12),
             depth_resolution_importance=scalar("depth_resolution_importance", 12),

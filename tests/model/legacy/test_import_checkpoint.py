@@ -22,7 +22,7 @@ from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
 from ag3d.model.legacy import import_checkpoint as command
-from ag3d.model.legacy.infer_sizes import expected, sizes
+from ag3d.model.legacy.infer_config import expected_shapes, settings_from_shapes
 from ag3d.model.legacy.reader import read_released
 from ag3d.model.legacy.torch_storage import read_storage
 from ag3d.model.networks.discriminator import Discriminators
@@ -126,12 +126,12 @@ def test_other_sizes(tmp_path, tiny_body):
     ],
 )
 def test_sizes_are_read_back_from_shapes(settings):
-    assert Network(**sizes(*expected(settings))) == settings
+    assert Network(**settings_from_shapes(*expected_shapes(settings))) == settings
 
 
 def test_the_released_size():
     """Counts of the reference's 512-pixel network (without filters, which are constants)."""
-    generator, discriminator = expected(Network(compatibility="reference"))
+    generator, discriminator = expected_shapes(Network(compatibility="reference"))
     parameters = {name: shape for name, shape in generator.items() if not name.endswith(("noise_const", "w_avg"))}
     assert len(parameters) == 133
     assert sum(int(np.prod(shape)) for shape in parameters.values()) == 29_631_545

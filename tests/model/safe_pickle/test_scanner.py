@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ag3d.model.safe_pickle.scanner import check
+from ag3d.model.safe_pickle.scanner import check_pickle
 
 HONEST = {
     "numbers": [0, -1, 255, 70_000, 2**40, -(10**30), 1.5, True, None],
@@ -24,27 +24,27 @@ HONEST = {
 @pytest.mark.parametrize("kind", HONEST)
 def test_honest_pickles_pass_whole(protocol, kind):
     data = pickle.dumps(HONEST[kind], protocol)
-    assert check(data) == len(data)
-    assert check(b"before" + data + b"after", start=6) == 6 + len(data)
+    assert check_pickle(data) == len(data)
+    assert check_pickle(b"before" + data + b"after", start=6) == 6 + len(data)
     for length in range(0, len(data), max(1, len(data) // 50)):
         with pytest.raises((EOFError, ValueError)):
-            check(data[:length])
+            check_pickle(data[:length])
 
 
 def test_number_of_instructions():
     data = pickle.dumps([[]] * 100, 2)
-    assert check(data, most=1000) == len(data)
+    assert check_pickle(data, max_instructions=1000) == len(data)
     with pytest.raises(ValueError, match="more than 50 instructions"):
-        check(data, most=50)
+        check_pickle(data, max_instructions=50)
 
 
 @pytest.mark.parametrize("data", [b"}r\xff\xff\xff\xff.", b"}q\x03.", b"}p9\n.", b"}p2x\n.", b"}p-1\n.", b"}p\n."])
 def test_places_in_the_memo_follow_one_another(data):
     with pytest.raises(ValueError, match="."):
-        check(data)
+        check_pickle(data)
 
 
 def test_persistent_ids_only_where_they_are_wanted():
-    assert check(b"Pname\n.", persistent=True) == 7
+    assert check_pickle(b"Pname\n.", persistent=True) == 7
     with pytest.raises(ValueError, match="self-contained"):
-        check(b"Pname\n.")
+        check_pickle(b"Pname\n.")

@@ -1,4 +1,4 @@
-"""Which network a set of released tensors is: our settings from their names and shapes."""
+"""Which network a released checkpoint is: our settings from its tensors' names and shapes, and from what it says of itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ag3d.config import Network
+from ag3d.core.console import log
 from ag3d.core.errors import UserError
+from ag3d.model.legacy.key_map import attributes, option
 from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.discriminator import Discriminators
@@ -18,9 +20,15 @@ from ag3d.model.networks.superresolution import SuperResolution
 from ag3d.model.rendering.renderer import Renderer
 
 Shapes = Mapping[str, tuple[int, ...]]
+CLAMP = 256.0
+MOST_SAMPLES = 1024
+_SAMPLES = ("depth_resolution", "depth_resolution_importance")
+_LENGTHS = ("ray_start", "ray_end", "box_warp")
+# What every released network has; with another value it is a network that this package does not have.
+_NEEDED = {"c_gen_conditioning_zero": True, "is_sdf": True, "white_back": True, "decoder_lr_mul": 1}
 
 
-def sizes(generator: Shapes, discriminator: Shapes) -> dict[str, Any]:
+def settings_from_shapes(generator: Shapes, discriminator: Shapes) -> dict[str, Any]:
     """Settings (of ag3d.config.Network) that the shapes tell. Raises KeyError or IndexError where tensors are missing."""
     hidden, planes = generator["decoder.net.0.weight"]
     w_dim = generator["backbone.mapping.embed.weight"][0]
@@ -28,7 +36,7 @@ def sizes(generator: Shapes, discriminator: Shapes) -> dict[str, Any]:
     widths = [*blocks.items(), *_widths(discriminator, r"D_\w+\.b(\d+)\.conv0\.weight").items()]
     highest = max(width for _, width in widths)
     narrow = [side * width for side, width in widths if width < highest]
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "image_resolution": generator["superresolution.block1.conv0.noise_const"][0],
         "plane_resolution": max(blocks),
         "plane_channels": planes,
@@ -44,13 +52,13 @@ def sizes(generator: Shapes, discriminator: Shapes) -> dict[str, Any]:
     }
     if discriminator:
         face = max(_widths(discriminator, r"D_face_image\.b(\d+)\.conv0\.weight"), default=4)
-        found |= {
+        settings |= {
             "discriminator_mapping_layers": _layers(discriminator, "D_image.mapping"),
             "use_normal_discriminator": "D_normal.b4.out.weight" in discriminator,
             "use_face_discriminator": "D_face_image.b4.out.weight" in discriminator,
-            "face_fraction": found["image_resolution"] // face,
+            "face_fraction": settings["image_resolution"] // face,
         }
-    return found
+    return settings
 
 
 def _widths(shapes: Shapes, pattern: str) -> dict[int, int]:
@@ -63,7 +71,7 @@ def _layers(shapes: Shapes, mapping: str) -> int:
     return sum(bool(re.fullmatch(rf"{re.escape(mapping)}\.fc\d+\.weight", name)) for name in shapes)
 
 
-def expected(settings: Network) -> tuple[Shapes, Shapes]:
+def expected_shapes(settings: Network) -> tuple[Shapes, Shapes]:
     """Names and shapes of the tensors of generator and discriminators; no memory is taken, no body needed."""
     with torch.device("meta"):
         generator = nn.ModuleDict(
@@ -82,16 +90,58 @@ def _shapes(module: nn.Module) -> Shapes:
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 
 
-def check_shapes(found: Shapes, wanted: Shapes, source: str) -> None:
+def check_shapes(shapes: Shapes, wanted: Shapes, source: str) -> None:
     """Raises UserError naming the first tensors that are missing, surplus or of another shape."""
-    missing, surplus = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    missing, surplus = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
     if missing or surplus:
         raise UserError(
             f"{source} is of another network than AG3D's: missing {missing[:3]}, not expected {surplus[:3]} "
             "(first three of each)"
         )
     for name, shape in wanted.items():
-        if found[name] != shape:
+        if shapes[name] != shape:
             raise UserError(
-                f"{source} is of another network than AG3D's: {name} is {list(found[name])}, expected {list(shape)}"
+                f"{source} is of another network than AG3D's: {name} is {list(shapes[name])}, expected {list(shape)}"
             )
+
+
+def settings_from_options(generator: Any, discriminator: Any, image_resolution: int, source: str) -> dict[str, Any]:
+    """Settings (of ag3d.config.Network) that no tensor tells. Raises UserError where the network is not AG3D's."""
+    state, discriminator_state = attributes(generator), attributes(discriminator)
+    for name, value in _NEEDED.items():
+        stated = _rendering(state, name)
+        if stated is not None and stated != value:
+            raise UserError(
+                f"{source} was trained with {name} = {stated!r:.40}; only networks with {value} can be read"
+            )
+    settings: dict[str, Any] = {}
+    for name in (*_SAMPLES, *_LENGTHS):
+        value = _rendering(state, name)
+        if value is None:
+            continue
+        if type(value) not in (int, float):
+            raise UserError(f"{source} has {name} = {value!r:.40}, which is no number")
+        if name in _SAMPLES and value > MOST_SAMPLES:
+            raise UserError(f"{source} has {name} = {value}, more than {MOST_SAMPLES}")
+        settings[name] = value if name in _SAMPLES else float(value)
+    neural = option(state, "neural_rendering_resolution")
+    if type(neural) is int and neural != image_resolution // 2:
+        if neural > image_resolution:
+            raise UserError(f"{source} has neural_rendering_resolution = {neural}, its images {image_resolution}")
+        settings["neural_resolution"] = neural
+    half = option(state, "_init_kwargs", "sr_num_fp16_res")
+    settings["conv_clamp"] = 0.0 if half == 0 else CLAMP
+    if option(state, "_init_kwargs", "num_fp16_res"):
+        log.warning(
+            "%s: its backbone was trained in half precision with clamped values; ours does not clamp them", source
+        )
+    group = option(discriminator_state, "_init_kwargs", "epilogue_kwargs", "mbstd_group_size")
+    if type(group) is int:
+        settings["mbstd_group_size"] = group
+    return settings
+
+
+def _rendering(state: dict[str, Any], name: str) -> Any:
+    """A rendering option: as last set, else as first given."""
+    last = option(state, "rendering_kwargs", name)
+    return option(state, "_init_kwargs", "rendering_kwargs", name) if last is None else last
