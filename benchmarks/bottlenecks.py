@@ -21,7 +21,7 @@ from ag3d.core import console, provenance
 from ag3d.core.device import choose_device
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.model.precision import allow_tf32, chosen
+from ag3d.model.precision import allow_tf32, resolve_precision
 from ag3d.model.training import phases
 from ag3d.model.training.trainer import Trainer, TrainerOptions
 
@@ -43,7 +43,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise UserError("the profile needs a CUDA device")
     device = choose_device("cuda", "the device")
-    precision = chosen(args.precision, device, training=True)
+    precision = resolve_precision(args.precision, device, training=True)
     allow_tf32(precision)
     body = Body.load(args.body)
     poses = torch.from_numpy(np.load(args.poses)).float() if args.poses else standing(64)

@@ -31,7 +31,7 @@ from ag3d.model.export import __main__ as export
 from ag3d.model.export import mesh, texture, texture_baking
 from ag3d.model.export.clips import read_clips
 from ag3d.model.generator import Generator
-from ag3d.model.precision import apply, chosen
+from ag3d.model.precision import resolve_precision, set_precision
 
 RESULTS = Path(__file__).with_name("results") / "export.json"
 TARGET = 10.0  # seconds, on an H200
@@ -67,7 +67,7 @@ def network(args: argparse.Namespace, body: Body, device: torch.device) -> Gener
         return load_generator(args.checkpoint, body, device)
     torch.manual_seed(0)
     generator = Generator(Network(image_resolution=args.image), body).to(device).eval().requires_grad_(False)
-    apply(chosen("auto", device, training=False), generator)
+    set_precision(resolve_precision("auto", device, training=False), generator)
     return generator
 
 
@@ -112,7 +112,7 @@ def main() -> None:
             make(person)
 
     card = device_name(device)
-    dtype = f"{chosen('auto', device, training=False)} convolutions, float32 field"
+    dtype = f"{resolve_precision('auto', device, training=False)} convolutions, float32 field"
     size = f"{args.image if not args.checkpoint else generator.resolution} pixels, {args.resolution} voxels, {args.faces} triangles, texture {args.texture}, {args.colors}"
     print(f"{provenance.code_version()}  {card}  {dtype}  torch {torch.__version__}\n{size}")
     rows = []

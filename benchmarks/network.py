@@ -25,7 +25,7 @@ from ag3d.core.device import choose_device, device_name
 from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
-from ag3d.model.precision import allow_tf32, apply, chosen
+from ag3d.model.precision import allow_tf32, resolve_precision, set_precision
 from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 RESULTS = Path(__file__).with_name("results") / "network.json"
@@ -110,8 +110,8 @@ def training(
 def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor, precision: str) -> dict[str, float]:
     """Median milliseconds of one picture with its normals, from a latent code and a new pose each time."""
     generator = Generator(network, body).to(clock.device).eval()
-    apply(precision, generator)
-    generator.record()
+    set_precision(precision, generator)
+    generator.enable_cuda_graphs()
     times = []
     for index in range(40):
         z = torch.randn(1, network.z_dim, device=clock.device)
@@ -123,7 +123,7 @@ def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor, p
 def main() -> None:
     args = arguments()
     device = choose_device(args.device, "--device")
-    learning, showing = (chosen(args.precision, device, training) for training in (True, False))
+    learning, showing = (resolve_precision(args.precision, device, training) for training in (True, False))
     allow_tf32(learning)
     body = Body.load(args.body)
     poses = torch.from_numpy(np.load(args.poses)).float() if args.poses else standing(64)

@@ -24,7 +24,7 @@ from ag3d.core import console, provenance
 from ag3d.core.device import choose_device, device_name
 from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
-from ag3d.model.precision import allow_tf32, chosen
+from ag3d.model.precision import allow_tf32, resolve_precision
 from ag3d.model.training.distributed import Processes
 from ag3d.model.training.trainer import Trainer, TrainerOptions
 
@@ -50,7 +50,7 @@ def worker(args: argparse.Namespace) -> None:
     """One of torchrun's processes: writes the seconds of a step, as the slowest process measured them."""
     device = choose_device(args.device, "--device")
     processes = Processes.start(str(device))
-    precision = chosen(args.precision, device, training=True)
+    precision = resolve_precision(args.precision, device, training=True)
     allow_tf32(precision)
     network = Network(image_resolution=args.image)
     poses = standing(64)
@@ -93,7 +93,7 @@ def main() -> None:
     cuda = args.device == "cuda"
     most = torch.cuda.device_count() if cuda else os.cpu_count() or 1
     name = device_name(torch.device(args.device))
-    dtype = chosen(args.precision, torch.device(args.device), training=True)
+    dtype = resolve_precision(args.precision, torch.device(args.device), training=True)
     print(f"{provenance.code_version()}  {name}  {dtype}  torch {torch.__version__}")
     rows = []
     alone = 0.0

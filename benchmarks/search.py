@@ -26,9 +26,9 @@ from ag3d.core.files import write_json
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
 from ag3d.model.deformation.deformer import Deformer
-from ag3d.model.field.triplane import table
+from ag3d.model.field.posed_field import PosedField
 from ag3d.model.generator import Generator
-from ag3d.model.rendering.rays import rays, stratified
+from ag3d.model.rendering.rays import camera_rays, stratified
 from ag3d.preprocessing.synthetic.pose_sampler import sample_pose
 
 RESULTS = Path(__file__).with_name("results") / "search.json"
@@ -77,9 +77,9 @@ def recall(
         posed = deformer.pose(label.to(device))
         chosen = torch.randint(len(deformer.vertices), (points,), generator=g).to(device)
         canonical = deformer.vertices[chosen] + (0.06 * torch.rand(points, 3, generator=g) - 0.03).to(device)
-        linear, shift = posed.search.blended(canonical, torch.zeros(points, dtype=torch.long, device=device))
+        linear, shift = posed.transforms.at(canonical, torch.zeros(points, dtype=torch.long, device=device))
         target = (linear * canonical[:, None]).sum(2) + shift
-        candidates = deformer.candidates(target[None], posed)
+        candidates = posed.find_correspondences(target[None])
         close = (candidates.roots - canonical[candidates.flat]).norm(dim=1) < NEAR
         hit = torch.zeros(points, dtype=torch.bool, device=device)
         hit[candidates.flat[close]] = True
@@ -94,20 +94,19 @@ def milliseconds(body: Body, device: torch.device) -> float:
     """Median time of posing, gate and search for the first samples of four people at 512 pixels."""
     settings = Network(image_resolution=512)
     generator = Generator(settings, body).to(device)
-    generator.record()
+    generator.enable_cuda_graphs()
     label = posed_labels(walking, 4, 2).to(device)
-    tri = table(torch.randn(4, 3, 32, 256, 256, device=device))
+    field = generator.canonical_field(torch.randn(4, 3, 32, 256, 256, device=device))
     parts = labels.split(label)
-    origins, directions = rays(parts.cam2world, parts.intrinsics, 256)
+    rays = camera_rays(parts.cam2world, parts.intrinsics, 256)
     near, far = torch.full((2, 4), 99.7, device=device)
     depths = stratified(near, far + 0.6, settings.depth_resolution, 256 * 256, deterministic=True)
-    points = (origins[:, :, None] + depths[..., None] * directions[:, :, None]).reshape(4, -1, 3)
+    points = rays.points(depths)
     times = []
     for _ in range(23):
         torch.cuda.synchronize()
         start = time.perf_counter()
-        posed = generator.deformer.pose(label)
-        generator.renderer.find(points, posed, tri, generator.decoder, generator.deformer)
+        PosedField(field, generator.deformer.pose(label)).search(points)
         torch.cuda.synchronize()
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[3:])

@@ -19,7 +19,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import atomic, read_json, sha256
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
-from ag3d.model.precision import apply, chosen
+from ag3d.model.precision import resolve_precision, set_precision
 
 DESCRIPTION = "checkpoint.json"
 EMA = "generator_ema.safetensors"
@@ -125,5 +125,5 @@ def load_generator(
     load_weights(generator, read_weights(path), str(path))
     generator = generator.to(device).eval().requires_grad_(False)
     if settings.compatibility != "reference" or precision != "auto":
-        apply(chosen(precision, torch.device(device), training=False), generator)
-    return generator.record()
+        set_precision(resolve_precision(precision, torch.device(device), training=False), generator)
+    return generator.enable_cuda_graphs()

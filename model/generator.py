@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import nn
 
 from ag3d.config import Network
+from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
-from ag3d.model.cuda_graphs import Memory, Recorded
+from ag3d.model.cuda_graphs import GraphedCallable, GraphPool
 from ag3d.model.deformation.deformer import Deformer
-from ag3d.model.field.triplane import table
+from ag3d.model.field.canonical_field import CanonicalField
+from ag3d.model.field.posed_field import EMPTY, PosedField
 from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.stylegan2_layers import NoiseMode
 from ag3d.model.networks.superresolution import SuperResolution
-from ag3d.model.rendering.renderer import EMPTY, Renderer
+from ag3d.model.rendering import fast_renderer
+from ag3d.model.rendering.rays import Sampling, camera_rays
+from ag3d.model.rendering.renderer import Renderer
 
 SMALL_RESIDUAL = 0.03
-MOST_RAYS = 1 << 19  # of pictures whose launches are recorded: larger batches keep a GPU busy, and much memory
-_SHOWN = ("image", "image_raw", "image_normal", "image_depth", "opacity")
+MAX_GRAPHED_RAYS = 1 << 19  # of images whose launches are captured: larger batches keep a GPU busy, and much memory
 
 
 class Generator(nn.Module):
@@ -37,27 +38,27 @@ class Generator(nn.Module):
         self.decoder = Decoder(settings.plane_channels, settings.decoder_hidden, settings.plane_channels, scale)
         self.superresolution = SuperResolution(settings, settings.image_resolution // 2)
         self.deformer = Deformer(settings, body, signed_distance)
-        self._recorded = {
-            mode: Recorded(
-                functools.partial(self.backbone.synthesis, noise_mode=mode), self.backbone.synthesis, nested=True
-            )
-            for mode in ("random", "const", "none")
-        }
-        self._recorded["superresolution"] = Recorded(self.superresolution, self.superresolution, nested=True)
-        self._recorded["mapping"] = Recorded(self._mapping, self.backbone.mapping)
-        self._recorded["show"] = Recorded(functools.partial(self._show, deterministic=True))
-        self._recorded["show, random"] = Recorded(functools.partial(self._show, deterministic=False))
+        synthesis = self.backbone.synthesis
+        self._graphed_mapping = GraphedCallable(self._mapping, self.backbone.mapping)
+        self._graphed_planes = GraphedCallable(synthesis, synthesis, nested=True)
+        self._graphed_superresolution = GraphedCallable(self.superresolution, self.superresolution, nested=True)
+        self._graphed_images = GraphedCallable(self._images_fused)
 
-    def record(self, memory: Memory | None = None) -> Generator:
-        """Let a GPU replay the convolutions' launches (see `recording`). The parameters stay where they are from now on.
+    def enable_cuda_graphs(self, pool: GraphPool | None = None) -> Generator:
+        """Let a GPU replay captured launches (see model.cuda_graphs). The parameters stay where they are from now on.
 
-        `memory`: for what is done without gradients, and ends before anything else begins.
+        `pool`: for what is done without gradients, and ends before anything else begins.
         """
-        memory = memory or Memory()
-        for part in (*self._recorded.values(), self.deformer.recorded):
-            part.on, part.memory = True, memory
-            part.forget()
+        pool = pool or GraphPool()
+        graphed = (self._graphed_mapping, self._graphed_planes, self._graphed_superresolution, self._graphed_images)
+        for part in (*graphed, self.deformer.graphed_pose):
+            part.enable(pool)
         return self
+
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
+        """Of the convolutions; weights and images stay float32."""
+        self.backbone.synthesis.set_compute_dtype(dtype)
+        self.superresolution.set_compute_dtype(dtype)
 
     @property
     def body(self) -> Body:
@@ -70,7 +71,7 @@ class Generator(nn.Module):
     def mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
         """z [B,z_dim] to ws [B,num_ws,w_dim]. The pose is no condition of the style."""
         if truncation == 1 and not update_average and not torch.is_grad_enabled():
-            return self._recorded["mapping"](z)
+            return self._graphed_mapping(z)
         return self._mapping(z, truncation, update_average)
 
     def _mapping(self, z: torch.Tensor, truncation: float = 1.0, update_average: bool = False) -> torch.Tensor:
@@ -79,8 +80,12 @@ class Generator(nn.Module):
 
     def planes(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """ws to tri-planes [B,3,C,P,P]."""
-        drawn = self._recorded[noise_mode](ws)
+        drawn = self._graphed_planes(ws, noise_mode=noise_mode)
         return drawn.view(len(ws), 3, -1, *drawn.shape[-2:])
+
+    def canonical_field(self, planes: torch.Tensor) -> CanonicalField:
+        """The people of tri-planes [B,3,C,P,P] in the zero pose."""
+        return CanonicalField(planes, self.decoder, self.deformer.body_sdf, self.settings)
 
     def synthesis(
         self,
@@ -91,41 +96,53 @@ class Generator(nn.Module):
         canonical: bool = False,
         neural_resolution: int | None = None,
         planes: torch.Tensor | None = None,
+        depth_resolution: int = 0,
     ) -> dict[str, torch.Tensor]:
-        """Images of the people `ws` as the labels pose and see them.
+        """Images of the people `ws` as the labels pose and see them; with `canonical`, in the zero pose.
 
-        Returns image [B,3,R,R], image_raw, image_normal [B,3,r,r], image_depth, opacity [B,1,r,r], and with gradients
-        `gradient` and `empty` for the eikonal loss. Colours are in [-1,1] over white. Ready `planes` spare the backbone.
+        Returns image [B,3,R,R], image_raw, image_normal [B,3,r,r], image_depth, opacity [B,1,r,r], and, but where a GPU renders
+        without gradients, `gradient` and `empty` for the eikonal loss. Colours are in [-1,1] over white. Ready `planes` spare
+        the backbone. `depth_resolution`: samples of a ray in each pass; 0: as the settings have it.
         """
-        tri = self.planes(ws, noise_mode) if planes is None else planes
+        planes = self.planes(ws, noise_mode) if planes is None else planes
         resolution = neural_resolution or self.neural_resolution
-        if not canonical and self.renderer.at_once(self.deformer, self.decoder):
-            if resolution == self.neural_resolution and len(ws) * resolution**2 <= MOST_RAYS:
-                show = self._recorded["show" if deterministic else "show, random"]
-                return dict(zip(_SHOWN, show(tri, ws, label)))
-            return dict(zip(_SHOWN, self._show(tri, ws, label, deterministic, resolution)))
-        return self._rendered(tri, ws, label, deterministic, canonical, resolution)
+        coarse = depth_resolution or self.settings.depth_resolution
+        fine = depth_resolution or self.settings.depth_resolution_importance
+        sampling = Sampling(coarse, fine, deterministic)
+        use_fused = fast_renderer.use_fused_renderer(self.settings, sampling, self.deformer.distance)
+        if canonical or not use_fused:
+            return self._images(planes, ws, label, sampling, resolution, canonical)
+        small = resolution == self.neural_resolution and len(ws) * resolution**2 <= MAX_GRAPHED_RAYS
+        render = self._graphed_images if small else self._images_fused
+        return render(planes, ws, label, sampling=sampling, resolution=resolution)
 
-    def _show(
-        self, tri: torch.Tensor, ws: torch.Tensor, label: torch.Tensor, deterministic: bool, resolution: int = 0
-    ) -> tuple[torch.Tensor, ...]:
-        out = self._rendered(tri, ws, label, deterministic, False, resolution or self.neural_resolution)
-        return tuple(out[name] for name in _SHOWN)
-
-    def _rendered(
+    def _images(
         self,
-        tri: torch.Tensor,
+        planes: torch.Tensor,
         ws: torch.Tensor,
         label: torch.Tensor,
-        deterministic: bool,
-        canonical: bool,
+        sampling: Sampling,
         resolution: int,
+        canonical: bool,
     ) -> dict[str, torch.Tensor]:
-        out = self.renderer(tri, label, self.decoder, self.deformer, resolution, deterministic, canonical)
-        features = out.pop("features")
-        out["image_raw"] = features[:, :3]
-        out["image"] = self._recorded["superresolution"](out["image_raw"], features, ws)
-        return out
+        canonical_field, camera = self.canonical_field(planes), labels.split(label)
+        field = canonical_field if canonical else PosedField(canonical_field, self.deformer.pose(label))
+        rays = camera_rays(camera.cam2world, camera.intrinsics, resolution)
+        return self._super_resolved(self.renderer.render(field, rays, sampling), ws)
+
+    def _images_fused(
+        self, planes: torch.Tensor, ws: torch.Tensor, label: torch.Tensor, sampling: Sampling, resolution: int
+    ) -> dict[str, torch.Tensor]:
+        camera = labels.split(label)
+        field = PosedField(self.canonical_field(planes), self.deformer.pose(label))
+        rays = camera_rays(camera.cam2world, camera.intrinsics, resolution)
+        return self._super_resolved(fast_renderer.render(field, rays, sampling, self.renderer.sharpness()), ws)
+
+    def _super_resolved(self, rendered: dict[str, torch.Tensor], ws: torch.Tensor) -> dict[str, torch.Tensor]:
+        """With the colours among the features, and the final image."""
+        features = rendered.pop("features")
+        raw = features[:, :3]
+        return {**rendered, "image_raw": raw, "image": self._graphed_superresolution(raw, features, ws)}
 
     def forward(
         self,
@@ -150,22 +167,26 @@ class Generator(nn.Module):
         Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], and if `shown` color
         [B,N,3] in [0,1] and gradient [B,N,3] (canonical, pointing inwards).
         """
-        tri = table(self.planes(ws) if planes is None else planes)
+        canonical = self.canonical_field(self.planes(ws) if planes is None else planes)
         batch, count = points.shape[:2]
         if label is None:
-            place = torch.arange(batch * count, device=points.device)
+            flat = torch.arange(batch * count, device=points.device)
             roots = points.reshape(-1, 3)
         else:
-            found, _ = self.renderer.find(points, self.deformer.pose(label), tri, self.decoder, self.deformer)
-            place, roots = found.flat, found.points
-        values = self.renderer.field(roots, place // count, tri, self.decoder, self.deformer, shown)
+            flat, roots, _ = PosedField(canonical, self.deformer.pose(label)).search(points)
 
-        def spread(packed: torch.Tensor, empty: float) -> torch.Tensor:
+        def scatter_back(packed: torch.Tensor, empty: float) -> torch.Tensor:
             out = packed.new_full((batch * count, *packed.shape[1:]), empty)
-            return out.index_put((place,), packed).view(batch, count, *packed.shape[1:])
+            return out.index_put((flat,), packed).view(batch, count, *packed.shape[1:])
 
-        sdf = spread(values.sdf, EMPTY)
-        out = {"sdf": sdf, "density": self.renderer.density(sdf)}
-        if shown:
-            out |= {"color": spread(values.color[:, :3], 0.0), "gradient": spread(values.gradient, 0.0)}
-        return out
+        if not shown:
+            sdf = scatter_back(canonical.sdf(roots, flat // count), EMPTY)
+            return {"sdf": sdf, "density": self.renderer.density(sdf)}
+        values = canonical.query(roots, flat // count)
+        sdf = scatter_back(values.sdf, EMPTY)
+        return {
+            "sdf": sdf,
+            "density": self.renderer.density(sdf),
+            "color": scatter_back(values.color[:, :3], 0.0),
+            "gradient": scatter_back(values.gradient, 0.0),
+        }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
-_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+from ag3d.model.generator import Generator
+from ag3d.model.networks.discriminator import Discriminators
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def chosen(precision: str, device: torch.device, training: bool) -> str:
+def resolve_precision(precision: str, device: torch.device, training: bool) -> str:
     """What `auto` means: float32 on a processor; on a GPU bfloat16, whose range suits gradients, or float16 for pictures."""
     if precision != "auto":
         return precision
@@ -19,13 +21,11 @@ def chosen(precision: str, device: torch.device, training: bool) -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "tf32"
 
 
-def apply(precision: str, *networks: nn.Module) -> None:
+def set_precision(precision: str, *networks: Generator | Discriminators) -> None:
     """Let the networks' convolutions compute so (not `auto`): backbone, super-resolution, discriminators' blocks."""
-    dtype = _TYPES.get(precision, torch.float32)
+    dtype = _DTYPES.get(precision, torch.float32)
     for network in networks:
-        for module in network.modules():
-            if hasattr(module, "dtype"):
-                module.dtype = dtype  # type: ignore[assignment]
+        network.set_compute_dtype(dtype)
         if dtype != torch.float32:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -214,7 +214,7 @@ def mesh_consistency(generator: Generator, ws: torch.Tensor, label: torch.Tensor
     planes = generator.planes(ws)
     mesh = canonical_mesh(generator, planes, voxels)
     points = torch.from_numpy(np.asarray(mesh.vertices)).float().to(label.device)
-    distance = generator.deformer.body_distance(points)[0].abs().clamp_max(1.0)
+    distance = generator.deformer.body_sdf(points)[0].abs().clamp_max(1.0)
     rendered = generator.synthesis(ws, label, planes=planes)
     # The mesh comes upright, y up; the label's world has y down and z away.
     vertices = torch.from_numpy(np.asarray(posed_mesh(generator, mesh, label).vertices) * [1.0, -1.0, -1.0]).float()

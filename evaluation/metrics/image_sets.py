@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +58,11 @@ def generated_images(
     for start in console.progress(range(part.start, part.stop, batch_size), "generating", unit="batch"):
         batch = slice(start, min(start + batch_size, part.stop))
         z, label = latents[batch].to(device), labels[batch].to(device)
-        with ray_samples(generator, source.ray_samples), torch.random.fork_rng(gpus, enabled=source.noise == "random"):
+        with torch.random.fork_rng(gpus, enabled=source.noise == "random"):
             if source.noise == "random":
                 torch.manual_seed(seed * 1_000_003 + start)
-            out = generator.synthesis(generator.mapping(z), label, noise_mode=source.noise, deterministic=True)
+            ws = generator.mapping(z)
+            out = generator.synthesis(ws, label, source.noise, depth_resolution=source.ray_samples)
         image = to_uint8(out["image"])
         normal = to_uint8(resize(out["image_normal"], side))
         yield ImageBatch(image, normal, crop_faces(image, label, generator, source))
@@ -111,20 +110,6 @@ def crop_faces(images: list[np.ndarray], label: torch.Tensor, generator: Generat
     centers = face_centers(generator.body, label)
     faces = crop(to_tensor(images).to(label.device), centers, source.face_side(generator))
     return to_uint8(faces, truncated=source.reference)
-
-
-@contextmanager
-def ray_samples(generator: Generator, number: int) -> Iterator[None]:
-    """Render with `number` samples per ray in each pass (0: as the network is set)."""
-    before = generator.renderer.settings
-    if number:
-        generator.renderer.settings = dataclasses.replace(
-            before, depth_resolution=number, depth_resolution_importance=number
-        )
-    try:
-        yield
-    finally:
-        generator.renderer.settings = before
 
 
 def to_uint8(images: torch.Tensor, truncated: bool = False) -> list[np.ndarray]:

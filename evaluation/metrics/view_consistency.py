@@ -27,7 +27,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.ops.resize import resize
 from ag3d.model.rendering.rasterizer import rasterize
-from ag3d.model.rendering.rays import rays
+from ag3d.model.rendering.rays import camera_rays
 
 VIEWS = 4  # directions that a person is seen from
 COLOR_ANGLE = math.radians(10)  # between the two cameras whose colours are compared
@@ -158,8 +158,8 @@ def project(points: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, to
 def unproject(depth: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """World points [B,r·r,3] at the depths along the rays [B,1,r,r], row by row."""
     parts = labels.split(label)
-    origins, directions = rays(parts.cam2world, parts.intrinsics, depth.shape[-1])
-    return origins + directions * depth.flatten(1)[..., None]
+    rays = camera_rays(parts.cam2world, parts.intrinsics, depth.shape[-1])
+    return rays.origins + rays.directions * depth.flatten(1)[..., None]
 
 
 def sample_at(images: torch.Tensor, pixels: torch.Tensor, nearest: bool = False) -> torch.Tensor:

@@ -13,8 +13,6 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from ag3d.core.errors import UserError
 from ag3d.model.avatars.batching import map_with_oom_backoff
 from ag3d.model.body.lbs import apply_transforms
-from ag3d.model.field.posed_field import residual
-from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
 
 _REACH = 0.15  # metres from the body within which a surface is looked for
@@ -60,7 +58,7 @@ def field_values(
     block = block or max(1, min(4, int(_LIMB / step)))
     blocks = [-(-int(n) // block) for n in ((high - low) / step).ceil().long()]
     counts = [n * block + 1 for n in blocks]
-    tri = table(planes)
+    field = generator.canonical_field(planes)
 
     def evaluate(index: torch.Tensor) -> torch.Tensor:
         """At places of the lattice [n,3]."""
@@ -68,11 +66,10 @@ def field_values(
 
         def evaluate_part(part: slice) -> None:
             cloud = low + step * index[part]
-            near = torch.nonzero(generator.deformer.body_distance(cloud, gradient=False)[0] > -_REACH).squeeze(1)
+            near = torch.nonzero(field.body_sdf(cloud, gradient=False)[0] > -_REACH).squeeze(1)
             if len(near):
                 image = torch.zeros(len(near), dtype=torch.long, device=low.device)
-                sdf = generator.renderer.sdf(cloud[near], image, tri, generator.decoder, generator.deformer)
-                values[part.start + near] = sdf
+                values[part.start + near] = field.sdf(cloud[near], image)
 
         for _ in map_with_oom_backoff(len(index), _points_per_batch(low.device), evaluate_part, "point"):
             pass
@@ -129,12 +126,11 @@ def renumbered(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def colors_at(generator: Generator, planes: torch.Tensor, points: torch.Tensor) -> np.ndarray:
     """The field's colours at canonical points [n,3]: uint8 [n,3]."""
-    tri = table(planes)
+    field = generator.canonical_field(planes)
 
     def evaluate(part: slice) -> np.ndarray:
-        scaled = points[part] / (generator.settings.box_warp / 2)
-        image = torch.zeros(len(scaled), dtype=torch.long, device=scaled.device)
-        color = residual(tri, scaled, image, generator.decoder, gradient=False).color[:, :3]
+        image = torch.zeros(len(points[part]), dtype=torch.long, device=points.device)
+        color = field.residual(points[part], image, gradient=False).color[:, :3]
         return (color * 255).round().clamp(0, 255).byte().cpu().numpy()
 
     return np.concatenate(
@@ -161,7 +157,7 @@ def posed_mesh(generator: Generator, mesh: trimesh.Trimesh, label: torch.Tensor)
 @torch.no_grad()
 def skin_points(generator: Generator, points: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Canonical points [n,3] where the deformer carries them in the world of the label [1,111]: [n,3]."""
-    transforms = generator.deformer.pose(label).transforms[0]
+    transforms = generator.deformer.pose(label).bones[0]
     return apply_transforms((generator.deformer.skinning(points) @ transforms[:, :3].flatten(1)).view(-1, 3, 4), points)
 
 

@@ -14,10 +14,10 @@ import torch
 import trimesh
 
 from ag3d.model.body.body import JOINTS, Body
+from ag3d.model.deformation.canonical_body import SHIFT
 from ag3d.model.export.clips import Clip, grounded
 from ag3d.model.export.gltf import VERTICES, Glb
 from ag3d.model.export.mesh_io import add_mesh
-from ag3d.model.field.canonical_body import SHIFT
 from ag3d.model.generator import Generator
 
 INFLUENCES = 4  # joints that move a vertex: more is not portable

@@ -28,6 +28,11 @@ class Decoder(nn.Module):
         assert isinstance(last, FullyConnectedLayer)
         return first, last
 
+    def weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """w1 [H,C], b1 [H], w2 [1+K,H], b2 [1+K], as they act."""
+        first, last = self.layers
+        return *first.effective_parameters(), *last.effective_parameters()
+
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Residual [n] and colour [n,colors] of features [n,C]."""
         first, last = self.layers

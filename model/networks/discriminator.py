@@ -91,6 +91,9 @@ class Discriminator(nn.Module):
             0 if self.sides else in_channels, features, features, settings.mbstd_group_size, settings.conv_clamp
         )
 
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
     def forward(
         self, images: torch.Tensor, label: torch.Tensor, batches: int = 1, double_backward: bool = False
     ) -> torch.Tensor:
@@ -121,6 +124,11 @@ class Discriminators(nn.Module):
             self.D_face_normal = Discriminator(settings, 3, face_normal)
         self.heads = {"full": "D_image", "normal": "D_normal", "face": "D_face_image", "normal_face": "D_face_normal"}
         self.heads = {key: name for key, name in self.heads.items() if hasattr(self, name)}
+
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
+        """Of the residual blocks' convolutions; weights and logits stay float32."""
+        for name in self.heads.values():
+            getattr(self, name).set_compute_dtype(dtype)
 
     def forward(
         self, images: dict[str, torch.Tensor], label: torch.Tensor, batches: int = 1, double_backward: bool = False

@@ -7,3 +7,8 @@ BODY_PARTS = 15  # that the search for canonical roots starts from; see deformat
 PART_MARGIN = (
     0.05  # metres: parts so much farther than the nearest are not searched from: their roots would lie outside
 )
+ANY_FIELD = {
+    "CHANNELS": 4,
+    "HIDDEN": 1,
+    "PARTS": BODY_PARTS,
+}  # sizes for the kernels of search.cu that look at no field

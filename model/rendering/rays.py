@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
-from ag3d.model.ops import ray_march as kernel
-from ag3d.model.ops.dispatch import use_cuda_kernels
-from ag3d.model.rendering import ray_marcher
+from ag3d.model.field.canonical_field import CanonicalField
+from ag3d.model.field.posed_field import PosedField
 
 
-def rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Origins and unit directions [B,R·R,3] through the pixel centres, row by row.
+class Rays(NamedTuple):
+    """Rays of a batch of cameras."""
+
+    origins: torch.Tensor  # [B,M,3]
+    directions: torch.Tensor  # [B,M,3], of unit length
+    cam2world: torch.Tensor  # [B,4,4]
+
+    def points(self, depths: torch.Tensor) -> torch.Tensor:
+        """[B,M·S,3], at depths [B,M,S] along the rays."""
+        return (self.origins[:, :, None] + depths[..., None] * self.directions[:, :, None]).reshape(len(depths), -1, 3)
+
+
+class Sampling(NamedTuple):
+    """How many samples a ray has in each pass, and whether they lie in the middles of their strata or anywhere."""
+
+    coarse: int
+    fine: int
+    deterministic: bool = True
+
+
+def camera_rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: int) -> Rays:
+    """Through the pixel centres of images of side `resolution`, row by row.
 
     cam2world: [B,4,4], OpenCV axes; intrinsics: [B,3,3] in units of the image's size.
     """
@@ -26,7 +47,14 @@ def rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: int) -> 
     local = torch.stack([x, y, torch.ones_like(x), torch.ones_like(x)], dim=-1)
     points = (local @ cam2world.transpose(1, 2))[..., :3]
     origins = cam2world[:, None, :3, 3]
-    return origins.expand(batch, points.shape[1], 3), F.normalize(points - origins, dim=-1)
+    return Rays(origins.expand(batch, points.shape[1], 3), F.normalize(points - origins, dim=-1), cam2world)
+
+
+def coarse_depths(field: CanonicalField | PosedField, rays: Rays, sampling: Sampling) -> torch.Tensor:
+    """Depths [B,M,S] of the first pass, along the rays."""
+    near, far = field.depth_range(rays.cam2world)
+    depths = stratified(near, far, sampling.coarse, rays.directions.shape[1], sampling.deterministic)
+    return depths if field.bounded else depths - rays.origins[:, :, 2:]
 
 
 def stratified(
@@ -39,45 +67,3 @@ def stratified(
     if deterministic:
         return (depths + 0.5 * width).expand(-1, rays_per_image, -1)
     return depths + torch.rand(len(start), rays_per_image, samples, device=start.device) * width
-
-
-@torch.no_grad()
-def importance(depths: torch.Tensor, weights: torch.Tensor, samples: int, deterministic: bool) -> torch.Tensor:
-    """Depths drawn where the first pass saw something: depths [n,S], weights [n,S-1] to [n,samples].
-
-    The weights are blurred (maximum, then mean of neighbours) and lifted by 0.01, as in EG3D, whose bins are kept too:
-    they lie half an interval off the weights.
-    """
-    blurred = F.max_pool1d(weights[:, None], 2, 1, padding=1)
-    blurred = F.avg_pool1d(blurred, 2, 1)[:, 0] + 0.01
-    bins = (depths[:, :-1] + depths[:, 1:]) / 2
-    pdf = blurred[:, 1:-1] + 1e-5
-    pdf = pdf / pdf.sum(1, keepdim=True)
-    cdf = torch.cat([torch.zeros_like(pdf[:, :1]), pdf.cumsum(1)], dim=1)
-    if deterministic:
-        u = ((torch.arange(samples, device=depths.device) + 0.5) / samples).expand(len(depths), samples).contiguous()
-    else:
-        u = torch.rand(len(depths), samples, device=depths.device)
-    index = torch.searchsorted(cdf, u, right=True)
-    below, above = (index - 1).clamp_min(0), index.clamp_max(cdf.shape[1] - 1)
-    low, high = cdf.gather(1, below), cdf.gather(1, above)
-    span = high - low
-    span = torch.where(span < 1e-5, torch.ones_like(span), span)
-    first, second = bins.gather(1, below), bins.gather(1, above)
-    return first + (u - low) / span * (second - first)
-
-
-@torch.no_grad()
-def resample(
-    coarse: torch.Tensor, density: torch.Tensor, samples: int, deterministic: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Where the second pass looks: coarse depths and their density [n,S].
-
-    Returns its depths [n,samples]; all depths sorted [n,S+samples]; and the place there of the coarse, then of the new ones.
-    """
-    if use_cuda_kernels(coarse) and coarse.shape[1] > 3:
-        return kernel.resample(coarse.contiguous(), density.contiguous(), samples, deterministic)
-    fine = importance(coarse, ray_marcher.weights(density, coarse), samples, deterministic)
-    depths, order = torch.sort(torch.cat([coarse, fine], dim=1), dim=1)
-    places = torch.arange(depths.shape[1], device=order.device).expand_as(order)
-    return fine, depths, torch.empty_like(order).scatter_(1, order, places)

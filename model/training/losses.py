@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from ag3d.model.field.posed_field import residual
-from ag3d.model.field.triplane import table
 from ag3d.model.generator import Generator
 
 # Which head sees an input.
@@ -117,7 +115,7 @@ def body_sdf_prior(generator: Generator, ws: torch.Tensor, planes: torch.Tensor 
     vertices = generator.deformer.vertices
     chosen = torch.randint(len(vertices), (len(ws), BODY_POINTS), device=ws.device)
     points = vertices[chosen] + PRIOR_STD * torch.randn(len(ws), BODY_POINTS, 3, device=ws.device)
-    distance, _ = generator.deformer.body_distance(points.reshape(-1, 3), gradient=False)
+    distance, _ = generator.deformer.body_sdf(points.reshape(-1, 3), gradient=False)
     signed = generator.field(points, ws, planes=planes, shown=False)["sdf"]
     return ((signed - distance.view_as(signed)) / PRIOR_SCALE).square().mean()
 
@@ -127,10 +125,9 @@ def color_differences(generator: Generator, planes: torch.Tensor, others: torch.
     vertices = generator.deformer.vertices
     count = len(planes)
     points = vertices[torch.randint(len(vertices), (count, BODY_POINTS), device=planes.device)].flatten(0, 1)
-    points = points / (generator.settings.box_warp / 2)
     batch_index = torch.arange(count, device=planes.device).repeat_interleave(BODY_POINTS)
     first, second = (
-        residual(table(each), points, batch_index, generator.decoder, gradient=False).color[:, :3]
+        generator.canonical_field(each).residual(points, batch_index, gradient=False).color[:, :3]
         for each in (planes, others)
     )
     return (first - second).abs().view(count, -1).mean(dim=1)

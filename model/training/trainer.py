@@ -13,7 +13,7 @@ from ag3d.model import malloc
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.precision import apply
+from ag3d.model.precision import set_precision
 from ag3d.model.training import optim, phases, stages
 from ag3d.model.training.augment import AdaptiveAugment
 from ag3d.model.training.data import Batch
@@ -57,7 +57,7 @@ class Trainer:
         if network.compatibility != "reference":
             optim.damp_superresolution(self.G)
         self.D = Discriminators(network).to(self.device)
-        apply(options.precision, self.G, self.D)
+        set_precision(options.precision, self.G, self.D)
         self.G_ema = optim.copy_for_ema(self.G)
         self.frozen = optim.frozen_parameters(settings.freeze, self.G, self.D)
         both: tuple[nn.Module, ...] = (self.G, self.D)
@@ -74,7 +74,7 @@ class Trainer:
             self.D, settings, on=options.cuda_graphs and whole and self.device.type == "cuda"
         )
         if self.graphs.on:
-            self.G.record(self.graphs.memory)
+            self.G.enable_cuda_graphs(self.graphs.pool)
 
     @property
     def images(self) -> int:

@@ -14,7 +14,7 @@ import torch
 from ag3d.config import Machine
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
-from ag3d.model.precision import allow_tf32, chosen
+from ag3d.model.precision import allow_tf32, resolve_precision
 from ag3d.model.training.data import Batch, Loader, Sampler, ZipDataset
 from ag3d.model.training.distributed import Processes
 from ag3d.model.training.monitoring import Observer, make_observers
@@ -95,7 +95,7 @@ class TrainingRun:
         cache = int(machine.cache_gb * 2**30)
         dataset = ZipDataset(self.data, stage.network.image_resolution, settings.mirror, cache)
         log.info("%d people, %d pixels, on %s", len(dataset.names), stage.network.image_resolution, self.device)
-        precision = chosen(machine.precision, self.device, training=True)
+        precision = resolve_precision(machine.precision, self.device, training=True)
         allow_tf32(precision)
         options = TrainerOptions(self.device, self.processes, machine.micro_batch, precision, machine.cuda_graphs)
         trainer = Trainer(settings, stage.network, self.body, torch.from_numpy(dataset.labels), options)

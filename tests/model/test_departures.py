@@ -15,6 +15,7 @@ from ag3d.core.camera import CAMERA_DISTANCE
 from ag3d.model import face_crop
 from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
+from ag3d.model.deformation import broyden
 from ag3d.model.deformation.deformer import Deformer
 from ag3d.model.generator import Generator
 from ag3d.model.ops.upfirdn2d import upsample2d
@@ -89,7 +90,7 @@ def test_solid_body_has_a_core_and_no_abrupt_end(tiny_body):
         if core is None:
             core = deformer.box.points(128).reshape(-1, 3)[deformer.distance.argmax()]
         outwards = core + torch.linspace(0, 1, 400)[:, None] * torch.tensor([0.0, 0.0, 0.4])
-        value, gradient = deformer.body_distance(outwards)
+        value, gradient = deformer.body_sdf(outwards)
         assert (value[0] > 0.1) == whole
         assert (value.diff().abs().max() < 0.01) == whole
         assert (gradient.norm(dim=1).max() < 2) == whole
@@ -121,16 +122,15 @@ def test_total_eikonal_is_content_with_the_body_itself(make):
     assert found[1] == pytest.approx(1.0)  # it asks the residual to break the distance
 
 
-def test_surface_starts_search_less_and_leave_fewer_copies(tiny_body):
+def test_surface_starts_search_less_and_leave_fewer_copies(tiny_body, monkeypatch):
     asked, kept = [], []
     for departures in (Departures(), without("surface_starts")):
         deformer = Deformer(Network(departures=departures), tiny_body)
         posed = deformer.pose(bent(1, 0.3))
-        solve, numbers = posed.search.solve, []
-        posed.search.solve = lambda targets, *rest, solve=solve, numbers=numbers: (
-            numbers.append(len(targets)) or solve(targets, *rest)
-        )
-        found = deformer.candidates(tiny_body.from_label(bent(1, 0.3)).vertices[:, ::3], posed)
+        solve, numbers = broyden.solve, []
+        with monkeypatch.context() as patch:
+            patch.setattr(broyden, "solve", lambda *a, n=numbers, s=solve, **k: n.append(len(a[1])) or s(*a, **k))
+            found = posed.find_correspondences(tiny_body.from_label(bent(1, 0.3)).vertices[:, ::3])
         again = found.flat[1:] == found.flat[:-1]
         asked.append(sum(numbers))
         kept.append(int((again & ((found.roots[1:] - found.roots[:-1]).norm(dim=1) < 1e-3)).sum()))
@@ -150,9 +150,9 @@ def test_covariant_normals_stand_on_the_skinned_surface(tiny_body):
         tilt, angle = [], []
         for index in range(len(label)):
             image = torch.full((len(points),), index)
-            linear, shift = posed.search.blended(points, image)
+            linear, shift = posed.transforms.at(points, image)
             moved = (linear @ points[:, :, None])[..., 0] + shift
-            carried = F.normalize(deformer.carry_gradient(resting, points, posed, image), dim=1)
+            carried = F.normalize(posed.carry_gradient(resting, points, image), dim=1)
             stretched = F.normalize((linear @ along[:, :, None])[..., 0], dim=1)
             tilt.append((carried * stretched).sum(1).abs()[mixed])
             cosine = (carried * -vertex_normals(moved, tiny_body.faces)).sum(1)

@@ -11,7 +11,7 @@ import trimesh
 
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
-from ag3d.model.deformation.correspondence_init import gate, nearest_by_products
+from ag3d.model.deformation.knn import near_body, nearest_by_products
 from ag3d.model.rendering.rasterizer import Raster, interpolate, rasterize, render_normals, to_screen, vertex_normals
 
 structures = pytest.importorskip("pytorch3d.structures", reason="pytorch3d is not installed")
@@ -94,7 +94,7 @@ def test_nearest_vertices(tiny_body: Body, search: str) -> None:
     squared, indices, _ = knn_points(points[None], surface[None], K=1)
     expected, theirs = squared[0, :, 0].sqrt(), indices[0, :, 0]
     if search == "tree":
-        close, nearest, distances = gate(points, surface, distance=0.15)
+        close, nearest, distances = near_body(points, surface, distance=0.15)
         assert torch.equal(close, torch.nonzero(expected < 0.15).squeeze(1))
         expected, theirs = expected[close], theirs[close]
     else:

@@ -17,7 +17,8 @@ from support import ROOT
 from ag3d.config import Network
 from ag3d.model import face_crop
 from ag3d.model.body.body import Body
-from ag3d.model.deformation.correspondence_init import REFERENCE_STRIDE, from_bones, gate
+from ag3d.model.deformation.init_bones import REFERENCE_STRIDE, find_from_bones
+from ag3d.model.deformation.knn import near_body
 from ag3d.model.generator import Generator
 from ag3d.model.legacy.infer_config import settings_from_shapes
 from ag3d.model.legacy.key_map import our_tensors
@@ -118,10 +119,10 @@ def test_skinning_and_posed_grids(recording):
     data, deformer = recording.data, recording.generator.deformer
     posed = deformer.pose(recording.label)
     shape = deformer.weights_shape
-    assert error(posed.transforms, data["def/tfs"]).max() < 1e-5
+    assert error(posed.bones, data["def/tfs"]).max() < 1e-5
     weights = deformer.weights.t().reshape(1, 24, *shape)[:, :, ::2, ::4, ::4]
     assert error(weights, data["def/lbs_voxel_stride4"]).max() < 1e-5
-    tables = posed.search.table.view(-1, *shape, 12).permute(0, 4, 1, 2, 3)[:, :, ::2, ::4, ::4]
+    tables = posed.transforms.table.values.view(-1, *shape, 12).permute(0, 4, 1, 2, 3)[:, :, ::2, ::4, ::4]
     assert error(tables, data["def/voxel_J_stride4"]).max() < 1e-5
     asked = data["def/query_weights_at_root0"].shape[1]
     roots = data["def/roots"][:, :asked, 0].to(DEVICE)
@@ -132,7 +133,7 @@ def test_skinning_and_posed_grids(recording):
         < 1e-5
     )
     recorded = data["def/query_sdf_at_root0"]
-    values = deformer.body_distance(roots[: len(recorded)].reshape(-1, 3))[0].view(recorded.shape)
+    values = deformer.body_sdf(roots[: len(recorded)].reshape(-1, 3))[0].view(recorded.shape)
     inside = recorded > -1
     assert error(values.cpu()[inside], recorded[inside]).max() < 1e-5
     assert torch.equal(values.cpu() > -1, inside)
@@ -144,13 +145,13 @@ def test_search(recording):
     posed = deformer.pose(recording.label)
     surface = posed.surface[:, ::REFERENCE_STRIDE]
     near = [
-        gate(cloud, around, recording.settings.cull_distance)[0] for cloud, around in zip(points.to(DEVICE), surface)
+        near_body(cloud, around, recording.settings.cull_distance)[0]
+        for cloud, around in zip(points.to(DEVICE), surface)
     ]
     for index, place in enumerate(near):
         assert torch.equal(place.cpu(), torch.nonzero(mask[index]).squeeze(1))
-    found = from_bones(
-        points.to(DEVICE), posed.surface, posed.transforms, posed.search, recording.settings.cull_distance
-    )
+    distance = recording.settings.cull_distance
+    found = find_from_bones(points.to(DEVICE), posed.surface, posed.transforms, distance)
     recorded_valid, recorded_roots = data["def/valid"].flatten(0, 1), data["def/roots"].flatten(0, 1)
     # Our roots are packed; they are brought into the recording's order by their distance to the recorded ones.
     flat, roots = found.flat.cpu(), found.roots.cpu()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ag3d.model.field.triplane import stencil, table, weighted
 from ag3d.model.generator import Generator
+from ag3d.model.ops.triplane import gather, stencil, texel_table
 
 CLOTHES = 0.015, 0.004  # metres: mean and deviation of the residual
 COLORS = 0.0, 1.5  # before the sigmoid
@@ -19,9 +19,9 @@ def dress(generator: Generator, ws: torch.Tensor) -> None:
     """
     points = generator.deformer.vertices / (generator.settings.box_warp / 2)
     person = torch.arange(len(ws)).repeat_interleave(len(points))
-    drawn = table(generator.planes(ws))
+    drawn = texel_table(generator.planes(ws))
     at = stencil(points.repeat(len(ws), 1), person, drawn.side)
-    found = generator.decoder.net(weighted(drawn.rows, at, at.mix()))
+    found = generator.decoder.net(gather(drawn.rows, at, at.weights()))
     mean, deviation = torch.tensor([CLOTHES, *[COLORS] * (found.shape[1] - 1)]).unbind(1)
     last = generator.decoder.layers[1]
     scale = deviation / found.std(0)

@@ -16,7 +16,7 @@ from ag3d.model.avatars import mesh as mesh_module
 from ag3d.model.avatars.identities import People
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import JOINTS, Body
-from ag3d.model.field import canonical_body
+from ag3d.model.deformation import canonical_body
 from ag3d.model.generator import Generator
 
 CENTER, RADIUS = torch.tensor([0.1, 0.25, 0.02]), 0.16

@@ -9,18 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 import trimesh
-from scipy.spatial import cKDTree
 from torch.testing import assert_close
 
 from ag3d.config import Network
 from ag3d.config.network import Departures
 from ag3d.model.body import label as labels
-from ag3d.model.deformation.broyden import Search
-from ag3d.model.deformation.correspondence_init import Starts, nearest_by_products
-from ag3d.model.deformation.deformer import Deformer, cofactor
-from ag3d.model.field.signed_distance import signed_distance
-from ag3d.model.field.voxel_grid import Box, corners, lookup, value_and_gradient
+from ag3d.model.deformation.deformer import Deformer
+from ag3d.model.deformation.init_surface import StartVertices
+from ag3d.model.deformation.knn import nearest_by_products, nearest_reference
+from ag3d.model.deformation.signed_distance import signed_distance
+from ag3d.model.ops.blended_transforms import BlendedTransforms, cofactor
 from ag3d.model.ops.constants import BODY_PARTS
+from ag3d.model.ops.voxel_grid import Box, corners, lookup, value_and_gradient
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +130,10 @@ def recall(deformer: Deformer, label: torch.Tensor) -> float:
     index, weight = corners(deformer.box.normalize(points), deformer.weights_shape, border=True)
     found = []
     for image in range(len(label)):
-        linear, shift = posed.search.blended(points, torch.full((len(points),), image))
+        linear, shift = posed.transforms.at(points, torch.full((len(points),), image))
         target = (linear @ points[:, :, None]).squeeze(-1) + shift
         alone = deformer.pose(label[image : image + 1])
-        candidates = deformer.candidates(target[None], alone)
+        candidates = alone.find_correspondences(target[None])
         distance = (candidates.roots - points[candidates.flat]).norm(dim=1)
         hit = torch.zeros(len(points), dtype=torch.bool)
         hit[candidates.flat[distance < 1e-3]] = True
@@ -142,14 +142,14 @@ def recall(deformer: Deformer, label: torch.Tensor) -> float:
     return float(torch.stack(found).float().mean())
 
 
-@pytest.mark.parametrize("guarded", [True, False])
-def test_search_blends_alike_with_and_without_a_table(tiny_body, guarded):
+@pytest.mark.parametrize("border", [True, False])
+def test_transforms_are_blended_alike_with_and_without_a_table(tiny_body, border):
     deformer = Deformer(Network(), tiny_body)
-    search = deformer.pose(strong_poses(3, 0.3)).search
+    transforms = deformer.pose(strong_poses(3, 0.3)).transforms
     points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 3 - 1.5  # outside the grid, too
     image = torch.arange(500) % 3
-    given = (search.weights, search.transforms, search.shape, search.box, guarded)
-    for found, expected in zip(Search(*given).blended(points, image), Search(*given, search.table).blended(points, image)):  # fmt: skip
+    tabled = BlendedTransforms(transforms.weights, transforms.bones, transforms.box, transforms.table.values)
+    for found, expected in zip(transforms.at(points, image, border), tabled.at(points, image, border)):
         assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -165,7 +165,7 @@ def test_zero_pose_maps_to_itself(tiny_body):
     deformer = Deformer(Network(), tiny_body)
     canonical = labels.pack(torch.tensor([[0.0, 0.3, 0.0]]), torch.zeros(1, 3), torch.zeros(1, 69), torch.zeros(1, 10))
     points = deformer.vertices[::3][None]
-    found = deformer.candidates(points, deformer.pose(canonical))
+    found = deformer.pose(canonical).find_correspondences(points)
     assert len(torch.unique(found.flat)) == points.shape[1]
     assert_close(found.roots, points[0][found.flat], atol=1e-3, rtol=0)
 
@@ -192,7 +192,7 @@ def test_nearest_vertices_transforms_tear_where_the_search_does_not(tiny_body):
     assert recall(nearest, label) < 0.5 < searched
     posed = nearest.pose(label)
     assert_close(  # a vertex itself comes back exactly: the posed body's own transforms made it
-        nearest.candidates(posed.surface, posed).roots,
+        posed.find_correspondences(posed.surface).roots,
         nearest.vertices.repeat(4, 1),
         atol=1e-3,
         rtol=0,
@@ -204,8 +204,8 @@ def test_nearest_by_products_is_the_nearest():
     points = surface[:2000] + torch.randn(2000, 3, generator=torch.Generator().manual_seed(1)) * 0.05
     points = torch.cat([points, surface[:10]])  # on the surface too
     far, nearest = nearest_by_products(points, surface)
-    expected, _ = cKDTree(surface.numpy()).query(points.numpy())
-    assert_close(far.double(), torch.from_numpy(expected), atol=2e-5, rtol=1e-5)
+    expected, _ = nearest_reference(points, surface)
+    assert_close(far.double(), expected, atol=2e-5, rtol=1e-5)
     assert torch.equal(nearest[-10:], torch.arange(10))
     assert nearest_by_products(points[:0], surface)[1].shape == (0,)
 
@@ -214,13 +214,18 @@ def test_the_near_parts_are_those_of_a_look_at_every_vertex(tiny_body):
     deformer = Deformer(Network(), tiny_body)
     posed = deformer.pose(strong_poses(2, 0.3))
     assert posed.blended is not None
-    starts = Starts(posed.surface, deformer.part_begins, posed.blended, 0.12)
+    starts = StartVertices(posed.surface, deformer.part_begins, posed.blended, 0.12)
     parts = torch.arange(BODY_PARTS).repeat_interleave(deformer.part_begins.diff())
     drawn = torch.Generator().manual_seed(0)
     around = posed.surface[:, torch.randint(0, posed.surface.shape[1], (400,), generator=drawn)]
     points = around + torch.randn(around.shape, generator=drawn) * 0.1
     points[:, :5] += 50.0  # nowhere near
-    flat, vertex, far = starts.near(points)
+    flat, vertex, far = starts.near_parts_cpu(points)
+    order = (flat * BODY_PARTS + parts[vertex]).argsort()
+    reference = starts.near_parts_reference(points)
+    reference_order = (reference[0] * BODY_PARTS + parts[reference[1]]).argsort()
+    assert torch.equal(flat[order], reference[0][reference_order])
+    assert_close(far[order], reference[2][reference_order], atol=1e-5, rtol=0)
     apart = torch.cdist(points.double(), posed.surface.double())  # [B,N,V]
     expected = set()
     for part in parts.unique():
@@ -240,17 +245,17 @@ def test_nearest_finds_at_most_one_root_and_none_far_away(tiny_body):
     deformer = Deformer(Network(skinning="nearest"), tiny_body)
     posed = deformer.pose(strong_poses(2, 0.2))
     points = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    found = deformer.candidates(points, posed)
+    found = posed.find_correspondences(points)
     assert len(torch.unique(found.flat)) == len(found.flat) > 0
     far = posed.surface.amax(dim=1, keepdim=True) + 0.2
-    assert len(deformer.candidates(far, posed).flat) == 0
+    assert len(posed.find_correspondences(far).flat) == 0
 
 
 def test_distant_points_have_no_candidates(tiny_body):
     deformer = Deformer(Network(), tiny_body)
     posed = deformer.pose(strong_poses(1, 0.2))
     far = posed.surface.amax(dim=1, keepdim=True) + 0.2
-    assert len(deformer.candidates(far, posed).flat) == 0
+    assert len(posed.find_correspondences(far).flat) == 0
 
 
 def test_scaled_bodies_stay_with_their_bones(tiny_body):
@@ -261,7 +266,7 @@ def test_scaled_bodies_stay_with_their_bones(tiny_body):
     moved = torch.einsum("bvrc,vc->bvr", vertices[..., :3], tiny_body.v_template) + vertices[..., 3]
     assert_close(moved, whole.vertices, atol=1e-4, rtol=0)
     bare = Deformer(Network(), tiny_body)
-    assert_close(bare.pose(label).transforms @ torch.linalg.inv(bare.inverse), whole.transforms, atol=1e-4, rtol=0)
+    assert_close(bare.pose(label).bones @ torch.linalg.inv(bare.inverse), whole.transforms, atol=1e-4, rtol=0)
     reference = tiny_body.from_label(label, reference_scale=True)
     apart = torch.einsum("vj,bjrc->bvrc", tiny_body.weights, reference.transforms[:, :, :3])
     apart = torch.einsum("bvrc,vc->bvr", apart[..., :3], tiny_body.v_template) + apart[..., 3]

@@ -135,7 +135,7 @@ def test_vertices_are_where_the_deformer_carries_them(file: GltfFile, people: Pe
     homogeneous = torch.from_numpy(np.c_[points, np.ones(len(points))]).float()
     posed = people.generator.deformer.pose(label_of_frame(people, frame))
     weights = people.generator.deformer.skinning(homogeneous[:, :3])
-    expected = torch.einsum("vj,jrc,vc->vr", weights, posed.transforms[0, :, :3], homogeneous).numpy() * [1, -1, -1]
+    expected = torch.einsum("vj,jrc,vc->vr", weights, posed.bones[0, :, :3], homogeneous).numpy() * [1, -1, -1]
     got = file.skinned("walk", frame / FPS)
     got = got + (expected - got).mean(0)  # the avatar stands on the ground, the label's body about the middle
     error = np.linalg.norm(got - expected, axis=1)

@@ -13,15 +13,16 @@ from torch.testing import assert_close
 
 from ag3d.config import Network
 from ag3d.model.body import label as labels
-from ag3d.model.field import posed_field as plain_field
-from ag3d.model.field import triplane
+from ag3d.model.field.posed_field import PosedField
 from ag3d.model.generator import Generator
 from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.stylegan2_layers import Conv2dLayer
-from ag3d.model.ops import compiler, cuda_kernels, fused_field
+from ag3d.model.ops import compiler, cuda_kernels, residual_field
 from ag3d.model.ops.bias_act import bias_act_
+from ag3d.model.ops.composite import composite, interval_weights, sample_weights, visible_samples
+from ag3d.model.ops.importance_sampling import resample
+from ag3d.model.ops.triplane import texel_table
 from ag3d.model.ops.upfirdn2d import upfirdn2d, upsample2d
-from ag3d.model.rendering import ray_marcher, rays
 
 SMALL = Network(
     image_resolution=32, plane_resolution=32, channel_base=512, channel_max=16, z_dim=16, w_dim=16, depth_resolution=8, depth_resolution_importance=8, decoder_hidden=16, face_fraction=4
@@ -55,15 +56,14 @@ def test_the_search_finds_what_the_plain_one_finds(device, tiny_body):
     vertices = generator.body.from_label(label).vertices
     chosen = torch.randint(vertices.shape[1], (2, 3000), device=device)
     points = vertices.gather(1, chosen[..., None].expand(-1, -1, 3)) + 0.04 * torch.randn(2, 3000, 3, device=device)
-    tri = triplane.table(torch.randn(2, 3, 32, 32, 32, device=device))
+    field = generator.canonical_field(torch.randn(2, 3, 32, 32, 32, device=device))
 
     def search():
-        posed = generator.deformer.pose(label)
-        return generator.renderer.find(points, posed, tri, generator.decoder, generator.deformer)
+        return PosedField(field, generator.deformer.pose(label)).search(points)
 
-    fast, value = search()
+    fast = search()
     with cuda_kernels(False):
-        plain, expected = search()
+        plain = search()
     both = sorted(set(fast.flat.tolist()) & set(plain.flat.tolist()))
     assert len(both) > 0.99 * max(len(fast.flat), len(plain.flat))
     mine = {place: k for k, place in enumerate(fast.flat.tolist())}
@@ -71,8 +71,8 @@ def test_the_search_finds_what_the_plain_one_finds(device, tiny_body):
     a, b = [mine[place] for place in both], [theirs[place] for place in both]
     same = (fast.points[a] - plain.points[b]).norm(dim=1) < 2e-3
     assert same.float().mean() > 0.99  # elsewhere another root of almost the same value was found
-    assert (value[a] - expected[b])[same].abs().max() < 0.02
-    assert (value[a] - expected[b]).abs().mean() < 1e-3
+    assert (fast.sdf[a] - plain.sdf[b])[same].abs().max() < 0.02
+    assert (fast.sdf[a] - plain.sdf[b]).abs().mean() < 1e-3
 
 
 def test_the_body_around_canonical_points(device, tiny_body):
@@ -82,17 +82,17 @@ def test_the_body_around_canonical_points(device, tiny_body):
     points = points + 0.2 * torch.randn(500, 3, device=device)
     gradient, image = torch.randn(500, 3, device=device), torch.arange(500, device=device) % 2
     posed = deformer.pose(people(2).to(device))
-    found = (*deformer.body_distance(points), deformer.carry_gradient(gradient, points, posed, image))
+    found = (*deformer.body_sdf(points), posed.carry_gradient(gradient, points, image))
     with cuda_kernels(False):
-        expected = (*deformer.body_distance(points), deformer.carry_gradient(gradient, points, posed, image))
+        expected = (*deformer.body_sdf(points), posed.carry_gradient(gradient, points, image))
     for mine, theirs in zip(found, expected):
         assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("color", "gradient"), [(True, True), (False, False), (True, False), (False, True)])
 def test_the_field_and_its_gradients(device, monkeypatch, color, gradient):
-    monkeypatch.setattr(fused_field, "_CHUNK", 150)
-    monkeypatch.setattr(fused_field, "_PARTS", 16)
+    monkeypatch.setattr(residual_field, "_CHUNK", 150)
+    monkeypatch.setattr(residual_field, "_PARTS", 16)
     torch.manual_seed(0)
     tri = torch.randn(2, 3, 8, 16, 16, device=device, requires_grad=True)
     decoder = Decoder(8, 16, 8).to(device)
@@ -101,7 +101,7 @@ def test_the_field_and_its_gradients(device, monkeypatch, color, gradient):
     tensors = [tri, *decoder.parameters()]
 
     def run():
-        found = plain_field.residual(triplane.table(tri), points, image, decoder, color, gradient)
+        found = residual_field.residual_field(texel_table(tri), decoder.weights(), points, image, color, gradient)
         g = torch.Generator().manual_seed(1)
         weights = [torch.randn(value.shape, generator=g).to(device) for value in found]
         loss = sum((w * v).sum() for w, v in zip(weights, found))
@@ -179,7 +179,7 @@ def test_the_way_back_through_sums_along_rays(device, channels):
 
     def gradients():
         inputs = values.clone().requires_grad_(), share.clone().requires_grad_()
-        return torch.autograd.grad(ray_marcher.composite(inputs[0], ray, inputs[1], 9), inputs, outer)
+        return torch.autograd.grad(composite(inputs[0], ray, inputs[1], 9), inputs, outer)
 
     ours = gradients()
     with cuda_kernels(False):
@@ -196,7 +196,7 @@ def test_the_second_pass_looks_where_the_plain_code_looks(device, deterministic)
 
     def run():
         torch.manual_seed(1)
-        return rays.resample(coarse, density, 9, deterministic)
+        return resample(coarse, density, 9, deterministic)
 
     fine, depths, rank = run()
     with cuda_kernels(False):
@@ -205,6 +205,31 @@ def test_the_second_pass_looks_where_the_plain_code_looks(device, deterministic)
     assert (depths.diff(dim=1) >= 0).all()
     assert_close(depths.gather(1, rank.long()), torch.cat([coarse, fine], dim=1), rtol=0, atol=0)
     assert (rank.long().sort(1).values == torch.arange(21, device=device)).all()
+
+
+def test_the_visible_samples_are_those_with_a_weight(device):
+    torch.manual_seed(0)
+    empty, sharpness = -100.0, torch.tensor([20.0], device=device)
+    coarse = torch.rand(200, 12, device=device).sort(1).values
+    sdf = torch.randn(200, 21, device=device).sub_(0.5) * 0.1
+    sdf[torch.rand(200, 21, device=device) < 0.3] = empty
+    sdf[:5] = empty
+    density = (sharpness * torch.sigmoid(sharpness * sdf)).masked_fill(sdf == empty, 0.0)
+    _, depths, rank = resample(coarse, density[:, :12], 9, True)
+    first, second = sdf.split([12, 9], dim=1)
+    samples = visible_samples(depths, rank, first.contiguous(), second.contiguous(), sharpness, empty)
+    intervals = interval_weights(torch.zeros_like(depths).scatter(1, rank.long(), density), depths)
+    share = sample_weights(intervals).gather(1, rank.long()).masked_fill(sdf == empty, 0.0)
+    number = int(samples.number)
+    found = torch.zeros(sdf.numel(), device=device)
+    found[samples.chosen[:number]] = samples.share[:number]
+    assert len(torch.unique(samples.chosen[:number])) == number > 500
+    assert_close(found.view_as(share), share, rtol=1e-4, atol=2e-6)
+    assert_close(samples.opacity, intervals.sum(1), rtol=1e-4, atol=1e-5)
+    seen = samples.opacity > 0.01
+    depth = (intervals * (depths[:, 1:] + depths[:, :-1]) / 2).sum(1) / intervals.sum(1)
+    assert_close(samples.depth[seen], depth[seen], rtol=1e-4, atol=1e-4)
+    assert (samples.depth[:5] > 1e3).all()
 
 
 def compare_derivatives(function, x: torch.Tensor, power: int) -> None:

@@ -11,14 +11,16 @@ from torch.testing import assert_close
 
 from ag3d.model import face_crop
 from ag3d.model.body import label as labels
-from ag3d.model.field import triplane
-from ag3d.model.rendering import ray_marcher
-from ag3d.model.rendering.rays import importance, rays, stratified
+from ag3d.model.ops import composite as compositing
+from ag3d.model.ops import triplane
+from ag3d.model.ops.composite import composite, interval_weights, sample_weights
+from ag3d.model.ops.importance_sampling import importance
+from ag3d.model.rendering.rays import camera_rays, stratified
 
 
 def test_rays_hit_the_image_plane_where_labels_say():
     cam2world, intrinsics = labels.camera(2)
-    origins, directions = rays(cam2world, intrinsics, 8)
+    origins, directions, _ = camera_rays(cam2world, intrinsics, 8)
     at = origins + directions * (-origins[..., 2:] / directions[..., 2:])  # z = 0
     centers = (torch.arange(8) + 0.5) / 8 * 2 - 1
     assert_close(at[0].view(8, 8, 3)[:, :, 0], centers.expand(8, 8), atol=1e-4, rtol=0)
@@ -51,7 +53,7 @@ def test_importance_samples_go_where_the_weight_is():
 def test_marching_a_constant_density():
     depths = torch.linspace(0, 2, 200)[None].double()
     density = torch.full_like(depths, 1.5)
-    weights = ray_marcher.weights(density, depths)
+    weights = interval_weights(density, depths)
     assert_close(weights.sum(1), torch.tensor([1 - math.exp(-3.0)], dtype=torch.float64))
     seen = (weights * (depths[:, 1:] + depths[:, :-1]) / 2).sum() / weights.sum()
     expected = 1 / 1.5 - 2 * math.exp(-3) / (1 - math.exp(-3))  # mean of a truncated exponential
@@ -64,26 +66,26 @@ def test_packed_compositing_equals_dense():
     density, values = torch.rand(6, 10) * 5, torch.rand(6, 10, 4)
     empty = torch.rand(6, 10) < 0.5
     density, values = density.masked_fill(empty, 0), values.masked_fill(empty[..., None], 0)
-    weights = ray_marcher.weights(density, depths)
+    weights = interval_weights(density, depths)
     dense = (weights[..., None] * (values[:, 1:] + values[:, :-1]) / 2).sum(1)
     place = torch.nonzero(~empty.flatten()).squeeze(1)
-    share = ray_marcher.sample_weights(weights).view(-1)[place]
-    assert_close(ray_marcher.composite(values.view(-1, 4)[place], place // 10, share, 6), dense)
+    share = sample_weights(weights).view(-1)[place]
+    assert_close(composite(values.view(-1, 4)[place], place // 10, share, 6), dense)
 
 
 def test_composite_in_parts_has_the_derivatives_of_a_sum(monkeypatch):
-    monkeypatch.setattr(ray_marcher, "_SAMPLES", 7)
+    monkeypatch.setattr(compositing, "_CHUNK", 7)
     generator = torch.Generator().manual_seed(3)
     values = torch.randn(40, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     share = torch.rand(40, generator=generator, dtype=torch.float64, requires_grad=True)
     ray = torch.randint(0, 6, (40,), generator=generator)
     plain = torch.zeros(6, 5, dtype=torch.float64).index_add(0, ray, values * share[:, None])
-    assert_close(ray_marcher.composite(values, ray, share, 6), plain)
+    assert_close(composite(values, ray, share, 6), plain)
     outer = torch.randn(6, 5, generator=generator, dtype=torch.float64)
     expected = torch.autograd.grad(plain, (values, share), outer)
-    found = torch.autograd.grad(ray_marcher.composite(values, ray, share, 6), (values, share), outer)
+    found = torch.autograd.grad(composite(values, ray, share, 6), (values, share), outer)
     assert_close(found, expected)
-    assert torch.autograd.gradcheck(lambda v, s: ray_marcher.composite(v, ray, s, 6), (values, share))
+    assert torch.autograd.gradcheck(lambda v, s: composite(v, ray, s, 6), (values, share))
 
 
 def dense_features(tri: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
@@ -103,23 +105,27 @@ def test_plane_features_and_derivatives_equal_autograd():
     expected = dense_features(tri, points)
     weights = torch.randn_like(expected)
     by_point, by_plane = torch.autograd.grad((expected * weights).sum(), (points, tri))
-    rows, side = triplane.table(tri)
+    rows, side = triplane.texel_table(tri)
     at = triplane.stencil(points.detach(), image, side)
-    ours = triplane.weighted(rows, at, at.mix())
+    ours = triplane.gather(rows, at, at.weights())
     assert_close(ours, expected, rtol=1e-5, atol=1e-6)
-    assert_close(torch.einsum("ndc,nc->nd", triplane.derivatives(rows, at), weights), by_point, rtol=1e-5, atol=1e-5)
-    assert_close(triplane.slope(rows, at, weights), by_point, rtol=1e-5, atol=1e-5)
-    scattered = triplane.scatter(len(rows), at, [(at.mix(), weights)])
-    (gradient,) = torch.autograd.grad(rows, tri, scattered)
-    assert_close(gradient, by_plane, rtol=1e-5, atol=1e-5)
+    assert_close(
+        torch.einsum("ndc,nc->nd", triplane.feature_gradients(rows, at), weights), by_point, rtol=1e-5, atol=1e-5
+    )
+    for function in (triplane.point_gradient_cpu, triplane.point_gradient_reference):
+        assert_close(function(rows, at, weights), by_point, rtol=1e-5, atol=1e-5)
+    for function in (triplane.scatter_back_cpu, triplane.scatter_back_reference):
+        scattered = function(len(rows), at, [(at.weights(), weights)])
+        (gradient,) = torch.autograd.grad(rows, tri, scattered, retain_graph=True)
+        assert_close(gradient, by_plane, rtol=1e-5, atol=1e-5)
 
 
 def test_points_belong_to_their_own_image():
     tri = torch.zeros(2, 3, 4, 8, 8)
     tri[1] = 1
-    rows, side = triplane.table(tri)
+    rows, side = triplane.texel_table(tri)
     at = triplane.stencil(torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]), side)
-    found = triplane.weighted(rows, at, at.mix())
+    found = triplane.gather(rows, at, at.weights())
     assert_close(found[:, 0], torch.tensor([0.0, 1, 1, 0]))
 
 

@@ -32,7 +32,7 @@ def test_steady_noise_leaves_the_choice_to_the_latent_code(make_trainer, tiny_ne
         with torch.no_grad():
             training.G.backbone.synthesis.b4.conv1.noise_strength.fill_(1.0)
         seen = []
-        training.G.renderer.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].detach()))
+        training.G.backbone.synthesis.register_forward_hook(lambda *a, seen=seen: seen.append(a[2].detach()))
         z, label = phases.sample_latents(training, "G")
         for _ in phases.chunks(training, "G"):
             for _ in range(2):

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from ag3d.model.body.body import Body
-from ag3d.model.cuda_graphs import Recorded
+from ag3d.model.cuda_graphs import GraphedCallable, GraphPool
 from ag3d.model.training.trainer import Trainer, TrainerOptions
 
 
-def test_without_a_gpu_a_recorded_function_is_just_called():
-    recorded = Recorded(lambda x: 2 * x)
-    recorded.on = True
-    assert recorded(torch.ones(3)).tolist() == [2, 2, 2]
-    assert not recorded.recordings
+def test_without_a_gpu_a_graphed_function_is_just_called():
+    graphed = GraphedCallable(lambda x, times: times * x)
+    graphed.enable(GraphPool())
+    assert graphed(torch.ones(3), times=2).tolist() == [2, 2, 2]
+    assert not graphed.graphs
 
 
 @pytest.mark.gpu

@@ -124,7 +124,7 @@ def test_minimal_surface_counts_what_is_near_zero():
 
 
 def test_body_prior_is_the_squared_residual_in_its_unit():
-    deformer = SimpleNamespace(vertices=torch.randn(50, 3), body_distance=lambda p, gradient: (p.norm(dim=1), None))
+    deformer = SimpleNamespace(vertices=torch.randn(50, 3), body_sdf=lambda p, gradient: (p.norm(dim=1), None))
     same, off = (Field(lambda p, d=d: p.norm(dim=2) + d, deformer) for d in (0.0, 0.1))
     ws = torch.zeros(2, 4, 8)
     assert float(losses.body_sdf_prior(same, ws)) == pytest.approx(0, abs=1e-8)

@@ -9,8 +9,8 @@ import torch
 from scipy.spatial import cKDTree
 
 from ag3d.model.body.body import Body
-from ag3d.model.field.signed_distance import cached_signed_distance
-from ag3d.model.field.voxel_grid import Box
+from ag3d.model.deformation.signed_distance import cached_signed_distance
+from ag3d.model.ops.voxel_grid import Box
 
 SHIFT = (0.0, 0.3, 0.0)  # the canonical body stands 0.3 above its model's origin
 WEIGHTS_RESOLUTION = 64

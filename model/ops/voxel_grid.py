@@ -1,33 +1,38 @@
-"""Voxel grids around the canonical body, and trilinear look-ups in them."""
+"""Voxel grids around the canonical body, trilinear look-ups in them, and the body's signed distance on one."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from ag3d.model.ops import compiler
+from ag3d.model.ops.constants import ANY_FIELD
+from ag3d.model.ops.dispatch import use_cuda_kernels
+
 RATIO = 4  # the grids are four times thinner in z
 
 
-@dataclass(frozen=True)
 class Box:
-    """The grids' place: centre [3] and half side, of which the z axis has a quarter."""
+    """The grids' place: centre [3] and half side [], of which the z axis has a quarter.
 
-    center: torch.Tensor
-    half: torch.Tensor  # []
+    All that follows from the two is made at once, so that no captured launch makes it.
+    """
+
+    def __init__(self, center: torch.Tensor, half: torch.Tensor) -> None:
+        self.center, self.half = center, half
+        self.scale = torch.stack(
+            [1 / half, 1 / half, RATIO / half]
+        )  # [3]: normalised = (x - center) · scale is in [-1,1] inside
+        self.packed = torch.cat([center, self.scale])  # [6], as the kernels take it
 
     @staticmethod
     def around(vertices: torch.Tensor, margin: float = 1.2) -> Box:
         """The box of the canonical vertices [V,3]."""
         low, high = vertices.amin(0), vertices.amax(0)
         return Box((low + high) / 2, (high - low).max() / 2 * margin)
-
-    @functools.cached_property
-    def scale(self) -> torch.Tensor:
-        """[3]: normalised = (x - center) · scale is in [-1,1] inside."""
-        return torch.stack([1 / self.half, 1 / self.half, RATIO / self.half])
 
     def normalize(self, points: torch.Tensor) -> torch.Tensor:
         return (points - self.center) * self.scale
@@ -40,8 +45,46 @@ class Box:
         unit = torch.stack([x, y, z / RATIO], dim=-1)
         return unit * self.half + self.center
 
-    def to(self, device: torch.device) -> Box:
-        return Box(self.center.to(device), self.half.to(device))
+
+class Grid(NamedTuple):
+    """Values at the voxels of a box, of one or of several bodies one after the other."""
+
+    values: torch.Tensor  # [D·H·W,C] or [B·D·H·W,C]
+    shape: tuple[int, int, int]  # D, H, W
+
+    @property
+    def extent(self) -> tuple[int, int, int]:
+        """W, H, D, as the kernels take them."""
+        return self.shape[2], self.shape[1], self.shape[0]
+
+
+class BodySdf(NamedTuple):
+    """The canonical body's signed distance, positive inside; outside the grid its border continues."""
+
+    grid: Grid
+    box: Box
+
+    @torch.no_grad()
+    def __call__(self, points: torch.Tensor, gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """At canonical points [n,3]: the distance [n] and its gradient [n,3], or [n,0]. Without gradient to anything."""
+        return (body_sdf_cuda if use_cuda_kernels(points) else body_sdf_torch)(self, points, gradient)
+
+
+def body_sdf_torch(sdf: BodySdf, points: torch.Tensor, gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    grid, box = sdf
+    return value_and_gradient(grid.values, box.normalize(points), grid.shape, box.scale, gradient)
+
+
+def body_sdf_cuda(sdf: BodySdf, points: torch.Tensor, gradient: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Its gradient comes in passing."""
+    points = points.contiguous()
+    value, slope = torch.empty(len(points), device=points.device), torch.empty_like(points)
+    compiler.launch(
+        "search", "surroundings", len(points), points.device,
+        len(points), points, points.new_empty(0), *sdf.grid.extent, sdf.grid.values, 0, 0, 0, None, sdf.box.packed, 1,
+        value, slope, None, **ANY_FIELD,
+    )  # fmt: skip
+    return value, slope
 
 
 def corners(unit: torch.Tensor, shape: tuple[int, int, int], border: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,16 +93,16 @@ def corners(unit: torch.Tensor, shape: tuple[int, int, int], border: bool) -> tu
     Outside, the border's value continues, or with border False the missing corners count as zero.
     """
     if border:
-        base, place = _cells(unit, shape)
-        upper = place.sub_(base)
+        base, position = _cells(unit, shape)
+        upper = position.sub_(base)
         x, y, z = torch.stack([1 - upper, upper], dim=1)  # [2,n] each
         weight = (z[:, None] * y).flatten(0, 1)[:, None] * x  # [4,2,n]
         return _firsts(base, shape)[:, None] + _offsets(shape, unit.device), weight.flatten(0, 1).t().contiguous()
     d, h, w = shape
     sizes = torch.tensor([w, h, d], device=unit.device)
-    place = (unit + 1) * 0.5 * (sizes - 1)
-    base = place.floor()
-    fraction = place - base
+    position = (unit + 1) * 0.5 * (sizes - 1)
+    base = position.floor()
+    fraction = position - base
     base = base.long()
     index = torch.zeros(len(unit), 8, dtype=torch.long, device=unit.device)
     weight = torch.ones(len(unit), 8, dtype=unit.dtype, device=unit.device)
@@ -79,9 +122,9 @@ def _cells(unit: torch.Tensor, shape: tuple[int, int, int]) -> tuple[torch.Tenso
     """Of normalised points [n,3]: their cells' first corners and their own places within the grid, which they are moved to
     where they lie outside: [3,n] each. Axis by axis, for arithmetic on long rows is fastest."""
     last = _last(shape, unit.device)
-    place = (unit.t().contiguous() + 1).mul_(0.5 * last)
-    place = torch.minimum(place.clamp_min_(0), last.to(place.dtype))
-    return torch.minimum(place.long().clamp_min_(0), last - 1), place  # of points that are no numbers, too
+    position = (unit.t().contiguous() + 1).mul_(0.5 * last)
+    position = torch.minimum(position.clamp_min_(0), last.to(position.dtype))
+    return torch.minimum(position.long().clamp_min_(0), last - 1), position  # of points that are no numbers, too
 
 
 def _firsts(base: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
@@ -117,9 +160,9 @@ def value_and_gradient(
     Returns [n] and [n,3], or [n,0] without `gradient`; no gradient flows to anything.
     """
     last = _last(shape, unit.device)
-    base, place = _cells(unit, shape)
-    free = (place > 0) & (place < last)
-    x, y, z = place - base
+    base, position = _cells(unit, shape)
+    free = (position > 0) & (position < last)
+    x, y, z = position - base
     column = table[:, 0]
     values = [column.index_select(0, first) for first in _firsts(base, shape) + _offsets(shape, unit.device)[:, None]]
 

@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from ag3d.model.field import posed_field, triplane
 from ag3d.model.networks.decoder import Decoder
+from ag3d.model.ops import residual_field as fields
+from ag3d.model.ops import triplane
+from ag3d.model.ops.residual_field import residual_field
+from ag3d.model.ops.triplane import texel_table
 
 
 def plain(tri: torch.Tensor, points: torch.Tensor, image: torch.Tensor, decoder: Decoder):
@@ -52,12 +55,12 @@ def inside_cells(count: int, side: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_values_and_gradients_equal_the_plain_twin(monkeypatch, chunk):
-    monkeypatch.setattr(posed_field, "_CHUNK", chunk)
+    monkeypatch.setattr(fields, "_CHUNK", chunk)
     torch.manual_seed(0)
     tri = torch.randn(2, 3, 5, 8, 8, dtype=torch.float64, requires_grad=True)
     decoder = Decoder(5, 16, 6).double()
     points, image = inside_cells(60, 8), torch.randint(0, 2, (60,))
-    ours = posed_field.residual(triplane.table(tri), points, image, decoder)
+    ours = residual_field(texel_table(tri), decoder.weights(), points, image)
     expected = plain(tri, points, image, decoder)
     for mine, theirs in zip(ours, expected):
         assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
@@ -77,8 +80,8 @@ def test_what_is_not_asked_for_is_left_out(color, gradient):
     tri = torch.randn(1, 3, 5, 8, 8, dtype=torch.float64, requires_grad=True)
     decoder = Decoder(5, 16, 6).double()
     points, image = inside_cells(20, 8), torch.zeros(20, dtype=torch.long)
-    whole = posed_field.residual(triplane.table(tri), points, image, decoder)
-    part = posed_field.residual(triplane.table(tri), points, image, decoder, color, gradient)
+    whole = residual_field(texel_table(tri), decoder.weights(), points, image)
+    part = residual_field(texel_table(tri), decoder.weights(), points, image, color, gradient)
     assert_close(part.value, whole.value)
     assert part.color.shape == (20, 6 if color else 0)
     assert part.gradient.shape == (20, 3 if gradient else 0)
