@@ -215,6 +215,7 @@ def settled(page: browser.Browser) -> np.ndarray:
     raise AssertionError("the canvas keeps changing")
 
 
+@pytest.mark.slow
 def test_the_avatar_is_seen_and_moves(page: browser.Browser) -> None:
     choose(page, "#animations [data-name='']")
     still = settled(page)
@@ -232,6 +233,7 @@ def test_the_avatar_is_seen_and_moves(page: browser.Browser) -> None:
     assert all(address.startswith(("file:", "data:", "blob:")) for address in page.requests)  # works offline
 
 
+@pytest.mark.slow
 def test_looks(page: browser.Browser) -> None:
     choose(page, "#animations [data-name='']")
     seen = {}
@@ -250,6 +252,7 @@ def test_looks(page: browser.Browser) -> None:
     assert page.faults == []
 
 
+@pytest.mark.slow
 def test_turning(page: browser.Browser) -> None:
     choose(page, "#animations [data-name='']")
     before = settled(page)
@@ -260,6 +263,7 @@ def test_turning(page: browser.Browser) -> None:
     assert page.faults == []
 
 
+@pytest.mark.slow
 def test_others_of_the_gallery(page: browser.Browser, glb: bytes) -> None:
     choose(page, "#gallery [data-name='000004']")
     page.until("document.documentElement.dataset.shown == '000004'")
@@ -281,6 +285,7 @@ def test_others_of_the_gallery(page: browser.Browser, glb: bytes) -> None:
     assert page.faults == []
 
 
+@pytest.mark.slow
 def test_meshes_without_joints(chromium: browser.Browser, tmp_path: Path) -> None:
     ball = trimesh.creation.icosphere(subdivisions=3, radius=0.5)
     ball.visual.vertex_colors = np.tile(np.uint8([[20, 40, 230, 255]]), (len(ball.vertices), 1))
@@ -294,6 +299,7 @@ def test_meshes_without_joints(chromium: browser.Browser, tmp_path: Path) -> Non
     assert chromium.faults == []
 
 
+@pytest.mark.slow
 def test_faults_of_a_page_are_noticed(chromium: browser.Browser, tmp_path: Path) -> None:
     """That the other tests would notice errors."""
     (tmp_path / "bad.html").write_text(
