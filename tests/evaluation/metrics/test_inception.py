@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import types
 
 import numpy as np
 import pytest
 import torch
 from support.stand_in_inception import Narrow, StandIn, Writer, save
+from support.without_torchvision import torchvision_or_stand_in
 
 from ag3d.config import Evaluation
 from ag3d.core.errors import UserError
@@ -27,17 +27,9 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cleanfid():
-    """clean-fid's modules. Its import of torchvision, which nothing here needs, gets an empty stand-in where it fails."""
-    pytest.importorskip("cleanfid")
-    parts = ("BasicConv2d", "InceptionA", "InceptionB", "InceptionC", "InceptionD", "InceptionE", "Inception3")
-    nets = types.SimpleNamespace(**{name: type(name, (torch.nn.Module,), {}) for name in parts})
-    fake = types.ModuleType("torchvision")
-    fake.models = types.SimpleNamespace(inception=nets)  # type: ignore[attr-defined]
-    with pytest.MonkeyPatch.context() as patch:
-        try:
-            importlib.import_module("torchvision")
-        except (ImportError, RuntimeError):
-            patch.setitem(sys.modules, "torchvision", fake)
+    """clean-fid's modules."""
+    with torchvision_or_stand_in():
+        pytest.importorskip("cleanfid")
         yield types.SimpleNamespace(
             **{name: importlib.import_module(f"cleanfid.{name}") for name in ("fid", "resize", "inception_torchscript")}
         )
