@@ -30,7 +30,8 @@ def settings(steps: int = 6, **machine: Any) -> dict[str, Any]:
     """config/smoke.yaml, smaller still: `steps` steps of training, half of them to each of two milestones."""
     small = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     small |= {"run": RUN, "dataset_name": DATA}
-    small["photos"] |= {"count": 8, "shards": 2}
+    small["photos"] |= {"shards": 2}
+    small["synthetic"] |= {"count": 8}
     small["fitting"] = {"iterations": 40, "device": "cpu"}
     small["training"] |= {"kimg": steps * 4 / 1000}
     small["machine"] |= {

@@ -25,7 +25,9 @@ echo "$*" >> started.txt
 for argument in "$@"; do
     case "$argument" in
         results/*.npy) : > "$argument"; : > "${argument%.npy}.json" ;;
-        results/*) test -e "$argument" || { mkdir -p "$(dirname "$argument")"; : > "$argument"; } ;;
+        results/*) for file in "$argument" "${argument%.zip}.parquet"; do
+            test -e "$file" || { mkdir -p "$(dirname "$file")"; : > "$file"; }
+        done ;;
     esac
 done
 """
