@@ -15,7 +15,7 @@ _SIZES = {"cam2world": 16, "intrinsics": 9, "scale": 1, "transl": 3, "global_ori
 
 
 @dataclass
-class Label:
+class CameraAndSmpl:
     """Parts of labels [B,111]. World: x right, y down, z away from the camera; the image shows x, y in [-1,1]."""
 
     cam2world: torch.Tensor  # [B,4,4], OpenCV axes
@@ -32,12 +32,12 @@ class Label:
         return torch.cat([getattr(self, name).reshape(batch, size) for name, size in _SIZES.items()], dim=1)
 
 
-def split(label: torch.Tensor) -> Label:
+def split(label: torch.Tensor) -> CameraAndSmpl:
     """Labels [B,111] into their parts (views of the same memory)."""
     if label.ndim != 2 or label.shape[1] != LENGTH:
         raise ValueError(f"a label has {LENGTH} numbers: expected [B,{LENGTH}], got {list(label.shape)}")
     cam2world, intrinsics, scale, *rest = label.split(list(_SIZES.values()), dim=1)
-    return Label(cam2world.reshape(-1, 4, 4), intrinsics.reshape(-1, 3, 3), scale[:, 0], *rest)
+    return CameraAndSmpl(cam2world.reshape(-1, 4, 4), intrinsics.reshape(-1, 3, 3), scale[:, 0], *rest)
 
 
 def camera(batch: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +54,11 @@ def pack(
     """Labels [B,111] of bodies of scale 1 seen by the data's camera."""
     batch = len(transl)
     cam2world, intrinsics = camera(batch, transl.device)
-    return Label(cam2world, intrinsics, transl.new_ones(batch), transl, global_orient, body_pose, betas).pack().float()
+    return (
+        CameraAndSmpl(cam2world, intrinsics, transl.new_ones(batch), transl, global_orient, body_pose, betas)
+        .pack()
+        .float()
+    )
 
 
 def canonical_label(batch: int = 1, betas: torch.Tensor | None = None) -> torch.Tensor:
@@ -74,6 +78,6 @@ def mirror(label: torch.Tensor) -> torch.Tensor:
     flip = label.new_tensor([1.0, -1.0, -1.0])
     pose = parts.body_pose.view(-1, 23, 3)[:, _MIRRORED_POSE] * flip
     transl = parts.transl * label.new_tensor([-1.0, 1.0, 1.0])
-    return Label(
+    return CameraAndSmpl(
         parts.cam2world, parts.intrinsics, parts.scale, transl, parts.global_orient * flip, pose.flatten(1), parts.betas
     ).pack()

@@ -48,17 +48,17 @@ class _Ch(Inert):
 
 class _Select(Inert):
     def value(self, values: Values) -> np.ndarray:
-        whole, index = values.array(self.state["a"]), values.array(self.state["idxs"])
-        values.spend(whole.nbytes + whole.itemsize * index.size)
-        chosen = whole.ravel()[index]
-        return chosen.reshape(self.state["preferred_shape"]) if "preferred_shape" in self.state else chosen
+        array, index = values.array(self.state["a"]), values.array(self.state["idxs"])
+        values.spend(array.nbytes + array.itemsize * index.size)
+        selected = array.ravel()[index]
+        return selected.reshape(self.state["preferred_shape"]) if "preferred_shape" in self.state else selected
 
 
 class _Reshape(Inert):
     def value(self, values: Values) -> np.ndarray:
-        whole = values.array(self.state["a"])
-        values.spend(whole.nbytes)  # a transposed array is copied
-        return whole.reshape(self.state["newshape"])
+        array = values.array(self.state["a"])
+        values.spend(array.nbytes)  # a transposed array is copied
+        return array.reshape(self.state["newshape"])
 
 
 class _Transpose(Inert):

@@ -207,9 +207,9 @@ def _mirrored_answer(offsets: Tensor, log_std: Tensor, depths: Tensor, depth_log
 def mirrored_bones() -> tuple[list[int], list[float]]:
     """The bone that each is in a mirror, and -1 where its ends are exchanged."""
     ends = [tuple({MIRRORED_LANDMARKS[k] for k in side} for side in bone[:2]) for bone in BONES]
-    own = [tuple(set(side) for side in bone[:2]) for bone in BONES]
-    same = [own.index(bone) if bone in own else own.index(bone[::-1]) for bone in ends]
-    return same, [1.0 if bone in own else -1.0 for bone in ends]
+    bones = [tuple(set(side) for side in bone[:2]) for bone in BONES]
+    same = [bones.index(bone) if bone in bones else bones.index(bone[::-1]) for bone in ends]
+    return same, [1.0 if bone in bones else -1.0 for bone in ends]
 
 
 def save(network: LandmarkNetwork, card: dict[str, Any], path: Path) -> None:

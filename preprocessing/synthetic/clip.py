@@ -25,9 +25,9 @@ def clip(faces: np.ndarray, field: np.ndarray) -> Cut:
     """Keep the part of the triangles [F,3] where the linearly interpolated `field` [V] is positive."""
     inside = field > 0
     count = inside[faces].sum(1)
-    whole, crossed = faces[count == 3], faces[(count == 1) | (count == 2)]
+    uncut, crossed = faces[count == 3], faces[(count == 1) | (count == 2)]
     if not len(crossed):
-        return Cut(whole, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
+        return Cut(uncut, np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
     # Turn each crossed triangle so that its lone corner (the only one in, or the only one out) comes first.
     state = inside[crossed]
     lone_in = state.sum(1) == 1
@@ -44,4 +44,4 @@ def clip(faces: np.ndarray, field: np.ndarray) -> Cut:
     one = np.stack([p, pq, pr], 1)[lone_in]
     out = ~lone_in
     two = np.concatenate([np.stack([pq, q, r], 1)[out], np.stack([pq, r, pr], 1)[out]])
-    return Cut(np.concatenate([whole, one, two]), ends, share)
+    return Cut(np.concatenate([uncut, one, two]), ends, share)

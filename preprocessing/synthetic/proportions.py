@@ -19,6 +19,6 @@ def _ratio(body: Body, betas: torch.Tensor) -> np.ndarray:
 
 def femininity(body: Body, betas: np.ndarray) -> float:
     """0 (broad shoulders, narrow hips) … 1, relative to random shapes of the same body."""
-    crowd = _ratio(body, torch.randn(_REFERENCE, 10, generator=torch.Generator().manual_seed(0)))
-    own = _ratio(body, torch.as_tensor(betas)[None])[0]
-    return float(1 / (1 + np.exp(2.5 * (own - crowd.mean()) / max(crowd.std(), 1e-6))))
+    reference = _ratio(body, torch.randn(_REFERENCE, 10, generator=torch.Generator().manual_seed(0)))
+    ratio = _ratio(body, torch.as_tensor(betas)[None])[0]
+    return float(1 / (1 + np.exp(2.5 * (ratio - reference.mean()) / max(reference.std(), 1e-6))))

@@ -166,7 +166,7 @@ def turned(label: torch.Tensor, angle: float) -> torch.Tensor:
     turn = torch.eye(4, device=label.device)
     turn[0, 0] = turn[2, 2] = math.cos(angle)
     turn[0, 2], turn[2, 0] = math.sin(angle), -math.sin(angle)
-    return labels.Label(**{**vars(parts), "cam2world": turn @ parts.cam2world}).pack()
+    return dataclasses.replace(parts, cam2world=turn @ parts.cam2world).pack()
 
 
 @pytest.mark.parametrize("channels", [3, 8])
