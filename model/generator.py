@@ -160,11 +160,11 @@ class Generator(nn.Module):
         ws: torch.Tensor,
         label: torch.Tensor | None = None,
         planes: torch.Tensor | None = None,
-        shown: bool = True,
+        sdf_only: bool = False,
     ) -> dict[str, torch.Tensor]:
         """The field at points [B,N,3]: canonical, or posed where labels are given.
 
-        Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], and if `shown` color
+        Returns sdf [B,N] (positive inside; -100 where a posed point has no root), density [B,N], and but for `sdf_only` color
         [B,N,3] in [0,1] and gradient [B,N,3] (canonical, pointing inwards).
         """
         canonical = self.canonical_field(self.planes(ws) if planes is None else planes)
@@ -179,7 +179,7 @@ class Generator(nn.Module):
             out = packed.new_full((batch * count, *packed.shape[1:]), empty)
             return out.index_put((flat,), packed).view(batch, count, *packed.shape[1:])
 
-        if not shown:
+        if sdf_only:
             sdf = scatter_back(canonical.sdf(roots, flat // count), EMPTY)
             return {"sdf": sdf, "density": self.renderer.density(sdf)}
         values = canonical.query(roots, flat // count)

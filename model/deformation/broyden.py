@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from ag3d.model.body.rotation import batched_matvec
@@ -11,6 +13,13 @@ CONVERGED = 2e-4
 DIVERGED = 1.0
 ITERATIONS = {False: 10, True: 15}  # by `guarded`; the reference gives up after 10
 _CHUNK = 4_000_000  # solves at once
+
+
+class Roots(NamedTuple):
+    """Canonical roots of posed points; a point may have several or none."""
+
+    flat: torch.Tensor  # [m], the posed point's index among all [B·N], ascending
+    roots: torch.Tensor  # [m,3]
 
 
 @torch.no_grad()

@@ -14,10 +14,10 @@ from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights
 from ag3d.model.body.rotation import batched_matvec
 from ag3d.model.cuda_graphs import GraphedCallable
 from ag3d.model.deformation import canonical_body
+from ag3d.model.deformation.broyden import Roots
 from ag3d.model.deformation.init_bones import find_from_bones
 from ag3d.model.deformation.init_nearest import find_by_nearest_vertex
 from ag3d.model.deformation.init_surface import StartVertices, find_from_surface, parts_of
-from ag3d.model.deformation.knn import Roots
 from ag3d.model.ops.blended_transforms import BlendedTransforms, gradient_transforms, transform_table
 from ag3d.model.ops.constants import BODY_PARTS
 from ag3d.model.ops.correspondence_search import VertexGrid, best_roots, near_body, vertex_grid

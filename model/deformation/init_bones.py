@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from ag3d.model.deformation import broyden
-from ag3d.model.deformation.knn import Roots, near_body
+from ag3d.model.deformation.broyden import Roots
+from ag3d.model.deformation.knn import near_body
 from ag3d.model.ops.blended_transforms import BlendedTransforms
 
 BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)  # root, hips, knees, neck, head, shoulders, elbows

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from ag3d.model.body.rotation import inverse_3x3
-from ag3d.model.deformation.knn import Roots, near_body
+from ag3d.model.deformation.broyden import Roots
+from ag3d.model.deformation.knn import near_body
 from ag3d.model.ops.voxel_grid import Box
 
 

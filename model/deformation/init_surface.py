@@ -10,7 +10,8 @@ import torch
 
 from ag3d.model.body.rotation import batched_matvec, inverse_3x3
 from ag3d.model.deformation import broyden
-from ag3d.model.deformation.knn import Roots, near_body, product_factors
+from ag3d.model.deformation.broyden import Roots
+from ag3d.model.deformation.knn import near_body, product_factors
 from ag3d.model.ops.blended_transforms import BlendedTransforms
 from ag3d.model.ops.constants import BODY_PARTS, PART_MARGIN
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from scipy.spatial import cKDTree
 
 _CUDA_PAIRS = 1 << 29  # distances at once
-
-
-class Roots(NamedTuple):
-    """Canonical roots of posed points; a point may have several or none."""
-
-    flat: torch.Tensor  # [m], the posed point's index among all [B·N], ascending
-    roots: torch.Tensor  # [m,3]
 
 
 def near_body(

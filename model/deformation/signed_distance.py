@@ -46,12 +46,12 @@ def _faces_pocket(grid: np.ndarray, triangles: np.ndarray, pocket: np.ndarray) -
     low, step = grid[0, 0, 0].astype(np.float64), (grid[1, 1, 1] - grid[0, 0, 0]).astype(np.float64)
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    found = np.zeros(len(triangles), bool)
+    faces_pocket = np.zeros(len(triangles), bool)
     for far in (0.5, 1.0):
-        place = np.rint((triangles.mean(axis=1) + far * step.min() * normal - low) / step).astype(int)
-        place = np.clip(place, 0, np.array(pocket.shape)[::-1] - 1)
-        found |= pocket[place[:, 2], place[:, 1], place[:, 0]]
-    return found
+        voxel = np.rint((triangles.mean(axis=1) + far * step.min() * normal - low) / step).astype(int)
+        voxel = np.clip(voxel, 0, np.array(pocket.shape)[::-1] - 1)
+        faces_pocket |= pocket[voxel[:, 2], voxel[:, 1], voxel[:, 0]]
+    return faces_pocket
 
 
 def distance_to_triangles(
@@ -115,12 +115,9 @@ def _crossings_along(grid: np.ndarray, triangles: np.ndarray, axis: int) -> tupl
     first, second = [other for other in range(3) if other != axis]
     low, high = grid[0, 0, 0].astype(np.float64), grid[-1, -1, -1].astype(np.float64)
     sizes = np.array(grid.shape[2::-1])  # along x, y, z
-    place = (triangles - low) / (high - low) * (sizes - 1)  # in units of grid steps
-    u, v, t = (
-        place[..., first] + 1e-5,
-        place[..., second] + 1.7e-5,
-        place[..., axis],
-    )  # off the lines, so that no edge is hit twice
+    corners = (triangles - low) / (high - low) * (sizes - 1)  # in units of grid steps
+    # Off the lines, so that no edge is hit twice.
+    u, v, t = corners[..., first] + 1e-5, corners[..., second] + 1.7e-5, corners[..., axis]
     area = (u[:, 1] - u[:, 0]) * (v[:, 2] - v[:, 0]) - (u[:, 2] - u[:, 0]) * (v[:, 1] - v[:, 0])
     crossings = np.zeros((sizes[first], sizes[second], sizes[axis] + 1), np.int32)
     touched = np.zeros(crossings.shape, bool)

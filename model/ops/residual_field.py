@@ -174,23 +174,23 @@ class ResidualFieldCuda(torch.autograd.Function):
         count, colors = len(points), len(w2) - 1
         decoder = _packed(w1, b1, w2, b2)
         value = rows.new_empty(count)
-        shown = rows.new_empty(count, colors if color else 0)
+        rgb = rows.new_empty(count, colors if color else 0)
         slope = rows.new_empty(count, 3 if gradient else 0)
         ctx.sizes = {"CHANNELS": w1.shape[1], "HIDDEN": len(w1), "COLORS": colors}
         ctx.side, ctx.color, ctx.gradient = side, color, gradient
         ctx.set_materialize_grads(False)
         compiler.launch(
             "field", "field_forward", count, rows.device,
-            count, points, image, rows, side, decoder, COLOR_MARGIN, value, shown if color else None,
+            count, points, image, rows, side, decoder, COLOR_MARGIN, value, rgb if color else None,
             slope if gradient else None, **ctx.sizes,
         )  # fmt: skip
-        ctx.save_for_backward(rows, decoder, points, image, shown)
-        return value, shown, slope
+        ctx.save_for_backward(rows, decoder, points, image, rgb)
+        return value, rgb, slope
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        rows, decoder, points, image, shown = ctx.saved_tensors
+        rows, decoder, points, image, rgb = ctx.saved_tensors
         by_value, by_color, by_slope = (None if part is None else part.contiguous() for part in outer)
         by_color, by_slope = by_color if ctx.color else None, by_slope if ctx.gradient else None
         channels, hidden, colors = (ctx.sizes[name] for name in ("CHANNELS", "HIDDEN", "COLORS"))
@@ -207,7 +207,7 @@ class ResidualFieldCuda(torch.autograd.Function):
             compiler.launch(
                 "field", "field_backward", count, rows.device,
                 count, points[part], image[part], rows, ctx.side, decoder, COLOR_MARGIN,
-                *(None if t is None else t[part] for t in (shown if by_color is not None else None, by_value, by_color, by_slope)),
+                *(None if t is None else t[part] for t in (rgb if by_color is not None else None, by_value, by_color, by_slope)),
                 d_rows, *pointers, **ctx.sizes,
             )  # fmt: skip
             features, activations, d_out, d_hidden, *rest = buffers

@@ -70,10 +70,12 @@ def rasterize(
     barycentric = torch.zeros(height * width, 3, device=device)
     depth_map = torch.full((height * width,), float("inf"), device=device)
     pixels = torch.nonzero(hit).squeeze(1)
-    seen = face_index[pixels]
-    b0, b1 = _barycentric(x[seen].T, y[seen].T, area[seen], (pixels % width) + 0.5, (pixels // width) + 0.5, axis=0)
+    visible = face_index[pixels]
+    b0, b1 = _barycentric(
+        x[visible].T, y[visible].T, area[visible], (pixels % width) + 0.5, (pixels // width) + 0.5, axis=0
+    )
     barycentric[pixels] = torch.stack([b0, b1, 1 - b0 - b1], dim=1)
-    depth_map[pixels] = (barycentric[pixels] * z[seen]).sum(1)
+    depth_map[pixels] = (barycentric[pixels] * z[visible]).sum(1)
     return Raster(face_index.view(height, width), barycentric.view(height, width, 3), depth_map.view(height, width))
 
 

@@ -97,7 +97,7 @@ def density_variation(
     generator: Generator, ws: torch.Tensor, points: torch.Tensor, planes: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Mean difference of the density at neighbouring points, as `density_points` gives them."""
-    density = generator.field(points, ws, planes=planes, shown=False)["density"]
+    density = generator.field(points, ws, planes=planes, sdf_only=True)["density"]
     first, second = density.chunk(2, dim=1)
     return (first - second).abs().mean()
 
@@ -116,7 +116,7 @@ def body_sdf_prior(generator: Generator, ws: torch.Tensor, planes: torch.Tensor 
     chosen = torch.randint(len(vertices), (len(ws), BODY_POINTS), device=ws.device)
     points = vertices[chosen] + PRIOR_STD * torch.randn(len(ws), BODY_POINTS, 3, device=ws.device)
     distance, _ = generator.deformer.body_sdf(points.reshape(-1, 3), gradient=False)
-    signed = generator.field(points, ws, planes=planes, shown=False)["sdf"]
+    signed = generator.field(points, ws, planes=planes, sdf_only=True)["sdf"]
     return ((signed - distance.view_as(signed)) / PRIOR_SCALE).square().mean()
 
 

@@ -67,7 +67,7 @@ def density_phase(trainer: Trainer) -> None:
         trainer.averages.add("loss/density", variation)
         loss = settings.density_reg * variation
         if settings.minimal_surface > 0:
-            surface = losses.minimal_surface(G.field(points, ws, planes=planes, shown=False)["sdf"])
+            surface = losses.minimal_surface(G.field(points, ws, planes=planes, sdf_only=True)["sdf"])
             trainer.averages.add("loss/minimal_surface", surface)
             loss = loss + settings.minimal_surface * surface
         if settings.body_prior > 0:

@@ -22,7 +22,7 @@ class Field:
     def __init__(self, function, deformer=None):
         self.function, self.deformer = function, deformer
 
-    def field(self, points, ws, planes, shown):
+    def field(self, points, ws, planes, sdf_only):
         return {name: self.function(points) for name in ("sdf", "density")}
 
 
