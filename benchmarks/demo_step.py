@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 import os
 import platform
@@ -27,8 +28,6 @@ from people import standing
 
 from ag3d.config import Network, Training
 from ag3d.config.network import Departures
-from ag3d.core import console, provenance
-from ag3d.core.files import write_json
 from ag3d.model.body.body import Body
 from ag3d.model.training.trainer import Trainer
 
@@ -39,31 +38,48 @@ OLD = "c354ea8"  # before the work on speed began
 
 
 def arguments() -> argparse.Namespace:
+    from ag3d.core import console
+
     parser = console.parser("demo_step", __doc__)
     parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"))
     parser.add_argument("--against", default=OLD, help="commit to compare with (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="how often both take their turn (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="of each process; 0: as torch chooses")
-    parser.add_argument("--one", action="store_true", help="only measure this process's own code, and print it as JSON")
+    parser.add_argument("--config", type=Path, default=ROOT / "config.yaml", help="(default: %(default)s)")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
-def one(body: Path) -> dict[str, float]:
-    """Mean seconds of a step: those that passed and those that the processor worked."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+def one(body: Path, file: Path) -> dict[str, float]:
+    """Mean seconds of a step: those that passed and those that the processor worked. Also with the code of older commits."""
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
     network = known(Network, {**config["network"], "departures": known(Departures, config["network"]["departures"])})
     settings = known(Training, config["training"])
-    trainer = Trainer(settings, network, Body.load(body), standing(64))
-    real = torch.randint(0, 256, (2, settings.batch, 3, network.image_resolution, network.image_resolution), dtype=torch.uint8)  # fmt: skip
-    shown = (real[0], real[1], standing(64)[: settings.batch])
+    batch, interval = config["training"]["batch_size"], config["training"]["d_reg_interval"]
+    device = {"device": torch.device("cpu")} if "device" in inspect.signature(Trainer).parameters else {}
+    trainer = Trainer(settings, network, Body.load(body), standing(64), **device)
+    side = network.image_resolution
+    real = torch.randint(0, 256, (2, batch, 3, side, side), dtype=torch.uint8)
+    shown = (real[0], real[1], standing(64)[:batch])
     for _ in range(2):
         trainer.step(shown)
-    trainer.steps = settings.d_reg_interval
+    trainer.steps = interval
     start, work = time.perf_counter(), time.process_time()
     for _ in range(STEPS):
         trainer.step(shown)
     return {"wall": (time.perf_counter() - start) / STEPS, "work": (time.process_time() - work) / STEPS}
+
+
+def with_old_keys(file: Path, output: Path) -> Path:
+    """A configuration in which renamed keys stand under both names."""
+    from ag3d.config.renamed import old_names
+
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for section in ("network", "training"):
+        values = config[section]
+        config[section] = {**values, **{old: values[new] for old, new in old_names(section) if new in values}}
+    output.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return output
 
 
 def known(kind: Any, values: dict[str, Any]) -> Any:
@@ -76,19 +92,21 @@ def unpack(commit: str, folder: Path) -> Path:
     archive = subprocess.run(["git", "archive", commit, "ag3d", "model", "preprocessing", "evaluation"], cwd=ROOT, check=True, capture_output=True)  # fmt: skip
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
     for part in ("model", "preprocessing", "evaluation"):
-        shutil.move(folder / part, folder / "ag3d" / part)
+        if not (folder / "ag3d" / part).is_symlink():
+            shutil.move(folder / part, folder / "ag3d" / part)
     return folder
 
 
 def main() -> None:
+    from ag3d.core import console, provenance
+    from ag3d.core.files import write_json
+
     args = arguments()
-    if args.one:
-        print(json.dumps(one(args.body)))
-        return
     found: dict[str, list[dict[str, float]]] = {"old": [], "new": []}
     with tempfile.TemporaryDirectory() as folder:
         old = unpack(args.against, Path(folder))
-        command = [sys.executable, __file__, "--one", "--body", str(args.body)]
+        config = with_old_keys(args.config, old / "config.yaml")
+        command = [sys.executable, __file__, "--one", str(args.body), str(config)]
         for _ in console.progress(range(args.rounds), "rounds", args.rounds, "round"):
             for title in found:
                 environment = dict(os.environ) | ({"PYTHONPATH": str(old)} if title == "old" else {})
@@ -109,4 +127,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    if sys.argv[1:2] == ["--one"]:  # this process's own code; what older commits lack is imported elsewhere
+        print(json.dumps(one(*map(Path, sys.argv[2:4]))))
+    else:
+        from ag3d.core import console
+
+        console.run(main)

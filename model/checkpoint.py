@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,6 @@ def load_generator(
     `precision` is that of the convolutions (see model.precision); networks that compute what the reference computes take
     float32 for `auto`.
     """
-    import warnings
-
     description = read_description(folder)
     settings = settings_of(description)
     trained_with = description.get("body", {}).get("sha256")

@@ -1,4 +1,4 @@
-"""Recorded launches train as plain ones do."""
+"""Captured launches train as plain ones do."""
 
 from __future__ import annotations
 
