@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 
@@ -20,7 +21,7 @@ VERBS = {
         "ag3d.preprocessing.synthetic.dataset",
         "render open people straight into a data set, with true labels and normals",
     ),
-    "delivery": (
+    "source-check": (
         "ag3d.preprocessing.photos.source_check",
         "check DeepFashion or UBC Fashion, as their owners deliver them",
     ),
@@ -42,18 +43,25 @@ VERBS = {
         "ag3d.preprocessing.helpers_training.normal_training",
         "train the network that estimates normals",
     ),
-    "alike": ("ag3d.preprocessing.dataset.dedup", "find people who are shown twice"),
+    "dedup": ("ag3d.preprocessing.dataset.dedup", "find people who are shown twice"),
     "dataset": ("ag3d.preprocessing.dataset.stage", "pack a shard of the training data"),
     "import-zip": (
         "ag3d.preprocessing.dataset.import_zip",
         "take a data set of AG3D's layout over, checked and in shards",
     ),
-    "train": ("ag3d.model.training.stage", "train the network, or go on with it"),
+    "rejected": ("ag3d.preprocessing.dataset.rejected", "list who was left out, and why"),
+    "index": ("ag3d.preprocessing.dataset.index", "count a data set"),
+    "pose-distribution": ("ag3d.preprocessing.dataset.pose_distribution", "collect the poses of a data set"),
+    "training": ("ag3d.model.training.stage", "train the network, or go on with it"),
+    "avatars": ("ag3d.model.avatars.stage", "make the pictures and videos of a run's avatars"),
     "generate": ("ag3d.model.avatars.generate", "make images and videos of avatars; find the person of a photograph"),
     "import-checkpoint": ("ag3d.model.legacy.import_checkpoint", "read a checkpoint that AG3D released (.pkl)"),
     "export": ("ag3d.model.export.stage", "export meshes and rigged, animated avatars (.glb, .obj, .ply)"),
-    "evaluate": ("ag3d.evaluation.metrics.stage", "measure a trained network"),
+    "metrics": ("ag3d.evaluation.metrics.stage", "measure a trained network"),
+    "truth": ("ag3d.evaluation.truth.stage", "compare every stage with the truth about open photographs"),
     "tables": ("ag3d.evaluation.tables.stage", "make tables from measurements"),
+    "ablations": ("ag3d.evaluation.tables.ablations", "make the table of ablations"),
+    "viewer": ("ag3d.viewer.__main__", "write the page of a run's avatars in 3D"),
     "view": ("ag3d.viewer.view", "look at avatars in 3D in a browser"),
     "report": ("ag3d.evaluation.report.__main__", "write the report of a run as one HTML page"),
 }
@@ -90,4 +98,6 @@ def main() -> None:
 
 
 def _unknown(verb: str) -> None:
-    raise UserError(f"ag3d has no verb '{verb}'; there are: {', '.join(VERBS)}")
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(VERBS)}"
+    raise UserError(f"ag3d has no verb '{verb}'; {hint}")

@@ -46,7 +46,9 @@ T = TypeVar("T")
 
 def arguments() -> argparse.Namespace:
     parser = console.parser("metrics", __doc__)
-    parser.add_argument("--checkpoint", type=Path, help="folder of a milestone (ckpt/<kimg>); default: a new network")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="folder of a milestone (training/<kimg>); default: a new network"
+    )
     parser.add_argument("--resolution", type=int, default=256, help="image side of a new network")
     parser.add_argument("--body", type=Path, default=Path("results/body/body.npz"))
     parser.add_argument("--poses", type=Path, help="pose distribution (poses.npy); default: people standing")

@@ -41,9 +41,9 @@ RESULTS = Path(__file__).with_name("results") / "scale.json"
 PICTURE = ROOT / "docs/pictures/scale.png"
 DATA = "scale-data"
 OUTPUTS = {
-    "photos": "photos/00000.parquet", "people": "people/00000.parquet", "matting": "mattes/00000.zip",
-    "fitting": "fits/00000.parquet", "alignment": "aligned/00000.zip", "normals": "normals/00000.zip",
-    "alike": "alike.parquet", "dataset": "dataset/00000.zip", "rejected": "rejected.parquet", "index": "index.json",
+    "photos": "photos/00000.parquet", "people": "people/00000.parquet", "matting": "matting/00000.zip",
+    "fitting": "fitting/00000.parquet", "alignment": "alignment/00000.zip", "normals": "normals/00000.zip",
+    "dedup": "dedup.parquet", "dataset": "dataset/00000.zip", "rejected": "rejected.parquet", "index": "index.json",
     "poses": "poses.npy",
 }  # fmt: skip
 PARTS = ("stages", "growth", "reading", "imports", "planning")
@@ -312,7 +312,7 @@ def plot(content: dict[str, Any]) -> None:
     right.barh(names[::-1], [max(0, row["ms_per_photo"]) for row in content["stages"]][::-1])
     right.set(xlabel="ms of CPU per photograph", title="stages, after their start")
     for row in content["growth"]:
-        if row["stage"] in ("alike", "rejected", "index", "poses"):
+        if row["stage"] in ("dedup", "rejected", "index", "pose_distribution"):
             continue  # not of a shard
         costs = {int(name.split()[0]): cost for name, cost in row.items() if name.endswith("photographs")}
         last.plot(list(costs), [cost["memory_mb"] for cost in costs.values()], "o-", label=row["stage"])

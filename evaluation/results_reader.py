@@ -54,7 +54,7 @@ class DatasetResults:
     @functools.cache  # noqa: B019
     def labels(self) -> dict[str, np.ndarray]:
         """Person to label [111], of the aligned crops."""
-        table = self.table("aligned")
+        table = self.table("alignment")
         return {row["person_id"]: np.array(row["label"], np.float32) for row in passed(table)}
 
     def image(self, stage: str, name: str) -> np.ndarray | None:

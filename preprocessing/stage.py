@@ -27,7 +27,7 @@ from ag3d.preprocessing.photos.read_image import PhotoError
 S = TypeVar("S")
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
-STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals")  # their folders, in order
+STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals")  # their folders, in order
 
 
 @dataclass(frozen=True)

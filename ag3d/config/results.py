@@ -52,7 +52,7 @@ class Export:
     )
     motions: list[str] = option(
         ["walk", "wave"],
-        "animations: walk, wave, motion files of AMASS's kind (.npz), or fits of a video (results/DATA/fits#VIDEO)",
+        "animations: walk, wave, motion files of AMASS's kind (.npz), or fits of a video (results/DATA/fitting#VIDEO)",
         path=True,
     )
     fps: int = option(30, "frames per second of the animations", low=1, high=240)

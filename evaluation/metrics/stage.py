@@ -140,7 +140,7 @@ def notes(metrics: dict[str, Entry]) -> list[str]:
 
 def main() -> None:
     parser = console.parser("ag3d.evaluation.metrics", __doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the milestone (ckpt/<kimg>)")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the milestone (training/<kimg>)")
     parser.add_argument("--body", type=Path, required=True, help="the body model")
     parser.add_argument("--poses", type=Path, required=True, help="pose distribution (poses.npy)")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="zips of the data set")
@@ -181,6 +181,6 @@ def main() -> None:
 
 
 def run_name(checkpoint: Path) -> str:
-    """The run of results/<run>/ckpt/<kimg>; the folder's own name where it lies elsewhere."""
+    """The run of results/<run>/training/<kimg>; the folder's own name where it lies elsewhere."""
     folder = checkpoint.resolve()
-    return folder.parent.parent.name if folder.parent.name == "ckpt" else folder.name
+    return folder.parent.parent.name if folder.parent.name == "training" else folder.name

@@ -30,18 +30,18 @@ def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], p
     """The page of a data set and a run. Raises UserError where results are missing, unless `partial`."""
     page = Page(f"Run {run.name}", f"data set {dataset.name}")
     settings = load(configuration) if configuration else None
-    stages = () if settings and settings.photos.source == "zip" else ("photos", "fits")
+    stages = () if settings and settings.photos.source == "zip" else ("photos", "fitting")
     page.missing = [str(path) for path in expected(dataset, run, stages) if not path.exists()]
     if page.missing and not partial:
         raise UserError(f"{page.missing[0]} does not exist; finish the run first, or give --partial")
     data = DatasetResults(dataset, settings.photos.shards if settings else None)
     milestones = (
-        settings.training.milestone_names() if settings else sorted(p.name for p in (run / "ckpt").glob("[0-9]*"))
+        settings.training.milestone_names() if settings else sorted(p.name for p in (run / "training").glob("[0-9]*"))
     )
     photographs = len(data.table("photos"))
     if photographs:
         page.cards.append(Card(f"{len(data.people())} of {photographs}", "photographs in the data set"))
-    checkpoints = [path for name in milestones if (path := run / "ckpt" / name / "checkpoint.json").exists()]
+    checkpoints = [path for name in milestones if (path := run / "training" / name / "checkpoint.json").exists()]
     if checkpoints:
         last = read_json(checkpoints[-1])
         page.cards.append(Card(f"{last['kimg']:g} kimg", "trained", f"{last['network']['image_resolution']} pixels"))
@@ -60,7 +60,7 @@ def expected(dataset: Path, run: Path, stages: tuple[str, ...]) -> list[Path]:
         *(dataset / name for name in ("index.json", "rejected.parquet", "poses.npy", *stages, "dataset")),
         *(
             run / name
-            for name in ("ckpt", "avatars/avatars.json", "export/export.json", "metrics", "tables/comparison.json")
+            for name in ("training", "avatars/avatars.json", "export/export.json", "metrics", "tables/comparison.json")
         ),
     ]
 

@@ -77,10 +77,10 @@ def _box_height(data: DatasetResults) -> np.ndarray:
 FILTERS = (
     Filter("photos.min_side", "shorter side (pixels)", _shorter_side, True),
     Filter("people.min_height", "person's height (pixels)", _box_height, True),
-    Filter("matting.min_area", "matte's area (share)", _column("mattes", "area"), True),
-    Filter("matting.min_joints", "joints on the matte (share)", _column("mattes", "joints"), True),
-    Filter("fitting.max_reprojection", "landmark error (of height)", _column("fits", "reprojection"), False),
-    Filter("fitting.min_silhouette_iou", "silhouette overlap (IoU)", _column("fits", "silhouette_iou"), True),
-    Filter("fitting.max_out_of_frame", "body outside the picture", _column("fits", "cut"), False),
-    Filter("alignment.min_sharpness", "sharpness", _column("aligned", "sharpness"), True),
+    Filter("matting.min_area", "matte's area (share)", _column("matting", "area"), True),
+    Filter("matting.min_joints", "joints on the matte (share)", _column("matting", "joints"), True),
+    Filter("fitting.max_reprojection", "landmark error (of height)", _column("fitting", "reprojection"), False),
+    Filter("fitting.min_silhouette_iou", "silhouette overlap (IoU)", _column("fitting", "silhouette_iou"), True),
+    Filter("fitting.max_out_of_frame", "body outside the picture", _column("fitting", "cut"), False),
+    Filter("alignment.min_sharpness", "sharpness", _column("alignment", "sharpness"), True),
 )

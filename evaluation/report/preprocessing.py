@@ -23,9 +23,9 @@ STAGES = {
         "People",
         "The main person's box and 33 landmarks: the subject's left is blue, the right orange; faint where hidden.",
     ),
-    "mattes": ("Mattes", "The person cut out, over a plain colour."),
-    "fits": ("Fits", "The body fitted to landmarks and matte, coloured by its normals, over the photograph."),
-    "aligned": ("Aligned crops", "Square crops in the network's frame; the line is the outline of the label's body."),
+    "matting": ("Mattes", "The person cut out, over a plain colour."),
+    "fitting": ("Fits", "The body fitted to landmarks and matte, coloured by its normals, over the photograph."),
+    "alignment": ("Aligned crops", "Square crops in the network's frame; the line is the outline of the label's body."),
     "normals": ("Normals", "Red: to the right; green: up; blue: to the viewer."),
 }
 MAX_LISTED = 200  # rejected photographs that are listed
@@ -82,7 +82,7 @@ def pass_count(data: DatasetResults, stage: str) -> str:
 
 def read_accuracy(data: DatasetResults) -> dict[str, Grid]:
     """Stage to its accuracy against the truth; empty where there is no truth."""
-    path = data.root / "metrics" / "preprocessing.json"
+    path = data.root / "truth.json"
     if not path.exists():
         return {}
     content: dict[str, Any] = read_json(path)

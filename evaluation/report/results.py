@@ -38,8 +38,8 @@ VIDEOS = {
 
 def add_run(page: Page, run: Path) -> None:
     """Training and avatars of results/<run>."""
-    page.previews = preview_figures(run / "train" / "previews")
-    curves = run / "train" / "metrics.jsonl"
+    page.previews = preview_figures(run / "training" / "previews")
+    curves = run / "training" / "metrics.jsonl"
     if curves.exists():
         page.curves = curve_figures(read_curves(curves))
     folder = run / "avatars"

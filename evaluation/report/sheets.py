@@ -36,9 +36,9 @@ class Sheets:
         self.draw: dict[str, Draw] = {
             "photos": self.photo,
             "people": self.people,
-            "mattes": self.matte,
-            "fits": self.fit,
-            "aligned": self.aligned,
+            "matting": self.matte,
+            "fitting": self.fit,
+            "alignment": self.aligned,
             "normals": self.normal,
         }
 
@@ -62,19 +62,19 @@ class Sheets:
         )
 
     def matte(self, person: str) -> np.ndarray | None:
-        alpha, photo = self.data.image("mattes", f"{person}.png"), self.data.photograph(person, SIDE)
+        alpha, photo = self.data.image("matting", f"{person}.png"), self.data.photograph(person, SIDE)
         if alpha is None or photo is None:
             return None
         return overlays.cutout(photo.image, alpha)
 
     def fit(self, person: str) -> np.ndarray | None:
-        row, photo = self._row("fits", person), self.data.photograph(person, SIDE)
+        row, photo = self._row("fitting", person), self.data.photograph(person, SIDE)
         if row is None or photo is None or not np.isfinite(row["half"]):
             return None
         return overlays.fit(photo.image, self.body, row, photo.scale)
 
     def aligned(self, person: str) -> np.ndarray | None:
-        crop, label = self.data.image("aligned", f"{person}.png"), self.data.labels().get(person)
+        crop, label = self.data.image("alignment", f"{person}.png"), self.data.labels().get(person)
         if crop is None or label is None:
             return None
         return overlays.crop_with_outline(crop, self.body, label, max(SIDE, len(crop)))

@@ -36,14 +36,14 @@ MEASURES: dict[str, dict[str, tuple[str, str, bool, str]]] = {
         "near": ("landmarks near", "%", False, "landmarks closer than 5 % of the height"),
         "swapped": ("left and right swapped", "%", True, "people whose landmarks fit better with sides exchanged"),
     },
-    "mattes": {
+    "matting": {
         "overlap": ("overlap", "%", False, "intersection over union with the true mask"),
         "kept": ("kept", "%", False, "share of the true mask, hair and skirts included, that the matte holds"),
         "boundary": ("boundary error", "%", False, "mean distance between the outlines, share of the height"),
         "boundary_512": ("boundary error at 512", "px", False, "the same in pixels of a crop of 512"),
         "alpha": ("alpha error", "%", False, "sum of absolute differences, share of the person's area"),
     },
-    "fits": {
+    "fitting": {
         "reprojection": ("joint error in the image", "%", False, "mean distance of 24 joints, share of the height"),
         "mpjpe": ("MPJPE", "mm", False, "mean distance of 24 joints in space, pelvis on pelvis"),
         "pa_mpjpe": ("PA-MPJPE", "mm", False, "the same after the best similarity transform"),
@@ -52,7 +52,7 @@ MEASURES: dict[str, dict[str, tuple[str, str, bool, str]]] = {
         "height": ("height error", "cm", False, "difference of the standing heights"),
         "silhouette": ("silhouette overlap", "%", False, "body's silhouette and true mask of the clothed person, IoU"),
     },
-    "aligned": {
+    "alignment": {
         "joints": ("joint error in the crop", "px", False, "joints of the label from the true ones, pixels of the crop"),
         "joints_512": ("joint error at 512", "px", False, "the same in pixels of a crop of 512"),
         "overlap": ("alpha overlap", "%", False, "intersection over union with the true mask in the crop's window"),
@@ -102,7 +102,7 @@ def compare(folder: Path, truth: Path, body: Body, shards: int | None = None) ->
             "count": len(comparison.heights),
         }
         meaning = "Spearman's, of fitted and true standing heights: 1 where the tall are fitted tall"
-        stages["fits"].append({**entry, "meaning": meaning, "mean": rank, "median": None, "p90": None})
+        stages["fitting"].append({**entry, "meaning": meaning, "mean": rank, "median": None, "p90": None})
     return {"stages": stages, "photographs": len(comparison.people)}
 
 

@@ -98,22 +98,22 @@ class StageComparison:
             self.add("people", "swapped", pose_metrics.sides_swapped(landmarks, person.points("joints_2d")))
 
     def compare_matte(self, person: TruePerson) -> None:
-        alpha = self.data.image("mattes", f"{person.name}.png")
+        alpha = self.data.image("matting", f"{person.name}.png")
         if alpha is None:
             return
         size = (alpha.shape[1], alpha.shape[0])
         true = cv2.resize(self.mask(person), size, interpolation=cv2.INTER_AREA)
-        self.add("mattes", "overlap", pose_metrics.iou(alpha > 127, true > 127))
-        self.add("mattes", "kept", ((alpha > 127) & (true > 127)).sum() / max(1, (true > 127).sum()))
+        self.add("matting", "overlap", pose_metrics.iou(alpha > 127, true > 127))
+        self.add("matting", "kept", ((alpha > 127) & (true > 127)).sum() / max(1, (true > 127).sum()))
         error = pose_metrics.boundary_error(alpha > 127, true > 127)
         if error is not None:
             scale = alpha.shape[1] / person.row["width"]  # the matte's pixels per pixel of the truth
-            self.add("mattes", "boundary", error / (person.standing_height / person.factor * scale))
-            self.add("mattes", "boundary_512", error / (person.row["half"] * scale) * 256)
-        self.add("mattes", "alpha", np.abs(alpha.astype(float) - true).sum() / max(1.0, float(true.sum())))
+            self.add("matting", "boundary", error / (person.standing_height / person.factor * scale))
+            self.add("matting", "boundary_512", error / (person.row["half"] * scale) * 256)
+        self.add("matting", "alpha", np.abs(alpha.astype(float) - true).sum() / max(1.0, float(true.sum())))
 
     def compare_fit(self, person: TruePerson) -> None:
-        table = self.data.table("fits")
+        table = self.data.table("fitting")
         if person.name not in table.index or table.loc[person.name, "status"] != "ok":
             return
         row = table.loc[person.name].to_dict()
@@ -122,17 +122,17 @@ class StageComparison:
             out = self.body(*parts)
         joints, true = out.joints[0].double().numpy(), np.asarray(person.row["joints_3d"], np.float64).reshape(24, 3)
         pixels = fit_pixels(out.joints[0], row)
-        self.add("fits", "reprojection", _mean_distance(pixels, person.points("joints_2d")) / person.standing_height)
-        self.add("fits", "mpjpe", 1000 * pose_metrics.mpjpe(joints, true))
-        self.add("fits", "pa_mpjpe", 1000 * pose_metrics.pa_mpjpe(joints, true))
+        self.add("fitting", "reprojection", _mean_distance(pixels, person.points("joints_2d")) / person.standing_height)
+        self.add("fitting", "mpjpe", 1000 * pose_metrics.mpjpe(joints, true))
+        self.add("fitting", "pa_mpjpe", 1000 * pose_metrics.pa_mpjpe(joints, true))
         orients = (parts[2], person.tensor("global_orient"))
         rotations = [axis_angle_to_matrix(orient)[0].double().numpy() for orient in orients]
-        self.add("fits", "orientation", pose_metrics.rotation_angle(*rotations))
-        self.add("fits", "flipped", pose_metrics.facing_angle(*rotations) > 90)
+        self.add("fitting", "orientation", pose_metrics.rotation_angle(*rotations))
+        self.add("fitting", "flipped", pose_metrics.facing_angle(*rotations) > 90)
         fitted, true_height = (float(self.body.standing_height(b)[0]) for b in (parts[0], person.tensor("betas")))
         self.heights.append((fitted, true_height))
-        self.add("fits", "height", 100 * abs(fitted - true_height))
-        self.add("fits", "silhouette", self._silhouette(out.vertices[0], row, person))
+        self.add("fitting", "height", 100 * abs(fitted - true_height))
+        self.add("fitting", "silhouette", self._silhouette(out.vertices[0], row, person))
 
     def _silhouette(self, vertices: torch.Tensor, row: dict[str, Any], person: TruePerson) -> float:
         true = self.mask(person)
@@ -148,8 +148,8 @@ class StageComparison:
 
     def compare_crop(self, person: TruePerson) -> None:
         """Alignment and normals, in the crop's window."""
-        image, label = self.data.image("aligned", f"{person.name}.png"), self.data.labels().get(person.name)
-        fits = self.data.table("fits")
+        image, label = self.data.image("alignment", f"{person.name}.png"), self.data.labels().get(person.name)
+        fits = self.data.table("fitting")
         if image is None or label is None or person.name not in fits.index:
             return
         row, side = fits.loc[person.name].to_dict(), len(image)
@@ -159,11 +159,11 @@ class StageComparison:
         true = ((person.points("joints_2d") - centre) / row["half"] + 1) * side / 2
         middle = torch.tensor([side / 2, side / 2])
         error = _mean_distance(project(joints.double(), middle[0], middle).numpy(), true)
-        self.add("aligned", "joints", error)
-        self.add("aligned", "joints_512", error * 512 / side)
+        self.add("alignment", "joints", error)
+        self.add("alignment", "joints_512", error * 512 / side)
         true_centre, true_half = tuple(centre / person.factor), row["half"] / person.factor
         mask = window(self.mask(person), true_centre, true_half, side, border=0)
-        self.add("aligned", "overlap", pose_metrics.iou(image[..., 3] > 127, mask > 127))
+        self.add("alignment", "overlap", pose_metrics.iou(image[..., 3] > 127, mask > 127))
         normal = self.data.image("normals", f"{person.name}.png")
         if normal is not None:
             reference = window(self.maps.image(f"{person.name}-normal.png"), true_centre, true_half, side, border=255)

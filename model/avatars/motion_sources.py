@@ -21,7 +21,7 @@ from ag3d.model.avatars.motion import TO_LABEL, Motion, motion_from, read_motion
 from ag3d.model.body.body import JOINTS
 from ag3d.model.body.rotation import axis_angle_to_matrix, compose_axis_angles, matrix_to_axis_angle, slerp
 
-NAMES = "walk, wave, a motion file (.npz: SMPL, SMPL-H, SMPL-X), or fits of a video (results/DATA/fits#VIDEO)"
+NAMES = "walk, wave, a motion file (.npz: SMPL, SMPL-H, SMPL-X), or fits of a video (results/DATA/fitting#VIDEO)"
 _THIGH, _SHIN = 0.40, 0.42  # metres
 _HEEL, _BALL, _SOLE = -0.06, 0.12, 0.08  # metres: of the sole, in front of the ankle and below it
 _PELVIS = 0.02  # metres of `trans` above the hips
@@ -128,7 +128,7 @@ def built_in(name: str) -> Motion:
     return motion_from(BUILT_IN[name](), name)
 
 
-# Fits of a video: results/<dataset>/fits.
+# Fits of a video: results/<dataset>/fitting.
 
 
 def is_fits(name: str | Path) -> bool:
@@ -167,7 +167,9 @@ def read_fits(name: str | Path) -> Motion:
 def _read_table(path: Path) -> pd.DataFrame:
     files = [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
     if not files:
-        raise UserError(f"{path} holds no fits (.parquet); the folder of a data set's fits is results/<dataset>/fits")
+        raise UserError(
+            f"{path} holds no fits (.parquet); the folder of a data set's fits is results/<dataset>/fitting"
+        )
     parts = []
     for file in files:
         try:

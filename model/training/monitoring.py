@@ -154,7 +154,7 @@ class WeightsAndBiases:
 
         self._wandb = wandb
         project = os.environ.get("WANDB_PROJECT", "ag3d")
-        name = folder.resolve().parent.name  # results/<run>/train
+        name = folder.resolve().parent.name  # results/<run>/training
         self._run = wandb.init(
             project=project, name=name, id=f"{name}-{key}", dir=str(folder), resume="allow", config=settings
         )

@@ -1,4 +1,4 @@
-"""The folder of a training, results/<run>/train: its state, metrics and previews belong to one science, named by keys.
+"""The folder of a training, results/<run>/training: its state, metrics and previews belong to one science, named by keys.
 
 One trainer works in it at a time: its lock dies with its owner.
 """

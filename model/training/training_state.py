@@ -176,7 +176,7 @@ def is_milestone(folder: Path, key: str) -> bool:
 
 
 def milestones_with_state(folder: Path) -> list[Path]:
-    """The milestones in `folder` (results/<run>/ckpt) that training can go on from."""
+    """The milestones in `folder` (results/<run>/training) that training can go on from."""
     return sorted(path.parent for path in folder.glob(f"*/{VALUES}"))
 
 

@@ -141,7 +141,7 @@ def main() -> None:
     settings = from_options(Dataset, args)
     people = read_people(args.aligned, args.normals)
     table = find_duplicates(people, settings.dedup_max_hamming)
-    write_table(args.output, table, provenance.record("alike", to_mapping(settings)), schemas.ALIKE)
+    write_table(args.output, table, provenance.record("dedup", to_mapping(settings)), schemas.ALIKE)
     log.info("%d people, %d of them shown already", len(people), len(table))
 
 

@@ -24,8 +24,8 @@ COLUMNS = schemas.REJECTED.names
 
 def verdicts(folder: Path, stage: str, shard: str) -> dict[str, Row]:
     """status, reason and value that `stage` gave each photograph or person of the shard."""
-    if stage == "alike":
-        path = folder / "alike.parquet"
+    if stage == "dedup":
+        path = folder / "dedup.parquet"
         rows = read_table(path).to_dict("records") if path.exists() else []
         why = "almost the same picture as that of {of} (bits of the fingerprint that differ)"
         return {row["person_id"]: vars(Verdict.rejected(why.format(**row), row["value"])) for row in rows}
@@ -40,7 +40,7 @@ def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]
     Raises RuntimeError naming photographs that a stage lost without a word.
     """
     manifest = read_table(folder / "photos" / f"{shard}.parquet")
-    verdicts_by_stage = {stage: verdicts(folder, stage, shard) for stage in (*STAGES, "alike")}
+    verdicts_by_stage = {stage: verdicts(folder, stage, shard) for stage in (*STAGES, "dedup")}
     reached = set(people_in(ShardReader(folder / "dataset" / f"{shard}.zip")))
     rows, lost = [], []
     for photo in manifest.to_dict("records"):

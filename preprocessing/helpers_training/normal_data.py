@@ -68,9 +68,9 @@ def pack(folder: Path, body: Body, output: ShardWriter) -> int:
     if not table.exists() or not maps.exists():
         raise UserError(f"{folder} has no truth (synthetic/truth); only synthetic photographs have one")
     truth, images, count = read_table(table).set_index("photo_id"), ShardReader(maps), 0
-    for path in shard_files(folder / "aligned", ".zip"):
+    for path in shard_files(folder / "alignment", ".zip"):
         aligned = ShardReader(path)
-        fits = read_table(folder / "fits" / f"{path.stem}.parquet").set_index("person_id")
+        fits = read_table(folder / "fitting" / f"{path.stem}.parquet").set_index("person_id")
         widths = read_table(folder / "photos" / f"{path.stem}.parquet").set_index("photo_id")["width"]
         labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(path))}
         for person in console.progress(sorted(labels), f"{folder.name} {path.stem}", unit="person"):

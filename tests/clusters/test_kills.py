@@ -232,17 +232,17 @@ def test_a_clock_that_jumps(tmp_path, open_body_path, undisturbed):
             re.findall(r"-m ag3d\.(?:launch.* ag3d\.)?(?:preprocessing|model)\.(\w+)", done.stdout + done.stderr)
         )
 
-    mattes = [f"results/{small_run.DATA}/mattes/{shard:05d}.zip" for shard in range(2)]
+    mattes = [f"results/{small_run.DATA}/matting/{shard:05d}.zip" for shard in range(2)]
     assert small_run.snakemake(tmp_path, *mattes, "--cores", "2").returncode == 0
-    jump("mattes", 1)
+    jump("matting", 1)
     told = small_run.snakemake(tmp_path, "data", "train", "--cores", "2")
     assert told.returncode != 0
-    assert "mattes/00000.zip" in told.stderr
+    assert "matting/00000.zip" in told.stderr
     assert "clock skew" in told.stderr
-    jump("mattes", 0)  # touch, as docs/troubleshooting.md says
+    jump("matting", 0)  # touch, as docs/troubleshooting.md says
     assert {"fitting", "dataset"} <= again()
     jump("dataset", -365)
-    jump("mattes", 1)  # after others were made from them
+    jump("matting", 1)  # after others were made from them
     assert "training" not in again()
-    jump("mattes", 0)
+    jump("matting", 0)
     assert again() == set()

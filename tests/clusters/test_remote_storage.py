@@ -41,7 +41,7 @@ def test_results_in_a_bucket(tmp_path, open_body_path, server, request):
         targets = ["data", "train", "evaluate"]
         expected = small_run.undisturbed(tmp_path / "disk", open_body_path, *targets)
         # The bucket holds what rules declare: not photographs, a training's own folder, kept features of the data set.
-        left = ("/synthetic/", "/train/", "/state.", "/features-")
+        left = ("/synthetic/", "/training/run.json", "/training/metrics.jsonl", "/previews/", "/state.", "/features-")
         wanted = {name for name in expected if not any(part in name for part in left)}
         assert any("/metrics/" in name for name in wanted)
     else:
@@ -52,7 +52,7 @@ def test_results_in_a_bucket(tmp_path, open_body_path, server, request):
     time.sleep(1.1)  # S3 tells whole seconds: what is made from these within theirs looks older, and is made again
     if small_run.LONG:
         first, second = sorted(Path(name).parts[-2] for name in wanted if name.endswith("/checkpoint.json"))
-        run(work, variables, f"results/{small_run.RUN}/ckpt/{first}/checkpoint.json")
+        run(work, variables, f"results/{small_run.RUN}/training/{first}/checkpoint.json")
         # With it goes the training's own folder, as where every job has a disk of its own.
         shutil.rmtree(work / ".snakemake/storage")
     run(work, variables, *targets)
@@ -74,12 +74,12 @@ def test_a_damaged_object_is_told(tmp_path, open_body_path, server):
     small_run.prepare(work, open_body_path, small_run.settings(gpus=0))
     send(client, work)
     data = f"results/{small_run.DATA}"
-    run(work, variables, f"{data}/mattes/00000.zip")
+    run(work, variables, f"{data}/matting/00000.zip")
     key = f"{PREFIX}/{data}/people/00000.parquet"
     content = bytearray(client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
     content[len(content) // 3] ^= 1
     client.put_object(Bucket=BUCKET, Key=key, Body=bytes(content))
-    told = small_run.snakemake(work, f"{data}/mattes/00000.zip", "--cores", "1", *STORAGE, **variables)
+    told = small_run.snakemake(work, f"{data}/matting/00000.zip", "--cores", "1", *STORAGE, **variables)
     assert told.returncode != 0
     log = client.get_object(Bucket=BUCKET, Key=f"{PREFIX}/{data}/logs/matting/00000.log")["Body"].read().decode()
     assert "people/00000.parquet is not a readable Parquet file" in log

@@ -135,7 +135,7 @@ def interrupt_snakemake(run: Run) -> None:
     """While it trains; then the same command again."""
     if run.process is None:
         run.start()
-    run.log("*/train/state/0*/state.json")
+    run.log("*/training/state/0*/state.json")
     run.job("training")
     assert run.process is not None
     os.killpg(run.process.pid, signal.SIGINT)
@@ -147,7 +147,7 @@ def interrupt_snakemake(run: Run) -> None:
 def reach_a_time_limit(run: Run) -> None:
     """The shortest that Slurm knows, a minute. The training is held until then, however fast the machine; Slurm wakes what it ends."""
     run.start("--set-resources", "training:runtime=1", "training:slurm_extra='--no-kill'")
-    run.log("*/train/state/0*/state.json")
+    run.log("*/training/state/0*/state.json")
     for process in training_processes(run.folder):
         process.suspend()
     run.when(lambda: "'TIMEOUT'" in run.screen(), "a time limit")
@@ -167,7 +167,7 @@ def training_processes(folder: Path) -> list[psutil.Process]:
 def requeue(run: Run) -> None:
     """What preemption does."""
     run.start()
-    run.log("*/train/state/0*/state.json")
+    run.log("*/training/state/0*/state.json")
     job, _ = run.job("training")
     run.cluster.ask("scontrol", "requeue", job)
     run.when(lambda: job in dict(run.cluster.jobs("training", ["PENDING"])), "the job in the queue again")
@@ -210,7 +210,7 @@ def test_training_over_two_nodes(run, tmp_path_factory, open_body_path):
     assert done.returncode == 0, done.stderr
     (run.folder / "config.yaml").write_text(yaml.safe_dump(small_run.settings(gpus=0, nodes=2)))
     run.start()
-    run.log("*/train/state/0*/state.json")
+    run.log("*/training/state/0*/state.json")
     job, _ = run.job("training")
     assert run.cluster.ask("squeue", "--noheader", "--jobs", job, "--format", "%D").strip() == "2"
     interrupt_snakemake(run)

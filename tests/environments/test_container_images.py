@@ -97,7 +97,7 @@ def check(folder: Path) -> None:
     """The results of a training inside the tree."""
     index = json.loads((folder / "results" / small_run.DATA / "index.json").read_text())
     assert index["number"] > 0
-    assert list((folder / "results" / small_run.RUN / "ckpt").glob("*/generator_ema.safetensors"))
+    assert list((folder / "results" / small_run.RUN / "training").glob("*/generator_ema.safetensors"))
 
 
 def test_dockerfile_on_a_bare_debian(tree):

@@ -55,9 +55,9 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
     out = {
         "broken-aa": ("photos", "damaged image"),
         "nobody-bb": ("people", "nobody found"),
-        "bent-cc": ("fits", "landmark error"),
+        "bent-cc": ("fitting", "landmark error"),
     }
-    tables: dict[str, list[dict]] = {"photos": [], "people": [], "fits": []}
+    tables: dict[str, list[dict]] = {"photos": [], "people": [], "fitting": []}
     with torch.no_grad():
         joints = body.from_label(label).joints.numpy()
     record = {"folder": "../synthetic/photos", "settings": {"max_pixels": 16_000_000}}
@@ -105,9 +105,9 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
         if not found:
             continue
         parts = labels.split(label[j : j + 1])
-        tables["fits"].append(
+        tables["fitting"].append(
             {
-                **ok(name, "fits"),
+                **ok(name, "fitting"),
                 **{"centre_x": centre[0], "centre_y": centre[1], "half": half, "scale": 1.0},
                 **{f: getattr(parts, f)[0].tolist() for f in ("transl", "global_orient", "body_pose", "betas")},
                 **{"reprojection": 0.01, "reprojection_px": 2.0, "silhouette_iou": 0.9},
@@ -117,16 +117,16 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
         write_table(root / stage / "00000.parquet", pd.DataFrame(rows), record)
 
     masked = [*names, "bent-cc"]
-    with write_shard(root / "mattes" / "00000.zip", {}) as shard:
+    with write_shard(root / "matting" / "00000.zip", {}) as shard:
         for name in masked:
             image = np.asarray(Image.open(photographs / f"{name}.jpg"))
             shard.add_image(
                 f"{name}.png", np.where(np.abs(image.astype(int) - 200).max(-1) > 20, 255, 0).astype(np.uint8)
             )
-    write_verdicts(root / "mattes" / "00000.zip", schemas.MATTES, {name: {} for name in masked})
+    write_verdicts(root / "matting" / "00000.zip", schemas.MATTES, {name: {} for name in masked})
     pairs = {}
     with (
-        write_shard(root / "aligned" / "00000.zip", {}) as aligned,
+        write_shard(root / "alignment" / "00000.zip", {}) as aligned,
         write_shard(root / "normals" / "00000.zip", {}) as maps,
     ):
         for k, name in enumerate(names):
@@ -137,7 +137,7 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
             aligned.add_image(f"{name}.png", rgba)
             maps.add_image(f"{name}.png", normal)
     with_labels = {name: {"label": label[k].tolist()} for k, name in enumerate(names)}
-    write_verdicts(root / "aligned" / "00000.zip", schemas.ALIGNED, with_labels)
+    write_verdicts(root / "alignment" / "00000.zip", schemas.ALIGNED, with_labels)
     write_verdicts(root / "normals" / "00000.zip", schemas.NORMALS, {name: {} for name in names})
     with write_shard(root / "dataset" / "00000.zip", {"made": "here"}) as shard:
         for name, (rgba, normal) in pairs.items():
@@ -185,14 +185,14 @@ def make_run(root: Path) -> Path:
     measured = []
     # The last is of earlier settings: it must not be taken for this run's.
     for name, kimg, value in (("000001.5", 1.5, 2.0), ("000003", 3.0, 1.25), ("000009", 9.0, 0.5)):
-        write_json(root / "ckpt" / name / "checkpoint.json", {"kimg": kimg, "network": network})
+        write_json(root / "training" / name / "checkpoint.json", {"kimg": kimg, "network": network})
         write_json(root / "metrics" / f"{name}.json", measurements(root.name, kimg, value))
         save_png(root / "metrics" / f"{name}.neighbours.png", np.full((32, 96, 3), int(40 * kimg) % 255, np.uint8))
         if kimg < 9:
             measured.append(measurements(root.name, kimg, value))
     write_tables(comparison(measured), root / "tables" / "comparison")
     write_tables(ablations({"full": measured, "without-thing": measured}), root / "tables" / "ablations")
-    (root / "train" / "previews").mkdir(parents=True)
+    (root / "training" / "previews").mkdir(parents=True)
     lines = [
         {
             "images": k * 200,
@@ -206,10 +206,10 @@ def make_run(root: Path) -> Path:
         for k in range(1, 16)
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (root / "train" / "metrics.jsonl").write_text(text + '{"images": 3200, "cut o')
+    (root / "training" / "metrics.jsonl").write_text(text + '{"images": 3200, "cut o')
     random = np.random.default_rng(0)
     for name in ("000000200", "000001000", "000003000", "reals"):
-        save_png(root / "train" / "previews" / f"{name}.png", random.integers(0, 255, (96, 192, 3), dtype=np.uint8))
+        save_png(root / "training" / "previews" / f"{name}.png", random.integers(0, 255, (96, 192, 3), dtype=np.uint8))
     avatars = root / "avatars"
     for name in ("samples", "canonical", "normals", "raw", "depth", "interpolation"):
         save_png(avatars / f"{name}.png", random.integers(0, 255, (64, 128, 3), dtype=np.uint8))

@@ -93,7 +93,7 @@ def test_a_data_set_made_elsewhere_skips_the_stages_before(directory):
     change = {"photos": {"source": "zip", "path": str(directory / "ag3d.zip"), "shards": 3}}
     (directory / "config.yaml").write_text(yaml.safe_dump(change))
     counts = job_counts(dry_run(directory, "--", "data"))
-    assert counts == {"config": 2, "import_zip": 3, "rejected": 1, "index": 1, "poses": 1, "data": 1}
+    assert counts == {"config": 2, "import_zip": 3, "rejected": 1, "index": 1, "pose_distribution": 1, "data": 1}
 
 
 def test_a_delivered_data_set_is_checked_once(directory):
@@ -102,7 +102,7 @@ def test_a_delivered_data_set_is_checked_once(directory):
     change = {"photos": {"source": "folder", "path": str(directory / "frames"), "layout": "ubcfashion", "shards": 3}}
     (directory / "config.yaml").write_text(yaml.safe_dump(change))
     counts = job_counts(dry_run(directory, "--", "data"))
-    assert (counts["delivery"], counts["photos"], counts["alike"]) == (1, 3, 1)
+    assert (counts["source_check"], counts["photos"], counts["dedup"]) == (1, 3, 1)
 
 
 def test_ablations_train_every_variant_with_every_seed(directory):

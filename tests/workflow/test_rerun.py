@@ -12,7 +12,17 @@ from support.workflow import dry_run, job_counts
 pytestmark = pytest.mark.slow
 
 SMOKE = ROOT / "config/smoke.yaml"
-DATA_AFTER_FITS = {"fitting", "alignment", "normals", "alike", "dataset", "poses", "rejected", "index", "truth"}
+DATA_AFTER_FITS = {
+    "fitting",
+    "alignment",
+    "normals",
+    "dedup",
+    "dataset",
+    "pose_distribution",
+    "rejected",
+    "index",
+    "truth",
+}
 AFTER_TRAINING = {"training", "metrics", "tables", "avatars", "export", "viewer"}
 
 

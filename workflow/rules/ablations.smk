@@ -46,10 +46,10 @@ use rule training as ablation_training with:
         index=ancient(f"{D}/index.json"),
         body=ancient(BODY),
     output:
-        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/generator_ema.safetensors",
-        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/generator.safetensors",
-        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/discriminator.safetensors",
-        f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}/checkpoint.json",
+        f"{A}/{{variant}}/{{seed}}/training/{{kimg}}/generator_ema.safetensors",
+        f"{A}/{{variant}}/{{seed}}/training/{{kimg}}/generator.safetensors",
+        f"{A}/{{variant}}/{{seed}}/training/{{kimg}}/discriminator.safetensors",
+        f"{A}/{{variant}}/{{seed}}/training/{{kimg}}/checkpoint.json",
     log:
         f"{A}/{{variant}}/{{seed}}/logs/training/{{kimg}}.log",
     benchmark:
@@ -60,8 +60,8 @@ use rule training as ablation_training with:
 
 use rule metrics as ablation_metrics with:
     input:
-        checkpoint=network(f"{A}/{{variant}}/{{seed}}/ckpt/{{kimg}}"),
-        config=config_file(R, "evaluation"),
+        checkpoint=network(f"{A}/{{variant}}/{{seed}}/training/{{kimg}}"),
+        config=config_file(R, "metrics", section("evaluation")),
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),
@@ -82,7 +82,7 @@ use rule metrics as ablation_metrics with:
         "Measuring {wildcards.variant}, seed {wildcards.seed}"
 
 
-rule ablation_table:
+rule ablations:
     input:
         [ablation_metrics(name, seed) for name, seed in VARIANTS],
     output:
@@ -108,15 +108,6 @@ rule ablation_table:
         "Making the table of ablations"
     shell:
         "python -m ag3d.evaluation.tables.ablations {params.measured} --output $(dirname {output[0]:q}) > {log} 2>&1"
-
-
-rule ablations:
-    input:
-        f"{R}/tables/ablations.csv",
-
-
-localrules:
-    ablations,
 
 
 wildcard_constraints:

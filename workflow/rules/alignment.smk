@@ -2,12 +2,12 @@ rule alignment:
     input:
         config=config_file(D, "alignment"),
         manifest=f"{D}/photos/{{shard}}.parquet",
-        mattes=f"{D}/mattes/{{shard}}.zip",
-        mattes_table=f"{D}/mattes/{{shard}}.parquet",
-        fits=f"{D}/fits/{{shard}}.parquet",
+        mattes=f"{D}/matting/{{shard}}.zip",
+        mattes_table=f"{D}/matting/{{shard}}.parquet",
+        fits=f"{D}/fitting/{{shard}}.parquet",
     output:
-        pictures=f"{D}/aligned/{{shard}}.zip",
-        table=f"{D}/aligned/{{shard}}.parquet",
+        pictures=f"{D}/alignment/{{shard}}.zip",
+        table=f"{D}/alignment/{{shard}}.parquet",
     log:
         f"{D}/logs/alignment/{{shard}}.log",
     benchmark:

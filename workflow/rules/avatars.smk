@@ -1,6 +1,6 @@
 rule avatars:
     input:
-        checkpoint=network(f"{R}/ckpt/{LAST}"),
+        checkpoint=network(f"{R}/training/{LAST}"),
         config=config_file(R, "avatars"),
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),

@@ -47,6 +47,20 @@ BODY = (
     if settings.body.file != "open"
     else "results/body/body.npz"
 )
+
+# Folders that an earlier version named and filled otherwise.
+for key, folder, names in (
+    ("dataset_name", D, ("mattes", "fits", "aligned")),
+    ("run", R, ("ckpt", "train")),
+):
+    old = [name for name in names if os.path.isdir(f"{folder}/{name}")]
+    if old:
+        raise WorkflowError(
+            f"{folder} holds results of an earlier version ({', '.join(old)}), which this one does not go on with: choose another "
+            f"'{key}', or move these folders away (training.resume_from takes the weights of a folder of ckpt)"
+        )
+
+
 SHARDS = [f"{number:05d}" for number in range(settings.photos.shards)]
 
 
@@ -138,7 +152,7 @@ rule data:
 
 rule train:
     input:
-        expand(f"{R}/ckpt/{{kimg}}/checkpoint.json", kimg=MILESTONES),
+        expand(f"{R}/training/{{kimg}}/checkpoint.json", kimg=MILESTONES),
 
 
 rule generate:

@@ -1,15 +1,15 @@
 # Compares all shards: when photographs are added, every shard is looked at again, and packed again where others are kept.
-rule alike:
+rule dedup:
     input:
         config=config_file(D, "dedup", section("dataset.dedup_max_hamming")),
-        aligned=shards("{D}/aligned/{shard}.parquet"),
+        aligned=shards("{D}/alignment/{shard}.parquet"),
         normals=shards("{D}/normals/{shard}.parquet"),
     output:
-        f"{D}/alike.parquet",
+        f"{D}/dedup.parquet",
     log:
-        f"{D}/logs/alike.log",
+        f"{D}/logs/dedup.log",
     benchmark:
-        f"{D}/benchmarks/alike.tsv"
+        f"{D}/benchmarks/dedup.tsv"
     resources:
         **job(2000, 120),
     message:
@@ -65,11 +65,11 @@ else:
     rule dataset:
         input:
             config=config_file(D, "dataset", section("dataset.resolution")),
-            aligned=f"{D}/aligned/{{shard}}.zip",
-            aligned_table=f"{D}/aligned/{{shard}}.parquet",
+            aligned=f"{D}/alignment/{{shard}}.zip",
+            aligned_table=f"{D}/alignment/{{shard}}.parquet",
             normals=f"{D}/normals/{{shard}}.zip",
             normals_table=f"{D}/normals/{{shard}}.parquet",
-            alike=f"{D}/alike.parquet" if DEDUP else [],
+            alike=f"{D}/dedup.parquet" if DEDUP else [],
         output:
             update(f"{D}/dataset/{{shard}}.zip"),  # left as it is where it holds the same people already
         log:
@@ -89,9 +89,9 @@ else:
         input:
             photos=shards("{D}/photos/{shard}.parquet"),
             people=shards("{D}/people/{shard}.parquet"),
-            mattes=shards("{D}/mattes/{shard}.parquet"),
-            fits=shards("{D}/fits/{shard}.parquet"),
-            aligned=shards("{D}/aligned/{shard}.parquet"),
+            mattes=shards("{D}/matting/{shard}.parquet"),
+            fits=shards("{D}/fitting/{shard}.parquet"),
+            aligned=shards("{D}/alignment/{shard}.parquet"),
             normals=shards("{D}/normals/{shard}.parquet"),
             dataset=shards("{D}/dataset/{shard}.zip"),
         output:
@@ -130,16 +130,16 @@ rule index:
         " --output {output:q} {input.data:q} > {log} 2>&1"
 
 
-rule poses:
+rule pose_distribution:
     input:
         shards("{D}/dataset/{shard}.zip"),
     output:
         poses=f"{D}/poses.npy",
         record=f"{D}/poses.json",
     log:
-        f"{D}/logs/poses.log",
+        f"{D}/logs/pose_distribution.log",
     benchmark:
-        f"{D}/benchmarks/poses.tsv"
+        f"{D}/benchmarks/pose_distribution.tsv"
     resources:
         **job(2000, 60),
     message:

@@ -13,7 +13,7 @@ NEIGHBOURS = "neighbours" in settings.evaluation.metrics
 
 rule metrics:
     input:
-        checkpoint=network(f"{R}/ckpt/{{kimg}}"),
+        checkpoint=network(f"{R}/training/{{kimg}}"),
         config=config_file(R, "evaluation"),
         data=ancient(shards("{D}/dataset/{shard}.zip")),
         poses=ancient(f"{D}/poses.npy"),
@@ -62,8 +62,8 @@ if SYNTHETIC:
             body=ancient(BODY),
         output:
             report(
-                f"{D}/metrics/preprocessing.json",
-                caption="../report/preprocessing.rst",
+                f"{D}/truth.json",
+                caption="../report/truth.rst",
                 category="Data set",
                 labels={"shows": "stages against the truth"},
             ),

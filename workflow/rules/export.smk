@@ -2,24 +2,23 @@ from ag3d.config.results import BUILT_IN_MOTIONS
 
 
 def motion_files():
-    """The files behind export.motions; built-in motions have none, fits of a video (FOLDER#VIDEO) those of its data set."""
+    """The files behind export.motions; built-in motions have none, fits (FOLDER#VIDEO) those of its data set."""
     files = []
     for name in settings.export.motions:
-        folder, _, video = name.rpartition("#")
-        if video in BUILT_IN_MOTIONS:
+        path = name.partition("#")[0]
+        if path in BUILT_IN_MOTIONS:
             continue
-        if not folder:
-            files.append(own("export.motions", name))
-        elif os.path.normpath(folder) == f"{D}/fits":
-            files += [ancient(path) for path in shards("{D}/fits/{shard}.parquet")]
+        if os.path.abspath(path) == os.path.abspath(f"{D}/fitting"):
+            files += [ancient(path) for path in shards("{D}/fitting/{shard}.parquet")]
         else:
-            files.append(ancient(own("export.motions", folder)))
+            file = own("export.motions", path)
+            files.append(ancient(file) if os.path.isdir(path) else file)
     return files
 
 
 rule export:
     input:
-        checkpoint=network(f"{R}/ckpt/{LAST}"),
+        checkpoint=network(f"{R}/training/{LAST}"),
         config=config_file(R, "export", section("avatars", "export")),
         motions=motion_files(),
         poses=ancient(f"{D}/poses.npy"),

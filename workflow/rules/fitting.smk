@@ -5,8 +5,8 @@ rule fitting:
     input:
         config=config_file(D, "fitting"),
         people=f"{D}/people/{{shard}}.parquet",
-        mattes=f"{D}/mattes/{{shard}}.zip",
-        mattes_table=f"{D}/mattes/{{shard}}.parquet",
+        mattes=f"{D}/matting/{{shard}}.zip",
+        mattes_table=f"{D}/matting/{{shard}}.parquet",
         manifest=f"{D}/photos/{{shard}}.parquet" if IMPORTED else [],
         imports=(
             ancient(own("fitting.imports.path", settings.fitting.imports.path))
@@ -15,7 +15,7 @@ rule fitting:
         ),
         body=ancient(BODY),
     output:
-        f"{D}/fits/{{shard}}.parquet",
+        f"{D}/fitting/{{shard}}.parquet",
     log:
         f"{D}/logs/fitting/{{shard}}.log",
     benchmark:

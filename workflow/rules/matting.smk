@@ -32,8 +32,8 @@ rule matting:
         people=f"{D}/people/{{shard}}.parquet",
         network=matting_files(),
     output:
-        pictures=f"{D}/mattes/{{shard}}.zip",
-        table=f"{D}/mattes/{{shard}}.parquet",
+        pictures=f"{D}/matting/{{shard}}.zip",
+        table=f"{D}/matting/{{shard}}.parquet",
     log:
         f"{D}/logs/matting/{{shard}}.log",
     benchmark:

@@ -10,8 +10,8 @@ NORMAL_NETWORK = [
 rule normals:
     input:
         config=config_file(D, "normals"),
-        aligned=f"{D}/aligned/{{shard}}.zip",
-        aligned_table=f"{D}/aligned/{{shard}}.parquet",
+        aligned=f"{D}/alignment/{{shard}}.zip",
+        aligned_table=f"{D}/alignment/{{shard}}.parquet",
         body=ancient(BODY),
         network=NORMAL_NETWORK,
         folder=(

@@ -54,16 +54,16 @@ except UserError as error:
 
 
 # DeepFashion and UBC Fashion: are all files there?
-rule delivery:
+rule source_check:
     input:
         config=config_file(D, "photos"),
         folder=ancient(local(PHOTOS)),
     output:
-        f"{D}/delivery.json",
+        f"{D}/source_check.json",
     log:
-        f"{D}/logs/delivery.log",
+        f"{D}/logs/source_check.log",
     benchmark:
-        f"{D}/benchmarks/delivery.tsv"
+        f"{D}/benchmarks/source_check.tsv"
     resources:
         **job(1000, 60),
     message:
@@ -76,7 +76,7 @@ rule photos:
     input:
         config=config_file(D, "photos"),
         folder=local(PHOTOS) if SYNTHETIC else ancient(local(PHOTOS)),
-        delivery=ancient(f"{D}/delivery.json") if settings.photos.layout else [],
+        checked=ancient(f"{D}/source_check.json") if settings.photos.layout else [],
     output:
         f"{D}/photos/{{shard}}.parquet",
     log:

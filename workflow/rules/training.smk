@@ -48,7 +48,7 @@ def previous(wildcards):
     """The milestone before this one, which its training goes on from."""
     index = MILESTONES.index(wildcards.kimg)
     names = ["checkpoint.json", *STATE]
-    return [f"{R}/ckpt/{MILESTONES[index - 1]}/{name}" for name in names if index]
+    return [f"{R}/training/{MILESTONES[index - 1]}/{name}" for name in names if index]
 
 
 if settings.machine.nodes > 1:
@@ -78,11 +78,11 @@ rule training:
         index=ancient(f"{D}/index.json"),
         body=ancient(BODY),
     output:
-        f"{R}/ckpt/{{kimg}}/generator_ema.safetensors",
-        f"{R}/ckpt/{{kimg}}/generator.safetensors",
-        f"{R}/ckpt/{{kimg}}/discriminator.safetensors",
-        f"{R}/ckpt/{{kimg}}/checkpoint.json",
-        expand(f"{R}/ckpt/{{{{kimg}}}}/{{name}}", name=STATE),
+        f"{R}/training/{{kimg}}/generator_ema.safetensors",
+        f"{R}/training/{{kimg}}/generator.safetensors",
+        f"{R}/training/{{kimg}}/discriminator.safetensors",
+        f"{R}/training/{{kimg}}/checkpoint.json",
+        expand(f"{R}/training/{{{{kimg}}}}/{{name}}", name=STATE),
     log:
         f"{R}/logs/training/{{kimg}}.log",
     benchmark:
@@ -102,4 +102,4 @@ rule training:
         + " --threads {threads}"
         " ag3d.model.training --data {input.data:q} --index {input.index:q} --data-name {params.data_name} --body {input.body:q}"
         " --config {input.config:q} {input.machine:q} --kimg {wildcards.kimg} --output $(dirname {output[0]:q})"
-        " --state $(dirname $(dirname $(dirname {output[0]:q})))/train > {log} 2>&1"
+        " --state $(dirname $(dirname {output[0]:q})) > {log} 2>&1"

@@ -144,7 +144,7 @@ def test_real_pictures_have_the_networks_sizes(network, data):
 def test_command_measures_and_keeps_features_by_content(
     network, small_results, tiny_body_path, blazepose_folder, tmp_path, monkeypatch
 ):
-    checkpoint, data = tmp_path / "myrun" / "ckpt" / "000001", small_results / "data"
+    checkpoint, data = tmp_path / "myrun" / "training" / "000001", small_results / "data"
     save_weights(network, checkpoint / "generator_ema.safetensors")
     write_json(checkpoint / "checkpoint.json", describe(network.settings, network.body, kimg=1.0))
     command = ["metrics", "--checkpoint", checkpoint, "--body", tiny_body_path, "--poses", data / "poses.npy"]
@@ -327,7 +327,7 @@ def test_two_processes_share_pictures_and_the_data_set(
     network, small_results, tiny_body_path, blazepose_folder, tmp_path
 ):
     """By torchrun, as the workflow starts them; what they find is what one finds."""
-    checkpoint, data = tmp_path / "myrun" / "ckpt" / "000001", small_results / "data"
+    checkpoint, data = tmp_path / "myrun" / "training" / "000001", small_results / "data"
     save_weights(network, checkpoint / "generator_ema.safetensors")
     write_json(checkpoint / "checkpoint.json", describe(network.settings, network.body, kimg=1.0))
     script = str(ROOT / "tests/support/small_blocks.py")

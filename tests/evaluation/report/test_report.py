@@ -50,7 +50,7 @@ def check(html: str) -> Checker:
 
 @pytest.fixture(scope="module")
 def page(small_results, tiny_body):
-    truth = small_results / "data" / "metrics" / "preprocessing.json"
+    truth = small_results / "data" / "truth.json"
     measure = {
         "name": "overlap",
         "unit": "%",
@@ -60,7 +60,7 @@ def page(small_results, tiny_body):
         "count": 6,
         "meaning": "IoU of mattes",
     }
-    write_json(truth, {"stages": {"mattes": [measure]}})
+    write_json(truth, {"stages": {"matting": [measure]}})
     return report.build(
         small_results / "data",
         small_results / "run",
@@ -79,13 +79,13 @@ def test_page_is_self_contained_and_whole(page):
 def test_every_stage_shows_who_passed_and_who_did_not(page):
     by_name = {stage.name: stage for stage in page.stages}
     assert by_name["photos"].count == "8 of 9 passed"
-    assert by_name["fits"].count == "6 of 7 passed"
+    assert by_name["fitting"].count == "6 of 7 passed"
     assert by_name["normals"].count == "all 6 passed"
     for name, stage in by_name.items():
         assert sum(not p.rejected for p in stage.pictures) == 6, name
-        assert sum(p.rejected for p in stage.pictures) == (name in ("photos", "people", "fits")), name
-    assert [p.caption for p in by_name["fits"].pictures if p.rejected] == ["landmark error (0.25)"]
-    assert {row[0] for row in page.rejected_counts.rows} == {"photos", "people", "fits"}
+        assert sum(p.rejected for p in stage.pictures) == (name in ("photos", "people", "fitting")), name
+    assert [p.caption for p in by_name["fitting"].pictures if p.rejected] == ["landmark error (0.25)"]
+    assert {row[0] for row in page.rejected_counts.rows} == {"photos", "people", "fitting"}
     assert all(picture is not None for row in page.journey for picture in row)
 
 
@@ -127,8 +127,8 @@ def test_unfinished_run_is_an_error_unless_asked_for(small_results, tiny_body, t
     (tmp_path / "run").mkdir()
     with pytest.raises(UserError, match="does not exist; finish the run"):
         report.build(tmp_path / "data", tmp_path / "run", tiny_body, {})
-    (tmp_path / "data" / "fits" / "00000.parquet").unlink()
-    for stage in ("aligned", "normals", "dataset", "metrics"):
+    (tmp_path / "data" / "fitting" / "00000.parquet").unlink()
+    for stage in ("alignment", "normals", "dataset", "metrics"):
         shutil.rmtree(tmp_path / "data" / stage, ignore_errors=True)
     html = report.render(report.build(tmp_path / "data", tmp_path / "run", tiny_body, {}, partial=True))
     check(html)
@@ -173,7 +173,7 @@ def test_times(small_results):
 
 
 def test_curves_skip_a_line_cut_off(small_results):
-    curves = read_curves(small_results / "run" / "train" / "metrics.jsonl")
+    curves = read_curves(small_results / "run" / "training" / "metrics.jsonl")
     assert len(curves["loss/G"][0]) == 15
     assert curves["loss/G"][0][-1] == pytest.approx(3.0)
     assert group_of("logit/real/full") == ("logit, full", "real")

@@ -32,7 +32,7 @@ def folder(small_results, tiny_body, tmp_path):
         out = tiny_body.from_label(label)
     parts = labels.split(label)
     names = sorted(read_table(root / "rejected.parquet")["photo_id"]) + [f"person-{k:02d}" for k in range(count)]
-    rows, mattes, maps = [], ShardReader(root / "mattes" / "00000.zip"), ShardReader(root / "normals" / "00000.zip")
+    rows, mattes, maps = [], ShardReader(root / "matting" / "00000.zip"), ShardReader(root / "normals" / "00000.zip")
     with write_shard(root / "truth" / "truth.zip", {}) as shard:
         for name in names:
             k = int(name[-2:]) if name.startswith("person") else 0
@@ -71,18 +71,18 @@ def test_exact_results_have_no_error(folder, tiny_body):
     assert found["photos", "readable"]["mean"] == pytest.approx(8 / 9)
     assert found["photos", "reached"]["mean"] == pytest.approx(6 / 9)
     assert found["people", "detected"]["mean"] == pytest.approx(7 / 9)
-    assert found["mattes", "overlap"]["mean"] == 1
+    assert found["matting", "overlap"]["mean"] == 1
     for key in ("reprojection", "mpjpe", "pa_mpjpe", "orientation", "flipped", "height"):
-        assert found["fits", key]["mean"] == pytest.approx(0, abs=0.05), key
-    assert found["fits", "silhouette"]["mean"] > 0.9
-    assert found["aligned", "joints"]["mean"] < 0.01
-    assert found["aligned", "overlap"]["mean"] > 0.9
+        assert found["fitting", key]["mean"] == pytest.approx(0, abs=0.05), key
+    assert found["fitting", "silhouette"]["mean"] > 0.9
+    assert found["alignment", "joints"]["mean"] < 0.01
+    assert found["alignment", "overlap"]["mean"] > 0.9
     assert found["normals", "angle"]["mean"] < 12  # small pictures: resampling at creases
 
 
 def test_errors_are_measured(folder, tiny_body):
     exact = measures(folder, tiny_body)
-    path = folder / "fits" / "00000.parquet"
+    path = folder / "fitting" / "00000.parquet"
     fits = read_table(path)
     half_turn = Rotation.from_rotvec([0, np.pi, 0])
     fits["global_orient"] = [
@@ -93,9 +93,9 @@ def test_errors_are_measured(folder, tiny_body):
     people["landmarks_2d"] = [None if p is None else np.asarray(p) + 10 for p in people["landmarks_2d"]]
     write_table(folder / "people" / "00000.parquet", people, {})
     found = measures(folder, tiny_body)
-    assert found["fits", "flipped"]["mean"] == 1
-    assert found["fits", "orientation"]["mean"] == pytest.approx(180, abs=1)
-    assert found["fits", "pa_mpjpe"]["mean"] == pytest.approx(0, abs=0.1)
+    assert found["fitting", "flipped"]["mean"] == 1
+    assert found["fitting", "orientation"]["mean"] == pytest.approx(180, abs=1)
+    assert found["fitting", "pa_mpjpe"]["mean"] == pytest.approx(0, abs=0.1)
     # body joints were exact and are off by 14 pixels now; the face's five stood on the head's joint before
     tall = HALF * float(tiny_body.v_template[:, 1].max() - tiny_body.v_template[:, 1].min())
     assert found["people", "landmarks"]["mean"] - exact["people", "landmarks"]["mean"] > 12 / 17 * 10 / tall
@@ -103,7 +103,7 @@ def test_errors_are_measured(folder, tiny_body):
 
 
 def test_command(folder, tiny_body_path, monkeypatch):
-    out = folder / "metrics" / "preprocessing.json"
+    out = folder / "truth.json"
     options = ["--folder", folder, "--truth", folder / "truth", "--body", tiny_body_path, "--output", out]
     monkeypatch.setattr(sys, "argv", ["truth", *map(str, options)])
     truth.main()

@@ -48,8 +48,8 @@ def rows(video: str, frames: range, status: str = "ok") -> list[dict]:
 
 
 def save(folder: Path, made: list[dict], name: str = "00000.parquet") -> Path:
-    write_table(folder / "fits" / name, pd.DataFrame(made), {"stage": "fitting"})
-    return folder / "fits"
+    write_table(folder / "fitting" / name, pd.DataFrame(made), {"stage": "fitting"})
+    return folder / "fitting"
 
 
 def test_frames_between_are_filled(tmp_path: Path, tiny_body: Body) -> None:
@@ -93,7 +93,9 @@ def test_the_rate_is_the_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture
 def test_one_of_several_videos(tmp_path: Path) -> None:
     fits = save(tmp_path, rows("a/dance.mp4", range(0, 30, 3)) + rows("photo.jpg", range(0)), "00000.parquet")
     save(tmp_path, rows("b/walk.mp4", range(0, 10, 5)), "00001.parquet")
-    with pytest.raises(UserError, match=r"several videos; give one of them: .*fits#a/dance.mp4, .*fits#b/walk.mp4"):
+    with pytest.raises(
+        UserError, match=r"several videos; give one of them: .*fitting#a/dance.mp4, .*fitting#b/walk.mp4"
+    ):
         read_fits(fits)
     for name in ("a/dance.mp4", "dance.mp4", "dance"):
         assert len(named_motion(f"{fits}#{name}")) == 10
@@ -109,7 +111,7 @@ def test_a_single_frame(tmp_path: Path) -> None:
 def test_what_are_fits(tmp_path: Path) -> None:
     assert is_fits(tmp_path)
     assert is_fits(f"{tmp_path}#dance.mp4")
-    assert is_fits("results/x/fits/00000.parquet")
+    assert is_fits("results/x/fitting/00000.parquet")
     assert not is_fits("dance.npz")
 
 
@@ -127,4 +129,4 @@ def test_no_fits(tmp_path: Path) -> None:
         read_fits(save(tmp_path, photos))
     save(tmp_path, [{key: value for key, value in row.items() if key != "half"} for row in photos])
     with pytest.raises(UserError, match=r"is not a table of fits: 'half' is missing"):
-        read_fits(tmp_path / "fits")
+        read_fits(tmp_path / "fitting")

@@ -30,16 +30,16 @@ def test_the_sharper_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for number, names in enumerate(shards):
         crops = {n: dict(zip(("phash", "sharpness"), people.get(n, (near(1), 1.0)), strict=True)) for n in names}
         maps = {n: {"status": "rejected" if n == "e-5" else "ok"} for n in names}
-        for stage, schema, rows in (("aligned", schemas.ALIGNED, crops), ("normals", schemas.NORMALS, maps)):
+        for stage, schema, rows in (("alignment", schemas.ALIGNED, crops), ("normals", schemas.NORMALS, maps)):
             with write_shard(tmp_path / f"{stage}{number}.zip", {}):
                 pass
             write_verdicts(tmp_path / f"{stage}{number}.zip", schema, rows)
     options: list[str] = []
-    for stage in ("aligned", "normals"):
-        options += [f"--{stage}", f"{tmp_path}/{stage}0.parquet", f"{tmp_path}/{stage}1.parquet"]
-    monkeypatch.setattr("sys.argv", ["alike", *options, "--output", f"{tmp_path}/alike.parquet"])
+    for option, stage in (("--aligned", "alignment"), ("--normals", "normals")):
+        options += [option, f"{tmp_path}/{stage}0.parquet", f"{tmp_path}/{stage}1.parquet"]
+    monkeypatch.setattr("sys.argv", ["dedup", *options, "--output", f"{tmp_path}/dedup.parquet"])
     dedup.main()
-    table = read_table(tmp_path / "alike.parquet")
+    table = read_table(tmp_path / "dedup.parquet")
     assert table.to_dict("records") == [
         {"person_id": "a-1", "of": "b-2", "value": 10.0}
     ]  # e-5 has no normals: it shows nobody

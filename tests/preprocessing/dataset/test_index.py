@@ -32,7 +32,7 @@ def table(*rows: tuple[str, str]) -> pd.DataFrame:
 
 def test_counts_resolution_version_and_rejections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [shard(tmp_path / "00000.zip", {}), shard(tmp_path / "00001.zip", {"a": 1, "b": 2})]
-    write_table(tmp_path / "rejected.parquet", table(("people", "nobody"), ("fits", "bad"), ("fits", "bad")), {})
+    write_table(tmp_path / "rejected.parquet", table(("people", "nobody"), ("fitting", "bad"), ("fitting", "bad")), {})
     options = ["--rejected", tmp_path / "rejected.parquet", "--version", 3, "--output", tmp_path / "index.json"]
     monkeypatch.setattr("sys.argv", ["index", *map(str, [*paths, *options])])
     index.main()
@@ -41,7 +41,7 @@ def test_counts_resolution_version_and_rejections(tmp_path: Path, monkeypatch: p
     assert content["shards"] == {"00000": 0, "00001": 2}
     assert content["resolution"] == 24
     assert content["version"] == 3
-    assert content["rejected"] == {"people": 1, "fits": 2}
+    assert content["rejected"] == {"people": 1, "fitting": 2}
 
 
 def test_the_hash_follows_the_content_and_nothing_else(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ag3d.core.files import read_table, write_table
 from ag3d.core.shards import write_shard
 from ag3d.preprocessing.dataset import rejected
 
-STAGES = ("photos", "people", "mattes", "fits", "aligned", "normals")
+STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals")
 
 
 def data_set(folder: Path, fate: dict[str, str], shard: str = "00000") -> None:
@@ -72,10 +72,10 @@ def test_a_folder_without_shards_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_people_shown_twice_are_listed_with_whom_they_repeat(tmp_path: Path) -> None:
-    data_set(tmp_path, {"a-1": "dataset", "b-2": "alike"})
-    write_table(tmp_path / "alike.parquet", pd.DataFrame([{"person_id": "b-2", "of": "a-1", "value": 7.0}]), {})
+    data_set(tmp_path, {"a-1": "dataset", "b-2": "dedup"})
+    write_table(tmp_path / "dedup.parquet", pd.DataFrame([{"person_id": "b-2", "of": "a-1", "value": 7.0}]), {})
     table, photos, people = rejected.gather(tmp_path)
     assert (photos, people) == (2, 1)
-    assert table["stage"].tolist() == ["alike"]
+    assert table["stage"].tolist() == ["dedup"]
     assert "a-1" in table["reason"][0]
     assert table["value"][0] == 7.0

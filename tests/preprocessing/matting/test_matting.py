@@ -125,7 +125,7 @@ def test_command_writes_mattes_and_status(
     table = people_table(manifest, BlazePose(blazepose_folder))
     write_table(tmp_path / "people.parquet", table, {})
     (place / "gone.jpg").unlink()
-    output = tmp_path / "mattes" / "00000.zip"
+    output = tmp_path / "matting" / "00000.zip"
     options = ["--manifest", manifest, "--people", tmp_path / "people.parquet", "--models", blazepose_folder]
     monkeypatch.setattr("sys.argv", ["matting", *map(str, [*options, "--output", output])])
     matting.main()

@@ -241,11 +241,11 @@ def test_people_of_a_data_set_are_packed_with_their_truth(tmp_path: Path, tiny_b
         "centre_y": centre[1] / 2,
         "half": half / 2,
     }
-    write_table(folder / "fits/00000.parquet", pd.DataFrame([fit]), {})
+    write_table(folder / "fitting/00000.parquet", pd.DataFrame([fit]), {})
     write_table(folder / "photos/00000.parquet", pd.DataFrame({"photo_id": ["photo"], "width": [80]}), {})
-    with write_shard(folder / "aligned/00000.zip", {}) as shard:
+    with write_shard(folder / "alignment/00000.zip", {}) as shard:
         shard.add_image("photo.png", np.full((side, side, 4), 255, np.uint8))
-    write_verdicts(folder / "aligned/00000.zip", schemas.ALIGNED, {"photo": {"label": label[0].tolist()}})
+    write_verdicts(folder / "alignment/00000.zip", schemas.ALIGNED, {"photo": {"label": label[0].tolist()}})
     with torch.no_grad(), write_shard(tmp_path / "out/people.zip", {}) as output:
         assert normal_data.pack(folder, tiny_body, output) == 1
     people = normal_examples.read_examples(tmp_path / "out")
