@@ -58,8 +58,8 @@ def grid(rows: list[list[np.ndarray]]) -> np.ndarray:
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """H.264 in MP4 that browsers play: frames uint8 [H,W,3] of one size, written as they come."""
-    waiting = iter(frames)
-    first = next(waiting)
+    iterator = iter(frames)
+    first = next(iterator)
     height, width = (side + side % 2 for side in first.shape[:2])
     with atomic(path) as beside:
         writer = imageio_ffmpeg.write_frames(
@@ -88,7 +88,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
         )
         with closing(writer):
             writer.send(None)
-            for frame in chain([first], waiting):
+            for frame in chain([first], iterator):
                 padded = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), mode="edge")
                 writer.send(np.ascontiguousarray(padded))
 

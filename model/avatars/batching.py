@@ -27,7 +27,7 @@ def map_with_oom_backoff(count: int, size: int, make: Callable[[slice], T], what
     start = 0
     while start < count:
         try:
-            made = make(slice(start, min(start + size, count)))
+            result = make(slice(start, min(start + size, count)))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -40,5 +40,5 @@ def map_with_oom_backoff(count: int, size: int, make: Callable[[slice], T], what
                 torch.cuda.empty_cache()
             log.warning("out of memory: going on with %d %ss at once", size, what)
             continue
-        yield made
+        yield result
         start += size

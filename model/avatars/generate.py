@@ -140,7 +140,7 @@ def find_people(generator: Generator, arguments: argparse.Namespace, seeds: list
     if arguments.ws:
         latents = read_latents(arguments.ws, generator.num_ws, generator.settings.w_dim)
         return SavedPeople(
-            generator, latents.chosen(seeds, str(arguments.ws)) if seeds else latents, poses, settings.batch
+            generator, latents.select(seeds, str(arguments.ws)) if seeds else latents, poses, settings.batch
         )
     if poses is None:
         raise UserError("--poses is missing: the pose distribution (.npy) that poses and builds are drawn from")
@@ -203,21 +203,23 @@ def make(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = console.parser("ag3d.model.avatars.generate", __doc__)
     kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to make")
-    made = {what: kinds.add_parser(what, help=_LINES[what], description=_LINES[what]) for what in (*_STILL, *_MOVING)}
-    for what, one in made.items():
+    parsers = {
+        what: kinds.add_parser(what, help=_LINES[what], description=_LINES[what]) for what in (*_STILL, *_MOVING)
+    }
+    for what, one in parsers.items():
         _common(one, what)
-    made["novel-view"].add_argument(
+    parsers["novel-view"].add_argument(
         "--degrees", type=float, default=360, help="how wide a sweep is; 360: all around (default: %(default)s)"
     )
-    made["novel-view"].add_argument(
+    parsers["novel-view"].add_argument(
         "--by", choices=("camera", "body"), default="camera", help="what moves (default: %(default)s)"
     )
-    made["interpolation"].add_argument(
+    parsers["interpolation"].add_argument(
         "--between", choices=("identity", "pose", "both"), default="both", help="what changes (default: %(default)s)"
     )
-    made["interpolation"].add_argument("--once", action="store_true", help="end at the last, not at the first again")
-    made["animation"].add_argument("--motion", default="walk", help=f"{NAMES} (default: %(default)s)")
-    made["animation"].add_argument("--stay", action="store_true", help="the camera stays where it is")
+    parsers["interpolation"].add_argument("--once", action="store_true", help="end at the last, not at the first again")
+    parsers["animation"].add_argument("--motion", default="walk", help=f"{NAMES} (default: %(default)s)")
+    parsers["animation"].add_argument("--stay", action="store_true", help="the camera stays where it is")
     invert.add_options(kinds.add_parser("invert", help=_LINES["invert"], description=invert.__doc__))
     arguments = parser.parse_args()
     (invert.main if arguments.what == "invert" else make)(arguments)
@@ -226,7 +228,7 @@ def main() -> None:
 def _common(parser: argparse.ArgumentParser, what: str) -> None:
     """The options of all but `invert`."""
     suffixes = ", ".join(STILL_SUFFIXES if what in _STILL else MOVING_SUFFIXES)
-    shown = {"samples": KINDS, "canonical": KINDS, "grid": ("image",)}.get(what, ("image", "normal"))
+    default_kinds = {"samples": KINDS, "canonical": KINDS, "grid": ("image",)}.get(what, ("image", "normal"))
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
     parser.add_argument(
         "--body", type=Path, default=Path("results/body/body.npz"), help="body file (default: %(default)s)"
@@ -238,7 +240,7 @@ def _common(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--save-ws", type=Path, help="also write the people's style codes (.npz), for --ws")
     parser.add_argument(
         "--show",
-        default=",".join(shown),
+        default=",".join(default_kinds),
         metavar="KINDS",
         help=f"what is shown, from top to bottom: {', '.join(RENDER_KINDS)} (default: %(default)s)",
     )

@@ -55,7 +55,7 @@ class Weights:
     usual: float = 0.002  # of staying near the average person
 
 
-def target_of(image: np.ndarray, normal: np.ndarray | None, mask: np.ndarray, label: np.ndarray, generator: Generator) -> Target:  # fmt: skip
+def make_target(image: np.ndarray, normal: np.ndarray | None, mask: np.ndarray, label: np.ndarray, generator: Generator) -> Target:  # fmt: skip
     """image, normal: uint8 [S,S,3] over white; mask [S,S] in [0,1]; label [111]."""
     device = generator.renderer.sigmoid_beta.device
 
@@ -64,31 +64,31 @@ def target_of(image: np.ndarray, normal: np.ndarray | None, mask: np.ndarray, la
         return F.interpolate(planar, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
     large, small = generator.resolution, generator.neural_resolution
-    seen = None if normal is None else resized(normal, small) / 127.5 - 1
+    normal_map = None if normal is None else resized(normal, small) / 127.5 - 1
     return Target(
         resized(image, large) / 127.5 - 1,
-        seen,
+        normal_map,
         resized(mask[..., None], small),
         torch.from_numpy(np.asarray(label, np.float32))[None].to(device),
     )
 
 
-def losses(out: dict[str, torch.Tensor], target: Target) -> dict[str, torch.Tensor]:
+def image_losses(out: dict[str, torch.Tensor], target: Target) -> dict[str, torch.Tensor]:
     """How far renderings [B] are from the target, each kind [B]."""
-    found = {
+    by_kind = {
         "image": _pyramid(out["image"], target.image),
         "raw": _pyramid(out["image_raw"], _shrunk(target.image, out["image_raw"].shape[-1])),
     }
-    found["mask"] = (out["opacity"] - target.mask).square().mean(dim=(1, 2, 3))
+    by_kind["mask"] = (out["opacity"] - target.mask).square().mean(dim=(1, 2, 3))
     if target.normal is not None:
         # Where both are, as directions: the outline is the mask's affair.
         both = (target.mask * out["opacity"])[:, 0].detach()
         directions = (_directions(out["image_normal"], out["opacity"]), _directions(target.normal, target.mask))
         away = 1 - (directions[0] * directions[1]).sum(1)  # 1 - cosine of the angle between them
-        found["normal"] = (away * both).sum(dim=(1, 2)) / both.sum(dim=(1, 2)).clamp_min(1)
+        by_kind["normal"] = (away * both).sum(dim=(1, 2)) / both.sum(dim=(1, 2)).clamp_min(1)
     else:
-        found["normal"] = torch.zeros_like(found["mask"])
-    return found
+        by_kind["normal"] = torch.zeros_like(by_kind["mask"])
+    return by_kind
 
 
 def invert(
@@ -103,35 +103,35 @@ def invert(
 ) -> tuple[torch.Tensor, list[dict[str, float]]]:
     """Style codes [1,num_ws,w_dim] of the target's person, and the losses of every step."""
     weights = weights or Weights()
-    mean, spread, drawn = _styles(generator, seed, max(starts, 1))
+    mean, std_dev, candidates_drawn = _styles(generator, seed, max(starts, 1))
     with torch.no_grad():
-        candidates = torch.cat([mean[None], drawn[:starts]])
+        candidates = torch.cat([mean[None], candidates_drawn[:starts]])
         scores = []
         for part in progress(candidates.split(batch), "random people", math.ceil(len(candidates) / batch), "batch"):
             out = generator.synthesis(_wide(part, generator), target.label.expand(len(part), -1))
-            scores.append(_sum(losses(out, target), weights))
+            scores.append(_sum(image_losses(out, target), weights))
         best = candidates[int(torch.cat(scores).argmin())]
 
-    offset = ((best - mean) / spread)[None, None].clone().requires_grad_(True)  # [1,1,w_dim], in usual deviations
+    offset = ((best - mean) / std_dev)[None, None].clone().requires_grad_(True)  # [1,1,w_dim], in usual deviations
     history: list[dict[str, float]] = []
-    kept, lowest = offset.detach(), math.inf
+    best_offset, lowest = offset.detach(), math.inf
     optimizer = torch.optim.Adam([offset], lr=rate, betas=(0.9, 0.99))
     for step in progress(range(steps), "inversion", steps, "step"):
         if step == steps // 3:  # from one code for all layers to one for each
-            offset = kept.expand(1, generator.num_ws, -1).clone().requires_grad_(True)
+            offset = best_offset.expand(1, generator.num_ws, -1).clone().requires_grad_(True)
             optimizer = torch.optim.Adam([offset], lr=rate, betas=(0.9, 0.99))
         optimizer.param_groups[0]["lr"] = rate * (0.1 + 0.9 * math.cos(0.5 * math.pi * step / steps) ** 2)
-        ws = mean + spread * offset
+        ws = mean + std_dev * offset
         out = generator.synthesis(ws.expand(1, generator.num_ws, -1), target.label)
-        found = losses(out, target)
-        total = _sum(found, weights).sum() + weights.usual * offset.square().mean()
+        by_kind = image_losses(out, target)
+        total = _sum(by_kind, weights).sum() + weights.usual * offset.square().mean()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        history.append({name: value.item() for name, value in (found | {"total": total}).items()})
+        history.append({name: value.item() for name, value in (by_kind | {"total": total}).items()})
         if history[-1]["total"] < lowest:
-            kept, lowest = offset.detach().clone(), history[-1]["total"]
+            best_offset, lowest = offset.detach().clone(), history[-1]["total"]
         optimizer.step()
-    return (mean + spread * kept).expand(1, generator.num_ws, -1).contiguous(), history
+    return (mean + std_dev * best_offset).expand(1, generator.num_ws, -1).contiguous(), history
 
 
 def comparison(generator: Generator, ws: torch.Tensor, target: Target, side: int) -> np.ndarray:
@@ -142,12 +142,12 @@ def comparison(generator: Generator, ws: torch.Tensor, target: Target, side: int
         tri = generator.planes(ws)
         for index, angle in enumerate((0.0, 0.5 * math.pi, math.pi, 1.5 * math.pi)):
             out = generator.synthesis(ws, orbit_view(target.label, angle, generator), planes=tri)
-            shown = [resize_square(to_uint8(out[key])[0], side) for key in ("image", "image_normal")]
-            given = [None, None] if index else [target.image, target.normal]
-            for kind, picture in enumerate(shown):
-                asked = given[kind]
+            generated = [resize_square(to_uint8(out[key])[0], side) for key in ("image", "image_normal")]
+            originals = [None, None] if index else [target.image, target.normal]
+            for kind, picture in enumerate(generated):
+                original = originals[kind]
                 if not index:
-                    rows[0].append(blank if asked is None else resize_square(to_uint8(asked)[0], side))
+                    rows[0].append(blank if original is None else resize_square(to_uint8(original)[0], side))
                     rows[1].append(picture)
                 else:
                     rows[kind].append(picture)
@@ -169,9 +169,9 @@ def _wide(w: torch.Tensor, generator: Generator) -> torch.Tensor:
     return w[:, None].expand(-1, generator.num_ws, -1)
 
 
-def _sum(found: dict[str, torch.Tensor], weights: Weights) -> torch.Tensor:
-    colors = found["image"] + 0.5 * found["raw"]  # meshes have the raw rendering's colours
-    return weights.image * colors + weights.normal * found["normal"] + weights.mask * found["mask"]
+def _sum(by_kind: dict[str, torch.Tensor], weights: Weights) -> torch.Tensor:
+    colors = by_kind["image"] + 0.5 * by_kind["raw"]  # meshes have the raw rendering's colours
+    return weights.image * colors + weights.normal * by_kind["normal"] + weights.mask * by_kind["mask"]
 
 
 def _pyramid(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -208,7 +208,7 @@ def from_data(folder: Path, person: str, generator: Generator) -> Target:
         raise UserError(f"--person {person or 'is missing'}: {folder} has {few}")
     image, normal, label = data[plain.index(person)]
     image, normal = image.transpose(1, 2, 0), normal.transpose(1, 2, 0)
-    return target_of(image, normal, (normal != 255).any(-1).astype(np.float32), label, generator)
+    return make_target(image, normal, (normal != 255).any(-1).astype(np.float32), label, generator)
 
 
 def from_files(image: Path, label: Path, normal: Path | None, generator: Generator) -> Target:
@@ -222,8 +222,10 @@ def from_files(image: Path, label: Path, normal: Path | None, generator: Generat
         )
     around = np.full_like(picture[..., :3], 255) if shape is None else shape[..., :3]
     mask = picture[..., 3] / 255 if alpha else (around != 255).any(-1)
-    seen, normals = prepare_person(picture, around, generator.resolution)
-    return target_of(seen, None if shape is None else normals, mask.astype(np.float32), read_label(label), generator)
+    pixels, normals = prepare_person(picture, around, generator.resolution)
+    return make_target(
+        pixels, None if shape is None else normals, mask.astype(np.float32), read_label(label), generator
+    )
 
 
 def read_label(path: Path) -> np.ndarray:

@@ -30,13 +30,13 @@ class Latents:
     label: torch.Tensor | None  # [n,111]
     seeds: list[int]
 
-    def chosen(self, seeds: list[int], name: str) -> Latents:
+    def select(self, seeds: list[int], name: str) -> Latents:
         """Those people in that order. Raises UserError where one is not there."""
         for seed in seeds:
             if seed not in self.seeds:
                 raise UserError(f"{name} holds no person {seed}; it has {', '.join(map(str, self.seeds))}")
-        places = [self.seeds.index(seed) for seed in seeds]
-        return Latents(self.ws[places], None if self.label is None else self.label[places], seeds)
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return Latents(self.ws[rows], None if self.label is None else self.label[rows], seeds)
 
 
 def read_latents(path: str | Path, num_ws: int, w_dim: int) -> Latents:

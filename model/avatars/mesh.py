@@ -84,9 +84,9 @@ def field_values(
             volume = volume.repeat_interleave(block, axis).narrow(axis, 0, count)
         volume = volume.contiguous()
         reached = torch.zeros(blocks, dtype=torch.bool, device=low.device)
-        while (wanted := _crossed(volume > level, block) & ~reached).any():
-            reached |= wanted
-            fresh = torch.nonzero(_points_of(wanted, block) & ~known)
+        while (frontier := _crossed(volume > level, block) & ~reached).any():
+            reached |= frontier
+            fresh = torch.nonzero(_points_of(frontier, block) & ~known)
             known[tuple(fresh.t())] = True
             volume[tuple(fresh.t())] = evaluate(fresh)
     return volume.cpu().numpy(), low.cpu().numpy(), step
@@ -113,8 +113,8 @@ def _points_of(blocks: torch.Tensor, block: int) -> torch.Tensor:
 def largest_piece(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """The connected piece with the largest area."""
     piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
-    kept = mesh.faces[piece == np.bincount(piece, weights=mesh.area_faces).argmax()]
-    used, faces = renumbered(kept)
+    largest = mesh.faces[piece == np.bincount(piece, weights=mesh.area_faces).argmax()]
+    used, faces = renumbered(largest)
     return trimesh.Trimesh(mesh.vertices[used], faces, process=False)
 
 

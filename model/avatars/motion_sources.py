@@ -154,14 +154,14 @@ def read_fits(name: str | Path) -> Motion:
         raise UserError(
             f"{folder} holds several videos; give one of them: {', '.join(f'{folder}#{one}' for one in films)}"
         )
-    chosen = [one for one in films if video in ("", one, Path(one).name, Path(one).stem)]
-    if len(chosen) != 1:
+    matching = [one for one in films if video in ("", one, Path(one).name, Path(one).stem)]
+    if len(matching) != 1:
         raise UserError(
-            f"{folder} holds {'no' if not chosen else 'several'} videos named {video}; it has {', '.join(films)}"
+            f"{folder} holds {'no' if not matching else 'several'} videos named {video}; it has {', '.join(films)}"
         )
-    rows = table[table["path"] == chosen[0]].sort_values("frame").drop_duplicates("frame")
+    rows = table[table["path"] == matching[0]].sort_values("frame").drop_duplicates("frame")
     step = math.gcd(*(int(gap) for gap in np.diff(rows["frame"]))) or 1
-    return _interpolated(rows, step, _video_rate(Path(folder), chosen[0], step) / step)
+    return _interpolated(rows, step, _video_rate(Path(folder), matching[0], step) / step)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -197,11 +197,11 @@ def _interpolated(rows: pd.DataFrame, step: int, fps: float) -> Motion:
     trans = stacked("transl") + torch.nn.functional.pad(metres, (0, 1))
     trans[:, 2] = 0
     known = rows["frame"].to_numpy()
-    wanted = np.arange(known[0], known[-1] + 1, step)
-    second = np.searchsorted(known, wanted).clip(min(1, len(known) - 1))
+    frames = np.arange(known[0], known[-1] + 1, step)
+    second = np.searchsorted(known, frames).clip(min(1, len(known) - 1))
     first = (second - 1).clip(0)
     gap = np.maximum(known[second] - known[first], 1)
-    share = torch.from_numpy(((wanted - known[first]) / gap).astype(np.float32))[:, None]
+    share = torch.from_numpy(((frames - known[first]) / gap).astype(np.float32))[:, None]
     turns = turns.unflatten(1, (24, 3))
     turns = slerp(turns[first], turns[second], share[..., None])
     trans = torch.lerp(trans[first], trans[second], share)

@@ -64,8 +64,8 @@ def make_avatars(people: People, settings: Avatars, output: Path) -> None:
     strip = [arrange(frame.pictures(style), 1) for frame in interpolation(people, settings.frames, style)]
     wide = [np.concatenate(np.split(sheet, 2), axis=1) for sheet in strip]  # image and normals side by side
     write_video(output / "interpolation.mp4", wide, settings.fps)
-    shown = np.linspace(0, len(strip) - 1, min(8, len(strip))).round().astype(int)
-    save_png(output / "interpolation.png", grid([[strip[index] for index in shown]]))
+    moments = np.linspace(0, len(strip) - 1, min(8, len(strip))).round().astype(int)
+    save_png(output / "interpolation.png", grid([[strip[index] for index in moments]]))
 
 
 def main() -> None:

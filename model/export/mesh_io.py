@@ -84,11 +84,11 @@ def srgb_to_linear(colors: np.ndarray) -> np.ndarray:
 
 def _obj(mesh: trimesh.Trimesh, path: Path) -> bytes:
     """The text; a texture's files are written beside `path`."""
-    whole = _with_smooth_normals(mesh)
-    if isinstance(whole.visual, TextureVisuals):
-        whole.visual.material.name = path.stem
+    smooth = _with_smooth_normals(mesh)
+    if isinstance(smooth.visual, TextureVisuals):
+        smooth.visual.material.name = path.stem
     text, files = export_obj(
-        whole, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl", header="ag3d, metres, y up"
+        smooth, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl", header="ag3d, metres, y up"
     )
     for beside_name, content in files.items():
         with atomic(path.with_name(beside_name)) as beside:

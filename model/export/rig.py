@@ -96,12 +96,12 @@ def _add_skeleton(glb: Glb, avatar: Rig) -> list[int]:
 
 
 def _add_clip(glb: Glb, clip: Clip, avatar: Rig, nodes: list[int]) -> None:
-    times = glb.array(np.arange(len(clip), dtype=np.float32) / np.float32(clip.fps), bounds=True)
+    timestamps = glb.array(np.arange(len(clip), dtype=np.float32) / np.float32(clip.fps), bounds=True)
     animation: dict[str, Any] = {"name": clip.name, "channels": [], "samplers": []}
 
     def channel(node: int, path: str, values: np.ndarray) -> None:
         animation["channels"].append({"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}})
-        animation["samplers"].append({"input": times, "output": glb.array(values), "interpolation": "LINEAR"})
+        animation["samplers"].append({"input": timestamps, "output": glb.array(values), "interpolation": "LINEAR"})
 
     channel(nodes[0], "translation", (clip.pelvis + avatar.joints[0]).numpy().astype(np.float32))
     for node, turns in zip(nodes, clip.quaternions().transpose(1, 0, 2)):

@@ -102,7 +102,7 @@ def find_people(generator: Generator, arguments: argparse.Namespace, who: Avatar
     if poses is None and latents.label is None:
         poses = labels.canonical_label()
     if arguments.what != "all":
-        latents = latents.chosen([who.seed], str(arguments.ws))
+        latents = latents.select([who.seed], str(arguments.ws))
     return SavedPeople(generator, latents, poses)
 
 

@@ -46,7 +46,7 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     """
     atlas = xatlas.Atlas()
     corners, pieces = np.asarray(mesh.vertices, np.float32), []
-    for part in _parts(corners[mesh.faces].mean(axis=1), _PART):
+    for part in _split_triangles(corners[mesh.faces].mean(axis=1), _PART):
         used, faces = renumbered(mesh.faces[part])
         atlas.add_mesh(corners[used], faces.astype(np.uint32))
         pieces.append(used)
@@ -63,17 +63,17 @@ def unwrap(mesh: trimesh.Trimesh, side: int) -> tuple[np.ndarray, np.ndarray, np
     return origin, faces, np.concatenate([uv for _, _, uv in charts])
 
 
-def _parts(centers: np.ndarray, most: int) -> list[np.ndarray]:
+def _split_triangles(centers: np.ndarray, most: int) -> list[np.ndarray]:
     """Indices of triangles with `centers` [n,3], halved along the longest side until no part has more than `most`."""
-    waiting, done = [np.arange(len(centers))], []
-    while waiting:
-        part = waiting.pop()
+    queue, done = [np.arange(len(centers))], []
+    while queue:
+        part = queue.pop()
         if len(part) <= most:
             done.append(part)
             continue
         axis = np.ptp(centers[part], axis=0).argmax()
         order = part[np.argsort(centers[part, axis], kind="stable")]
-        waiting += [order[: len(order) // 2], order[len(order) // 2 :]]
+        queue += [order[: len(order) // 2], order[len(order) // 2 :]]
     return done
 
 

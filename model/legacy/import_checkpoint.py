@@ -97,8 +97,10 @@ def write(
 
 def fine_tuning(settings: Network, output: Path, body_file: Path | None) -> dict[str, Any]:
     """A configuration (see ag3d.config) that goes on from the imported checkpoint."""
-    usual = to_mapping(Network())
-    network = {key: value for key, value in to_mapping(settings).items() if value != usual[key] and key != "departures"}
+    defaults = to_mapping(Network())
+    network = {
+        key: value for key, value in to_mapping(settings).items() if value != defaults[key] and key != "departures"
+    }
     side = {"resolution": settings.image_resolution}
     return {
         "run": "fine-tuned",

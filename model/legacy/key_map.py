@@ -16,13 +16,13 @@ MOST_TENSORS = 20_000
 MOST_OBJECTS = 1_000_000
 
 
-def attributes(thing: Any) -> dict[str, Any]:
+def attributes(value: Any) -> dict[str, Any]:
     """An object's attributes, whatever wrote it; empty where it has none."""
-    if isinstance(thing, Persistent):
-        meta = thing.arguments[0]
+    if isinstance(value, Persistent):
+        meta = value.arguments[0]
         state = meta.get("state") if isinstance(meta, dict) else None
     else:
-        state = thing.state if isinstance(thing, Inert) else None
+        state = value.state if isinstance(value, Inert) else None
     if isinstance(state, tuple) and len(state) == 2:  # with slots
         state = state[0]
     return state if isinstance(state, dict) else {}
@@ -36,10 +36,10 @@ def tensors(module: Any, values: Values) -> tuple[dict[str, np.ndarray], set[str
 
 
 def _named(module: Any) -> Iterator[tuple[str, Any, bool]]:
-    waiting = [("", module, 0)]
+    stack = [("", module, 0)]
     count = 0
-    while waiting:
-        prefix, current, depth = waiting.pop()
+    while stack:
+        prefix, current, depth = stack.pop()
         count += 1
         state = attributes(current)
         if depth > DEEPEST or count > MOST_TENSORS or "_modules" not in state:
@@ -49,7 +49,7 @@ def _named(module: Any) -> Iterator[tuple[str, Any, bool]]:
                 if isinstance(value, (Tensor, Parameter, Attributed)):
                     count += 1
                     yield prefix + name, value, group == "_buffers"
-        waiting += [
+        stack += [
             (f"{prefix}{name}.", child, depth + 1) for name, child in _entries(state, "_modules") if child is not None
         ]
 
@@ -70,25 +70,25 @@ def option(state: dict[str, Any], *path: str) -> int | float | bool | str | None
     return value if type(value) in (int, float, bool, str) else None
 
 
-def mappings_with(root: Any, wanted: str) -> Iterator[dict[str, Any]]:
+def mappings_with(root: Any, key: str) -> Iterator[dict[str, Any]]:
     """Every mapping with the key `wanted`, anywhere below `root`; modules count with their tensors as attributes."""
-    waiting: list[Any] = [root]
+    stack: list[Any] = [root]
     visited: set[int] = set()
-    while waiting and len(visited) < MOST_OBJECTS:
-        current = waiting.pop()
+    while stack and len(visited) < MOST_OBJECTS:
+        current = stack.pop()
         if id(current) in visited or not isinstance(current, (dict, list, tuple, Inert)):
             continue
         visited.add(id(current))
         if isinstance(current, Inert):
-            waiting += [current.arguments, current.state]
+            stack += [current.arguments, current.state]
         elif isinstance(current, dict):
             groups = [current, *(current.get(group) for group in ("_parameters", "_buffers"))]
-            whole = {name: value for group in groups if isinstance(group, dict) for name, value in group.items()}
-            if wanted in whole:
-                yield whole
-            waiting += list(current.values())
+            merged = {name: value for group in groups if isinstance(group, dict) for name, value in group.items()}
+            if key in merged:
+                yield merged
+            stack += list(current.values())
         else:
-            waiting += current
+            stack += current
 
 
 def our_tensors(state: Mapping[str, T]) -> dict[str, T]:

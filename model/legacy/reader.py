@@ -119,12 +119,12 @@ def _fitting(state: dict[str, np.ndarray], buffers: set[str], wanted: Shapes, so
     surplus = sorted(buffers & (state.keys() - wanted.keys()))
     if surplus:
         log.warning("%s: buffers that the network does not need are left out: %s", source, ", ".join(surplus[:5]))
-    kept = {name: array for name, array in state.items() if name not in surplus}
-    check_shapes({name: array.shape for name, array in kept.items()}, wanted, source)
-    for name, array in kept.items():
+    tensors = {name: array for name, array in state.items() if name not in surplus}
+    check_shapes({name: array.shape for name, array in tensors.items()}, wanted, source)
+    for name, array in tensors.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise UserError(f"{source}: {name} holds values that are no finite numbers; the file is damaged")
-    return {name: array.astype(np.float32, copy=False) for name, array in kept.items()}
+    return {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}
 
 
 def _images(progress: Any) -> int:

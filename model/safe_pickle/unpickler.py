@@ -46,23 +46,23 @@ class Values:
         self._left, self._depth = budget, 0
         self._known: dict[int, tuple[Inert, Any]] = {}  # the object too: while it lives, its id is its own
 
-    def __call__(self, thing: Any) -> Any:
+    def __call__(self, expression: Any) -> Any:
         """The value of an inert object; anything else is its own."""
-        if not isinstance(thing, Inert):
-            return thing
-        if id(thing) not in self._known:
+        if not isinstance(expression, Inert):
+            return expression
+        if id(expression) not in self._known:
             if self._depth == MAX_DEPTH:
                 raise ValueError("an expression is nested too deeply")
             self._depth += 1
             try:
-                self._known[id(thing)] = thing, thing.value(self)
+                self._known[id(expression)] = expression, expression.value(self)
             finally:
                 self._depth -= 1
-        return self._known[id(thing)][1]
+        return self._known[id(expression)][1]
 
-    def array(self, thing: Any) -> np.ndarray:
+    def array(self, expression: Any) -> np.ndarray:
         """Raises ValueError where the value is no array: lists may hold one another over and over."""
-        value = self(thing)
+        value = self(expression)
         if not isinstance(value, np.ndarray):
             raise ValueError(f"{type(value).__name__} instead of an array")
         return value

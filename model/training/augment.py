@@ -50,8 +50,8 @@ class Augmentation(TensorDataclass):
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         """[B,3,H,W] in [-1,1], moved and coloured; white comes in from outside."""
-        moved = self._move(images)
-        return torch.einsum("bij,bjhw->bihw", self.color, moved) + self.light[:, None, None, None]
+        transformed = self._move(images)
+        return torch.einsum("bij,bjhw->bihw", self.color, transformed) + self.light[:, None, None, None]
 
     def normals(self, normals: torch.Tensor) -> torch.Tensor:
         """Normal maps [B,3,H,W] on white, moved, their vectors flipped and turned with the picture."""
@@ -78,27 +78,27 @@ class Augmentation(TensorDataclass):
         inverse = self.linear.transpose(1, 2) / self.scale.square()[:, None, None]
         theta = torch.cat([inverse, -inverse @ self.shift[:, :, None]], dim=2)
         grid = F.affine_grid(theta.to(images.dtype), list(images.shape), align_corners=False)
-        moved = 1 + F.grid_sample(images - 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        transformed = 1 + F.grid_sample(images - 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         stays = (self.scale == 1) & (self.turn == 0) & ~self.flip & (self.shift == 0).all(1)
-        return torch.where(stays[:, None, None, None], images, moved)
+        return torch.where(stays[:, None, None, None], images, transformed)
 
 
 def sample_augmentation(batch: int, p: float, numbers: torch.Generator) -> Augmentation:
     """Transformations of `batch` people, each kind with probability `p` (the flip, as one of two, with half of it)."""
-    chosen = torch.rand(batch, 7, generator=numbers) < p
+    applied = torch.rand(batch, 7, generator=numbers) < p
     uniform = torch.rand(batch, 5, generator=numbers)
     normal = torch.randn(batch, 4, generator=numbers)
     signed = uniform * 2 - 1
     zero, one = torch.zeros(batch), torch.ones(batch)
 
     def where(kind: int, value: torch.Tensor, otherwise: torch.Tensor) -> torch.Tensor:
-        return torch.where(chosen[:, kind], value, otherwise)
+        return torch.where(applied[:, kind], value, otherwise)
 
     contrast = where(4, torch.exp2(normal[:, 2] * CONTRAST), one)
     hue = where(5, signed[:, 4] * math.pi, zero)
     saturation = where(6, torch.exp2(normal[:, 3] * SATURATION), one)
     return Augmentation(
-        flip=chosen[:, 0] & (uniform[:, 0] < 0.5),
+        flip=applied[:, 0] & (uniform[:, 0] < 0.5),
         turn=where(1, signed[:, 1] * TURN, zero),
         scale=where(2, torch.exp2(normal[:, 0] * SCALE), one),
         shift=where(3, one, zero)[:, None] * signed[:, 2:4] * (2 * SHIFT),

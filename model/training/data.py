@@ -233,11 +233,11 @@ def unit_normals(normal: np.ndarray, mask: np.ndarray, resolution: int) -> np.nd
         return _unit_normals(normal, mask, (resolution, resolution))
     rows, columns = bounding_slices(mask, step)
     small = tuple(slice(part.start // step, part.stop // step) for part in (rows, columns))
-    whole = np.full((resolution, resolution, 3), WHITE, np.uint8)
+    normals = np.full((resolution, resolution, 3), WHITE, np.uint8)
     size = (small[0].stop - small[0].start, small[1].stop - small[1].start)
     if min(size) > 0:
-        whole[small] = _unit_normals(normal[rows, columns], mask[rows, columns], size)
-    return whole
+        normals[small] = _unit_normals(normal[rows, columns], mask[rows, columns], size)
+    return normals
 
 
 def _unit_normals(normal: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -31,10 +31,10 @@ class DiscriminatorGraphs:
         kind = (batches, *batch.images)
         if kind not in self._graphed:
 
-            def judge(label: torch.Tensor, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            def forward(label: torch.Tensor, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 return tuple(self.D(dict(zip(kind[1:], images)), label, batches).values())
 
-            self._keep(kind, GraphedCallable(judge, self.D))
+            self._keep(kind, GraphedCallable(forward, self.D))
         return dict(zip(self.D.heads, self._graphed[kind](batch.label, *batch.images.values())))
 
     def r1(self, real: Images, label: torch.Tensor) -> torch.Tensor:

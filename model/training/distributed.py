@@ -37,9 +37,9 @@ class Processes:
 
     def chunks(self, batch: int, micro_batch: int = 0) -> list[range]:
         """This process's chunks: ranges of places in the global batch. They are contiguous over the processes."""
-        mine = self.share(batch)
-        size = micro_batch or max(1, len(mine))
-        return [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)]
+        share = self.share(batch)
+        size = micro_batch or max(1, len(share))
+        return [range(start, min(start + size, share.stop)) for start in range(share.start, share.stop, size)]
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Add up the gradients of all processes, and make them finite: NaN 0, infinities ±1e5."""

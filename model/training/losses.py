@@ -113,8 +113,8 @@ def body_sdf_prior(generator: Generator, ws: torch.Tensor, planes: torch.Tensor 
     A prior that the clothed surface is near the body's: without it, short trainings wear limbs away.
     """
     vertices = generator.deformer.vertices
-    chosen = torch.randint(len(vertices), (len(ws), BODY_POINTS), device=ws.device)
-    points = vertices[chosen] + PRIOR_STD * torch.randn(len(ws), BODY_POINTS, 3, device=ws.device)
+    index = torch.randint(len(vertices), (len(ws), BODY_POINTS), device=ws.device)
+    points = vertices[index] + PRIOR_STD * torch.randn(len(ws), BODY_POINTS, 3, device=ws.device)
     distance, _ = generator.deformer.body_sdf(points.reshape(-1, 3), gradient=False)
     signed = generator.field(points, ws, planes=planes, sdf_only=True)["sdf"]
     return ((signed - distance.view_as(signed)) / PRIOR_SCALE).square().mean()

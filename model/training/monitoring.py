@@ -86,8 +86,8 @@ class MetricsFile:
     def rewind(self, images: int) -> None:
         """Forget rows beyond `images`."""
         if self.path.exists():
-            kept = [row for row in self.rows() if row["images"] <= images]
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+            rows = [row for row in self.rows() if row["images"] <= images]
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append(self, row: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

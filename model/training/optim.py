@@ -74,8 +74,8 @@ def copy_for_ema(network: Network) -> Network:
 def update_ema(average: nn.Module, network: nn.Module, beta: float) -> None:
     """average ← network + beta · (average - network); buffers are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - beta)
-    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    for averaged, new in zip(average.buffers(), network.buffers(), strict=True):
+        averaged.copy_(new)
 
 
 def frozen_parameters(names: list[str], generator: Generator, discriminators: Discriminators) -> list[nn.Parameter]:
@@ -88,8 +88,8 @@ def frozen_parameters(names: list[str], generator: Generator, discriminators: Di
             frozen += [parameter for head in heads for parameter in first_layers(head, int(number))]
         else:
             frozen += [p for key, p in generator.named_parameters() if key.startswith(FREEZABLE[part])]
-    kept = {id(parameter) for parameter in frozen}
-    if all(id(parameter) in kept for parameter in generator.parameters()):
+    frozen_ids = {id(parameter) for parameter in frozen}
+    if all(id(parameter) in frozen_ids for parameter in generator.parameters()):
         raise UserError("training.freeze: nothing of the generator is left to train; take a name out")
     return frozen
 

@@ -47,12 +47,12 @@ class Previews:
             planes = generator.planes(ws)
             out = generator.synthesis(ws, label.to(device), planes=planes)
             still = generator.synthesis(ws, labels.canonical_label(len(z)).to(device), planes=planes)["image"]
-            shown = {**{name: out[name] for name in (*_ROWS, "image_depth", "opacity")}, "still": still}
-            parts.append({name: value.float().cpu() for name, value in shown.items()})
-        whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        rows = [to_uint8(whole[name]) for name in _ROWS]
-        rows += [depth_picture(whole["image_depth"], whole["opacity"]), to_uint8(whole["still"])]
-        self.statistics = statistics(whole["still"])
+            maps = {**{name: out[name] for name in (*_ROWS, "image_depth", "opacity")}, "still": still}
+            parts.append({name: value.float().cpu() for name, value in maps.items()})
+        merged = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        rows = [to_uint8(merged[name]) for name in _ROWS]
+        rows += [depth_picture(merged["image_depth"], merged["opacity"]), to_uint8(merged["still"])]
+        self.statistics = statistics(merged["still"])
         path = self.folder / f"{images:09d}.png"
         save_png(path, preview_grid(rows))
         return path

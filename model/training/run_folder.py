@@ -141,11 +141,11 @@ def run_lock(folder: Path) -> Iterator[None]:
             ) from error
         if os.fstat(handle).st_size:
             log.info("taking over from a trainer that ended without a goodbye (%s)", _owner(path))
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         if job := os.environ.get("SLURM_JOB_ID"):
-            mine["slurm_job"] = job
+            owner["slurm_job"] = job
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(mine).encode(), 0)
+        os.pwrite(handle, json.dumps(owner).encode(), 0)
         yield
         os.ftruncate(handle, 0)
     finally:

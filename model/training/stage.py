@@ -70,8 +70,8 @@ def arguments() -> argparse.Namespace:
 def content_of(data: list[Path], index: Path | None) -> str:
     """A hash of the data set's content, without reading a pixel. Raises UserError where the index names another."""
     content = content_hash([ShardReader(path) for path in data])
-    named = read_json(index).get("content") if index is not None else None
-    if named and named != content:
+    recorded = read_json(index).get("content") if index is not None else None
+    if recorded and recorded != content:
         raise UserError(
             f"{index} names another content than these {len(data)} shards have: one of them was damaged, or replaced after the "
             "index was made; delete the index and run again"
@@ -81,8 +81,8 @@ def content_of(data: list[Path], index: Path | None) -> str:
 
 def find_start(run: RunFolder, args: argparse.Namespace, plan: list[TrainingStage]) -> TrainingState | None:
     """The state that is farthest on: saved ones, milestones beside the output, the one that was named."""
-    named = [args.previous] if args.previous else []
-    folders = [*run.store.folders(), *milestones_with_state(args.output.parent), *named]
+    previous = [args.previous] if args.previous else []
+    folders = [*run.store.folders(), *milestones_with_state(args.output.parent), *previous]
     states = (newest_state(folders, stage.key, stage.end) for stage in reversed(plan))
     return next((state for state in states if state is not None), None)
 

@@ -62,11 +62,11 @@ def science_of(
 def key_of(science: dict[str, Any]) -> str:
     """The name of a science. Settings count under the names that they first had, so that saved states stay what they are."""
     first = {new: old for section in ("training", "network") for old, new in old_names(section)}
-    named = {
+    settings = {
         section: {first.get(name, name): value for name, value in science[section].items()}
         for section in ("training", "network")
     }
-    return provenance.digest(science | named)
+    return provenance.digest(science | settings)
 
 
 @dataclass
@@ -135,5 +135,5 @@ def ema_beta(settings: Training, images: int) -> float:
 
 def steps_until(kimg: float, batch: int) -> int:
     """Steps after which at least `kimg` thousand images have been seen."""
-    whole = round(kimg * 1000, 6)
-    return int(-(-whole // batch))
+    images = round(kimg * 1000, 6)
+    return int(-(-images // batch))

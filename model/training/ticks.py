@@ -63,9 +63,9 @@ class Ticks:
         """The batches; how long they let wait is noted."""
         iterator = iter(batches)
         while True:
-            asked = time.monotonic()
+            started = time.monotonic()
             batch = next(iterator)
-            self._waited += time.monotonic() - asked
+            self._waited += time.monotonic() - started
             yield batch
 
     def after_step(self, done: bool) -> None:
@@ -131,10 +131,10 @@ class Ticks:
 
     def _log(self, row: dict[str, Any], speed: float) -> None:
         losses = " ".join(f"{name[5:]} {value:.3f}" for name, value in row.items() if name.startswith("loss/"))
-        left = int((self.stage.end - row["images"]) / 1000 * speed)
+        seconds_left = int((self.stage.end - row["images"]) / 1000 * speed)
         log.info(
             "kimg %.2f of %g  %.1f s/kimg  %s  beta %.3f  %.1f GB  left %d:%02d",
-            row["kimg"], self.stage.end / 1000, speed, losses, row.get("beta", 0.0), row["memory_gb"], *divmod(left, 60),
+            row["kimg"], self.stage.end / 1000, speed, losses, row.get("beta", 0.0), row["memory_gb"], *divmod(seconds_left, 60),
         )  # fmt: skip
 
     def _watch(self, row: dict[str, Any]) -> None:

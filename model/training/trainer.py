@@ -69,9 +69,9 @@ class Trainer:
         self.augment = AdaptiveAugment(settings)
         self.averages = Averages()
         self.steps = 0
-        whole = len(self.processes.chunks(settings.batch_size, self.micro_batch)) == 1
+        one_chunk = len(self.processes.chunks(settings.batch_size, self.micro_batch)) == 1
         self.graphs = DiscriminatorGraphs(
-            self.D, settings, on=options.cuda_graphs and whole and self.device.type == "cuda"
+            self.D, settings, on=options.cuda_graphs and one_chunk and self.device.type == "cuda"
         )
         if self.graphs.on:
             self.G.enable_cuda_graphs(self.graphs.pool)

@@ -108,8 +108,8 @@ class StateStore:
 
     def last_good(self) -> Path | None:
         """The last state that is known to be well."""
-        well = [path for path in self.folders() if self.good is not None and int(path.name) <= self.good]
-        return well[-1] if well else None
+        good = [path for path in self.folders() if self.good is not None and int(path.name) <= self.good]
+        return good[-1] if good else None
 
     def folders(self) -> list[Path]:
         """The states' folders, oldest first."""

@@ -45,7 +45,7 @@ def photograph(small_generator: Generator, pose_distribution: torch.Tensor) -> d
 def target(small_generator: Generator, photograph: dict[str, np.ndarray]) -> invert.Target:
     """Normals and mask as the network sees them; resizing them to 16 pixels would blur everything."""
     parts = (photograph[key] for key in ("image", "normal", "mask", "label"))
-    resized = invert.target_of(*parts, small_generator)
+    resized = invert.make_target(*parts, small_generator)
     with torch.no_grad():
         out = small_generator.synthesis(torch.from_numpy(photograph["ws"])[None], resized.label)
     for found, expected in ((resized.mask, out["opacity"]), (resized.normal, out["image_normal"])):
@@ -88,7 +88,7 @@ def test_the_person_is_found(small_generator: Generator, target: invert.Target) 
         out = small_generator.synthesis(ws, target.label)
         average = small_generator.backbone.mapping.w_avg.expand(1, small_generator.num_ws, -1)
         usual = small_generator.synthesis(average, target.label)
-    found, before = invert.losses(out, target), invert.losses(usual, target)
+    found, before = invert.image_losses(out, target), invert.image_losses(usual, target)
     assert float(found["image"]) < 0.5 * float(before["image"])
     assert float(found["image"]) < 0.8 * history[0]["image"]
     assert float(found["normal"]) < 0.03
@@ -100,7 +100,7 @@ def test_the_person_is_found(small_generator: Generator, target: invert.Target) 
 def losses_of(generator: Generator, ws: torch.Tensor, target: invert.Target) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         out = generator.synthesis(ws, target.label)
-    return invert.losses(out | {"image": out["image"].clamp(-1, 1)}, target)  # as a photograph has it
+    return invert.image_losses(out | {"image": out["image"].clamp(-1, 1)}, target)  # as a photograph has it
 
 
 def test_each_loss_counts(small_generator: Generator, photograph: dict[str, np.ndarray], target: invert.Target) -> None:
@@ -111,9 +111,9 @@ def test_each_loss_counts(small_generator: Generator, photograph: dict[str, np.n
     assert abs(float(own["normal"])) < 1e-4
     for kind in ("image", "normal", "mask"):
         assert float(own[kind]) < 0.5 * float(other[kind]), kind
-    bare = invert.target_of(photograph["image"], None, photograph["mask"], photograph["label"], small_generator)
+    bare = invert.make_target(photograph["image"], None, photograph["mask"], photograph["label"], small_generator)
     with torch.no_grad():
-        assert float(invert.losses(small_generator.synthesis(people, target.label), bare)["normal"]) == 0
+        assert float(invert.image_losses(small_generator.synthesis(people, target.label), bare)["normal"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["normal", "mask"])

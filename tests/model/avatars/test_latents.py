@@ -20,11 +20,11 @@ def test_they_come_back(tmp_path: Path) -> None:
     assert torch.equal(found.ws, ws)
     assert torch.equal(found.label, label)
     assert found.seeds == [7, 2, 9]
-    chosen = found.chosen([9, 7], "a.npz")
+    chosen = found.select([9, 7], "a.npz")
     assert torch.equal(chosen.ws, ws[[2, 0]])
     assert torch.equal(chosen.label, label[[2, 0]])
     with pytest.raises(UserError, match="a.npz holds no person 3; it has 7, 2, 9"):
-        found.chosen([3], "a.npz")
+        found.select([3], "a.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
