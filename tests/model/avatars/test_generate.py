@@ -316,7 +316,6 @@ def test_a_gpu_repeats_itself(small_checkpoint: Path, tiny_body_path: Path, pose
         ({"seed": -1}, "'seed' is -1; it must be at least 0"),
         ({"number": 0}, "'number' is 0"),
         ({"truncation": 1.5}, "'truncation' is 1.5"),
-        ({"settings": '{"sed": 3}'}, "unknown key 'sed'; did you mean 'seed'"),
         ({"device": "abacus"}, "--device is 'abacus'"),
         ({"seeds": "3-1"}, "--seeds 3-1: expected numbers and ranges"),
         ({"seeds": "1,0-2"}, "every person once"),
@@ -330,6 +329,13 @@ def test_wrong_options_are_named(command, tmp_path: Path, options: dict, message
     with pytest.raises(UserError, match=message):
         command("samples", tmp_path / "out.png", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_configuration_is_named(command, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("avatars: {sed: 3}")
+    with pytest.raises(UserError, match=r"unknown key 'avatars\.sed'; did you mean 'avatars\.seed'"):
+        command("samples", tmp_path / "out.png", config=tmp_path / "wrong.yaml")
+    assert not (tmp_path / "out.png").exists()
 
 
 @pytest.mark.parametrize(
