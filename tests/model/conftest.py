@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.dressing import dress
+from support.networks import SMALL
 
 from ag3d.config import Network
 from ag3d.core.files import write_json
@@ -16,8 +17,6 @@ from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.training import optim
-
-SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 8, "depth_resolution_importance": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from support import networks
 
 from ag3d.config import Network
 from ag3d.config.network import Departures
@@ -23,7 +24,7 @@ from ag3d.model.rendering.rasterizer import silhouette, vertex_normals
 from ag3d.model.training import losses, optim
 from ag3d.model.training.discriminator_inputs import DiscriminatorInputs
 
-SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 16, "depth_resolution_importance": 16, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
+SMALL = {**networks.SMALL, "depth_resolution": 16, "depth_resolution_importance": 16}
 
 
 def without(departure: str) -> Departures:

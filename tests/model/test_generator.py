@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from support.networks import SMALL
 from torch.testing import assert_close
 
 from ag3d.config import Network
@@ -18,8 +19,6 @@ from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
 from ag3d.model.training import losses
-
-SMALL = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 8, "depth_resolution_importance": 8, "sr_channels": 8, "face_fraction": 4}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,16 @@ import cv2
 import numpy as np
 import torch
 
+from ag3d.core import landmarks
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, vertex_normals
 
 SKIN, SHIRT, TROUSERS, SHOES, HAIR = (
     np.array(c) for c in ((212, 170, 140), (60, 90, 160), (70, 65, 60), (30, 25, 25), (50, 35, 25))
 )
+
+# landmarks whose SMPL joints lie close to them
+NEAR = {int(k): int(j) for k, j in landmarks.JOINT_PAIRS if k not in landmarks.HIPS}
 
 
 class Figure(NamedTuple):

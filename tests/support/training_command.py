@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from support.networks import TINY
 
 from ag3d.config import Machine, Network, Training, to_mapping
 from ag3d.config.settings import from_mapping
 from ag3d.core.files import write_json
 
-TINY = {"image_resolution": 32, "plane_resolution": 32, "channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "depth_resolution": 6, "depth_resolution_importance": 6, "sr_channels": 8, "face_fraction": 4, "discriminator_mapping_layers": 1, "mbstd_group_size": 1}  # fmt: skip
 BATCH = 2
 
 

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.figure import Figure, draw
+from support.figure import NEAR, Figure, draw
 
-from ag3d.core import landmarks
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.preprocessing.people.blazepose import BlazePose, anchors, iou, refine_by_heatmaps, weighted_nms
 
 # landmark of BlazePose: joint of SMPL that lies near it
-NEAR = {int(k): int(j) for k, j in landmarks.JOINT_PAIRS if k not in landmarks.HIPS}
 
 
 def pose_of(net: BlazePose, figure: Figure):

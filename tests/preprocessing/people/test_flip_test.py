@@ -7,17 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.figure import Figure, draw
+from support.figure import NEAR, Figure, draw
 
 from ag3d.config.data import People
-from ag3d.core import landmarks
 from ag3d.core.errors import UserError
 from ag3d.model.body.body import Body
 from ag3d.preprocessing.people import flip_test
 from ag3d.preprocessing.people.blazepose import MIRROR, BlazePose, FaceDetector, Pose
 from ag3d.preprocessing.people.person_search import find_people
-
-NEAR = {int(k): int(j) for k, j in landmarks.JOINT_PAIRS if k not in landmarks.HIPS}
 
 
 class Stub(FaceDetector):
