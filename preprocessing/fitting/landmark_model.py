@@ -26,8 +26,9 @@ from ag3d.model.checkpoint import load_weights, read_weights, save_weights
 
 # How much a landmark counts; what BlazePose does not see well, or has no place on the body, counts little or nothing.
 _WEIGHTS = {
-    **{"NOSE": 0.5, "EYE": 0.5, "EAR": 0.5, "SHOULDER": 1.0, "HIP": 1.0, "ELBOW": 1.0, "WRIST": 1.0, "KNEE": 1.0},
-    **{"ANKLE": 1.0, "PINKY": 0.25, "INDEX": 0.25, "HEEL": 0.5, "TOE": 0.5},
+    **dict.fromkeys(("SHOULDER", "HIP", "ELBOW", "WRIST", "KNEE", "ANKLE"), 1.0),
+    **dict.fromkeys(("NOSE", "EYE", "EAR", "HEEL", "TOE"), 0.5),
+    **dict.fromkeys(("PINKY", "INDEX"), 0.25),
 }
 LANDMARK_WEIGHTS = {int(mark): _WEIGHTS[name] for mark in Landmark if (name := mark.name.split("_", 1)[-1]) in _WEIGHTS}
 # landmark: (from the body's point to BlazePose's, standard deviation in the picture): metres, in the body's rest frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -170,7 +170,7 @@ def _jacket(meshes: Meshes, garment: Garment, below: float) -> list[Layer]:
     field = np.minimum(field, body_regions.front_opening(p, garment.opening, closed))
     layers = [Layer(mesh, _top_shape(mesh, garment, below), field, "cloth", garment)]
     if long:
-        lower = Garment(**{**garment.__dict__, "flare": garment.flare + 0.06})
+        lower = replace(garment, flare=garment.flare + 0.06)
         layer = _skirt(meshes, lower, 0.012)
         layer.garment = garment
         q = layer.mesh.canonical

@@ -66,57 +66,57 @@ def pose_points(points: PointBody, truth: FitResult) -> tuple[torch.Tensor, torc
     return points(truth.betas, axis_angle_to_matrix(truth.global_orient), truth.body_pose)
 
 
-def see(points: PointBody, truth: FitResult, noise: float = 0.0) -> Observations:
-    placed, _ = pose_points(points, truth)
-    landmarks = placed[:, :33] - placed[:, HIPS].mean(1, keepdim=True)
+def observe(points: PointBody, truth: FitResult, noise: float = 0.0) -> Observations:
+    points_3d, _ = pose_points(points, truth)
+    landmarks = points_3d[:, :33] - points_3d[:, HIPS].mean(1, keepdim=True)
     random = torch.Generator().manual_seed(1)
     wrong = noise * torch.randn(landmarks.shape, generator=random)
-    pixels = project(placed[:, :33], truth.scale, truth.origin) + wrong[..., :2] * truth.scale[:, None, None]
+    pixels = project(points_3d[:, :33], truth.scale, truth.origin) + wrong[..., :2] * truth.scale[:, None, None]
     return Observations.from_landmarks(pixels, landmarks + wrong, torch.ones(len(landmarks), 33))
 
 
 def test_exact_landmarks_give_back_the_joints_of_people_facing_every_way(points: PointBody) -> None:
     truth = people(8)
-    found = fit_bodies(points, see(points, truth), iterations=1)
-    placed, joints = pose_points(points, found)
+    fits = fit_bodies(points, observe(points, truth), iterations=1)
+    points_3d, joints = pose_points(points, fits)
     _, true_joints = pose_points(points, truth)
     used = points.landmark_weights > 0
-    seen = project(pose_points(points, truth)[0][:, :33], truth.scale, truth.origin)
-    miss = (project(placed[:, :33], found.scale, found.origin) - seen).norm(dim=2)[:, used]
+    observed = project(pose_points(points, truth)[0][:, :33], truth.scale, truth.origin)
+    miss = (project(points_3d[:, :33], fits.scale, fits.origin) - observed).norm(dim=2)[:, used]
     assert miss.mean() < 2.0  # pixels, of people some 350 tall
     error = ((joints - joints[:, :1]) - (true_joints - true_joints[:, :1])).norm(dim=2)
     assert error.mean() < 0.03
-    apart = axis_angle_to_matrix(found.global_orient).transpose(1, 2) @ axis_angle_to_matrix(truth.global_orient)
+    apart = axis_angle_to_matrix(fits.global_orient).transpose(1, 2) @ axis_angle_to_matrix(truth.global_orient)
     cosine = (apart.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
     assert (cosine > math.cos(math.radians(25))).all()  # nobody is turned around
 
 
 def test_noisy_landmarks_give_joints_within_their_noise_and_the_limits(points: PointBody) -> None:
     truth = people(6, seed=3)
-    found = fit_bodies(points, see(points, truth, noise=0.02), iterations=1)
-    error = project(pose_points(points, found)[1], found.scale, found.origin) - project(
+    fits = fit_bodies(points, observe(points, truth, noise=0.02), iterations=1)
+    error = project(pose_points(points, fits)[1], fits.scale, fits.origin) - project(
         pose_points(points, truth)[1], truth.scale, truth.origin
     )
     assert (error.norm(dim=2).mean(1) / truth.scale < 0.04).all()
-    assert pose_prior.limit_violation(found.body_pose).max() < 0.1
+    assert pose_prior.limit_violation(fits.body_pose).max() < 0.1
 
 
 def test_people_are_fitted_independently_of_who_shares_their_batch(points: PointBody) -> None:
     truth = people(4, seed=5)
-    together = fit_bodies(points, see(points, truth), iterations=1, first_iterations=15)
+    together = fit_bodies(points, observe(points, truth), iterations=1, first_iterations=15)
     first = truth[:1]
-    alone = fit_bodies(points, see(points, first), iterations=1, first_iterations=15)
+    alone = fit_bodies(points, observe(points, first), iterations=1, first_iterations=15)
     torch.testing.assert_close(alone.body_pose, together.body_pose[:1], atol=2e-3, rtol=0)
 
 
 def test_the_point_body_agrees_with_the_whole_body(body: Body, points: PointBody) -> None:
     truth = people(3, seed=7)
-    placed, joints = pose_points(points, truth)
+    points_3d, joints = pose_points(points, truth)
     whole = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(3, 3))
     torch.testing.assert_close(joints, whole.joints, atol=1e-5, rtol=0)
-    nearest = torch.cdist(placed[:, points.surface], whole.vertices).amin(2)
+    nearest = torch.cdist(points_3d[:, points.surface], whole.vertices).amin(2)
     assert nearest.max() < 2e-3  # the distance itself is computed with squares
-    apart = (placed[:, 0] - whole.landmarks[:, 0]).norm(dim=1)  # BlazePose's nose lies off the body's
+    apart = (points_3d[:, 0] - whole.landmarks[:, 0]).norm(dim=1)  # BlazePose's nose lies off the body's
     torch.testing.assert_close(apart, calibration().offsets[0].norm().expand(3), atol=1e-4, rtol=0)
 
 
@@ -135,22 +135,22 @@ def test_prior_is_symmetric_and_knows_which_way_knees_and_elbows_bend() -> None:
 
 def test_frame_centres_an_upright_body_and_keeps_its_pixels(body: Body) -> None:
     truth = people(4, seed=2)
-    place = crop_frame(body, truth)
+    window = crop_frame(body, truth)
     posed = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(4, 3))
     expected = project(posed.vertices, truth.scale, truth.origin)
     assert (
-        project(place.vertices, place.half, place.centre) - expected
+        project(window.vertices, window.half, window.centre) - expected
     ).abs().max() < 0.3  # perspective of a camera 100 m away
-    assert place.reach().max() <= 1
-    torch.testing.assert_close(place.joints[:, 0, 0], torch.zeros(4), atol=1e-5, rtol=0)
-    torch.testing.assert_close(place.joints[:, 0, 1], torch.full((4,), pelvis_height(body)), atol=1e-5, rtol=0)
-    assert place.vertices[..., 2].mean(1).abs().max() < 1e-5  # in the middle of the slab that the network renders
+    assert window.reach().max() <= 1
+    torch.testing.assert_close(window.joints[:, 0, 0], torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(window.joints[:, 0, 1], torch.full((4,), pelvis_height(body)), atol=1e-5, rtol=0)
+    assert window.vertices[..., 2].mean(1).abs().max() < 1e-5  # in the middle of the slab that the network renders
 
 
 def write_inputs(folder: Path, body: Body, points: PointBody, truth: FitResult) -> tuple[Path, Path]:
     """Files of the stages before: table of people and mattes, as if seen by perfect detectors. The last person's
     landmarks are another's."""
-    seen = see(points, truth)
+    observed = observe(points, truth)
     posed = body(truth.betas, truth.body_pose, truth.global_orient, torch.zeros(len(truth.betas), 3))
     pixels = project(posed.vertices, truth.scale, truth.origin)
     rows, status = [], {}
@@ -164,14 +164,14 @@ def write_inputs(folder: Path, body: Body, points: PointBody, truth: FitResult) 
             rows.append(
                 {
                     **{"person_id": name, "photo_id": name, "path": f"{name}.jpg", "width": WIDTH, "height": HEIGHT},
-                    "landmarks_2d": seen.landmarks_2d[k].flatten().tolist(),
-                    "landmarks_3d": seen.landmarks_3d[k].flatten().tolist(),
+                    "landmarks_2d": observed.landmarks_2d[k].flatten().tolist(),
+                    "landmarks_3d": observed.landmarks_3d[k].flatten().tolist(),
                     "visibility": [1.0] * 33,
                     "status": "ok",
                 }
             )
     write_verdicts(folder / "mattes.zip", schemas.MATTES, status)
-    rows[-1]["landmarks_2d"] = (seen.landmarks_2d[-1].flip(0)).flatten().tolist()
+    rows[-1]["landmarks_2d"] = (observed.landmarks_2d[-1].flip(0)).flatten().tolist()
     rows.append({**rows[0], "person_id": "nobody", "status": "rejected"})
     write_table(folder / "people.parquet", pd.DataFrame(rows), {})
     return folder / "people.parquet", folder / "mattes.zip"
@@ -242,33 +242,36 @@ def test_the_calibration_is_the_same_for_both_sides() -> None:
 
 def test_bones_count_as_their_least_known_end(points: PointBody) -> None:
     truth = people(2)
-    exact = see(points, truth)
+    exact = observe(points, truth)
     weights = torch.ones(2, 33)
     weights[0, 13] = 0.1  # the left elbow
-    seen = Observations.from_landmarks(exact.landmarks_2d, exact.landmarks_3d, weights)
-    assert (seen.bone_depth_std[0] > exact.bone_depth_std[0]).sum() == 2  # upper arm and forearm
-    assert (seen.bone_depth_std[1] == exact.bone_depth_std[1]).all()
-    assert seen.landmark_std[0, 13] > 2 * exact.landmark_std[0, 13]
+    observed = Observations.from_landmarks(exact.landmarks_2d, exact.landmarks_3d, weights)
+    assert (observed.bone_depth_std[0] > exact.bone_depth_std[0]).sum() == 2  # upper arm and forearm
+    assert (observed.bone_depth_std[1] == exact.bone_depth_std[1]).all()
+    assert observed.landmark_std[0, 13] > 2 * exact.landmark_std[0, 13]
     farther = Observations.from_landmarks(
         exact.landmarks_2d, exact.landmarks_3d + torch.tensor([0.0, 0.0, 3.0]), weights
     )
-    torch.testing.assert_close(farther.bone_depths, seen.bone_depths)  # of a bone, not from the camera
+    torch.testing.assert_close(farther.bone_depths, observed.bone_depths)  # of a bone, not from the camera
 
 
 def test_what_is_seen_badly_is_uncertain(points: PointBody) -> None:
     truth = people(3)
-    seen = see(points, truth)
+    observed = observe(points, truth)
     weights = torch.ones(3, 33)
     weights[1, [13, 15, 17, 19]] = 0.02  # the second person's left arm is hidden
     spread = fit_bodies(
-        points, Observations.from_landmarks(seen.landmarks_2d, seen.landmarks_3d, weights), iterations=40, samples=4
+        points,
+        Observations.from_landmarks(observed.landmarks_2d, observed.landmarks_3d, weights),
+        iterations=40,
+        samples=4,
     ).uncertainty
     assert spread.shape == (3, 24)
     assert (spread[:, 0] == 0).all()  # the pelvis is where it is measured from
     assert (spread[0, [7, 20]] > 0.01).all()
     assert spread[1, 20] > 1.5 * spread[1, 21]
     assert spread[0].max() < 0.5
-    assert fit_bodies(points, seen, iterations=1).uncertainty.isnan().all()
+    assert fit_bodies(points, observed, iterations=1).uncertainty.isnan().all()
 
 
 @pytest.mark.slow
@@ -299,16 +302,16 @@ def crossed_arms() -> FitResult:
 
 def deepest(points: PointBody, fitted: FitResult) -> torch.Tensor:
     """How deep parts of the body lie in each other (metres), [B]."""
-    placed, _ = pose_points(points, fitted)
-    return overlap(placed[:, points.centres], points.min_distance).amax((1, 2))
+    points_3d, _ = pose_points(points, fitted)
+    return overlap(points_3d[:, points.centres], points.min_distance).amax((1, 2))
 
 
 def test_arms_that_pass_through_each_other_are_pushed_apart(open_body: Body) -> None:
     points, truth = reduce_body(open_body, samples=50), crossed_arms()
     assert deepest(points, truth) > 0.02
-    seen = see(points, truth)
+    observed = observe(points, truth)
     orient = axis_angle_to_matrix(truth.global_orient)
-    objective, zero = FitObjective(points, seen, orient, truth.scale, truth.origin), torch.zeros(1)
+    objective, zero = FitObjective(points, observed, orient, truth.scale, truth.origin), torch.zeros(1)
     params = FitParams(truth.betas, truth.body_pose, torch.zeros(1, 3), zero, torch.zeros(1, 2), zero)
     params = minimise(objective, params, 80)
     turned, scale, origin = objective.camera(params)

@@ -87,9 +87,13 @@ def write(folder: Path, kind: str, person: dict[str, np.ndarray], body: Body) ->
     else:
         # A camera 40 m away, so that its picture is that of a distant one.
         depth, focal = 40.0, 40.0 * SCALE
-        place = (ORIGIN - np.array(SIZE) / 2) / focal * depth
+        offset = (ORIGIN - np.array(SIZE) / 2) / focal * depth
         (folder / "walk").mkdir()
-        content = {"camera_translation": np.array([[*place, depth]]), "betas": betas, "body_pose": person["pose"][None]}
+        content = {
+            "camera_translation": np.array([[*offset, depth]]),
+            "betas": betas,
+            "body_pose": person["pose"][None],
+        }
         content |= {"global_orient": person["orient"][None], "camera_rotation": np.eye(3)[None], "gender": "neutral"}
         (folder / "walk" / "000.pkl").write_bytes(pickle.dumps(content, protocol=2))
 
@@ -103,13 +107,13 @@ def test_the_body_lands_on_the_person(tmp_path: Path, body: Body, kind: str, fac
     row = photo(body, person)
     row["landmarks_2d"] = (np.array(row["landmarks_2d"]) * factor).tolist()
     row["width"], row["height"] = SIZE[0] * factor, SIZE[1] * factor
-    found, apart = best_fit(imports.of(row["path"]), row, factor, body, imports.settings.focal)
-    assert apart < 3
-    assert float(found.scale) == pytest.approx(SCALE * factor, rel=0.01)
-    np.testing.assert_allclose(found.origin[0].numpy(), ORIGIN * factor, atol=1.5)
-    turns = axis_angle_to_matrix(torch.cat([found.global_orient, found.body_pose], 1).view(24, 3)).numpy()
+    fit, distance = best_fit(imports.of(row["path"]), row, factor, body, imports.settings.focal)
+    assert distance < 3
+    assert float(fit.scale) == pytest.approx(SCALE * factor, rel=0.01)
+    np.testing.assert_allclose(fit.origin[0].numpy(), ORIGIN * factor, atol=1.5)
+    turns = axis_angle_to_matrix(torch.cat([fit.global_orient, fit.body_pose], 1).view(24, 3)).numpy()
     np.testing.assert_allclose(turns, matrices(person), atol=1e-4)
-    np.testing.assert_allclose(found.betas[0].numpy(), person["betas"], atol=1e-5)
+    np.testing.assert_allclose(fit.betas[0].numpy(), person["betas"], atol=1e-5)
     assert imports.of("stranger.jpg") == []
 
 

@@ -28,9 +28,9 @@ def landmarks(body_file: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     points = reduce_body(Body.load(body_file), samples=10)
     upright = torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(6, 3, 3)
     pose = 0.1 * torch.randn(6, 69, generator=random)
-    placed, _ = points(torch.zeros(6, 10), upright, pose, 33)
-    pixels = project(placed, torch.full((6,), 200.0), torch.tensor([[240.0, 320.0]]).expand(6, 2))
-    return pixels, placed - hip_centre(placed), torch.rand(6, 33, generator=random)
+    points_3d, _ = points(torch.zeros(6, 10), upright, pose, 33)
+    pixels = project(points_3d, torch.full((6,), 200.0), torch.tensor([[240.0, 320.0]]).expand(6, 2))
+    return pixels, points_3d - hip_centre(points_3d), torch.rand(6, 33, generator=random)
 
 
 def test_a_person_in_a_mirror_is_read_as_the_mirrored_person(landmarks) -> None:
@@ -64,25 +64,25 @@ def test_corrections_of_nonsense_stay_small_and_finite(landmarks) -> None:
     random = torch.Generator().manual_seed(1)
     network = landmark_model.load()
     for wrong in (1e4 * torch.randn(flat.shape, generator=random), torch.zeros_like(flat)):
-        said = landmark_model.estimate(network, wrong, solid, visibility)
-        assert all(value.isfinite().all() for value in vars(said).values())
-        assert said.offsets.abs().max() <= LARGEST
-        assert (said.landmark_std[:, USED] >= 0.003).all()
-        assert (said.bone_depth_std >= 0.009).all()
+        estimate = landmark_model.estimate(network, wrong, solid, visibility)
+        assert all(value.isfinite().all() for value in vars(estimate).values())
+        assert estimate.offsets.abs().max() <= LARGEST
+        assert (estimate.landmark_std[:, USED] >= 0.003).all()
+        assert (estimate.bone_depth_std >= 0.009).all()
 
 
 def test_it_learns_what_depends_on_the_person() -> None:
     random = torch.Generator().manual_seed(0)
-    seen = torch.randn(400, INPUTS, generator=random)
-    moved = 0.02 * seen[:, :1, None].expand(-1, len(USED), 2)
-    deep = 0.05 * seen[:, 1:2].expand(-1, len(landmark_model.BONES))
-    learn, judge = (Examples(seen[k], moved[k], deep[k]) for k in (slice(0, 320), slice(320, 400)))
-    network = landmark_training.train(learn, steps=250, batch=32, rate=2e-3, seed=0)
-    before, after = landmark_training.score(None, judge), landmark_training.score(network, judge)
+    inputs = torch.randn(400, INPUTS, generator=random)
+    offsets = 0.02 * inputs[:, :1, None].expand(-1, len(USED), 2)
+    depths = 0.05 * inputs[:, 1:2].expand(-1, len(landmark_model.BONES))
+    examples, held_out_people = (Examples(inputs[k], offsets[k], depths[k]) for k in (slice(0, 320), slice(320, 400)))
+    network = landmark_training.train(examples, steps=250, batch=32, rate=2e-3, seed=0)
+    before, after = landmark_training.score(None, held_out_people), landmark_training.score(network, held_out_people)
     assert after["landmarks"] < 0.6 * before["landmarks"]
     assert after["depths"] < 0.6 * before["depths"]
-    again = landmark_training.train(learn, steps=20, batch=32, rate=2e-3, seed=0)
-    same = landmark_training.train(learn, steps=20, batch=32, rate=2e-3, seed=0)
+    again = landmark_training.train(examples, steps=20, batch=32, rate=2e-3, seed=0)
+    same = landmark_training.train(examples, steps=20, batch=32, rate=2e-3, seed=0)
     torch.testing.assert_close(again.layers[0].weight, same.layers[0].weight)
 
 

@@ -22,7 +22,7 @@ def walk(jitter: float) -> tuple[FitResult, pd.DataFrame]:
     def noise(*shape: int) -> torch.Tensor:
         return jitter * torch.randn(FRAMES + 1, *shape, generator=random)
 
-    found = FitResult(
+    fits = FitResult(
         betas=noise(10),
         body_pose=0.3 + noise(69),
         global_orient=turn + noise(3),
@@ -31,25 +31,25 @@ def walk(jitter: float) -> tuple[FitResult, pd.DataFrame]:
         uncertainty=torch.full((FRAMES + 1, 24), torch.nan),
     )
     names = [frame_id("a-1", 10 * k) for k in range(FRAMES)] + ["photo-2"]
-    return found, pd.DataFrame({"photo_id": names, "path": ["a.mp4"] * FRAMES + ["photo.jpg"]})
+    return fits, pd.DataFrame({"photo_id": names, "path": ["a.mp4"] * FRAMES + ["photo.jpg"]})
 
 
 def angles(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    apart = axis_angle_to_matrix(a).mT @ axis_angle_to_matrix(b)
-    return torch.rad2deg(torch.arccos(((apart.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1)))
+    relative = axis_angle_to_matrix(a).mT @ axis_angle_to_matrix(b)
+    return torch.rad2deg(torch.arccos(((relative.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1)))
 
 
 def test_jitter_goes_and_movement_stays() -> None:
     (still, people), (shaky, _) = walk(0), walk(0.1)
-    found = smooth(shaky, people, 1.5)
+    fits = smooth(shaky, people, 1.5)
     inner = slice(4, FRAMES - 4)
     for name in ("global_orient", "body_pose"):
-        true, before, after = (getattr(f, name)[inner].reshape(-1, 3) for f in (still, shaky, found))
+        true, before, after = (getattr(f, name)[inner].reshape(-1, 3) for f in (still, shaky, fits))
         assert angles(after, true).mean() < 0.65 * angles(before, true).mean()
-    assert (found.origin - still.origin)[inner].abs().mean() < 0.6 * (shaky.origin - still.origin)[inner].abs().mean()
-    assert (found.scale / still.scale - 1)[inner].abs().mean() < 0.05
-    assert (found.betas[:FRAMES] == found.betas[0]).all()
-    for name, value in vars(found).items():  # the photograph is as it was
+    assert (fits.origin - still.origin)[inner].abs().mean() < 0.6 * (shaky.origin - still.origin)[inner].abs().mean()
+    assert (fits.scale / still.scale - 1)[inner].abs().mean() < 0.05
+    assert (fits.betas[:FRAMES] == fits.betas[0]).all()
+    for name, value in vars(fits).items():  # the photograph is as it was
         torch.testing.assert_close(value[-1], getattr(shaky, name)[-1], equal_nan=True)
 
 
