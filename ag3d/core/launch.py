@@ -45,8 +45,8 @@ def rendezvous(job: str, ask: Callable[..., str] = ask) -> list[str]:
     address = re.search(r"\bNodeAddr=(\S+)", ask("scontrol", "show", "node", first))
     restart = int(restarts.group(1)) if restarts else 0
     port = 20000 + (int(job) * 7 + restart) % 20000
-    place = f"{address.group(1) if address else first}:{port}"
-    return ["--rdzv-backend=c10d", f"--rdzv-id={job}.{restart}", f"--rdzv-endpoint={place}"]
+    endpoint = f"{address.group(1) if address else first}:{port}"
+    return ["--rdzv-backend=c10d", f"--rdzv-id={job}.{restart}", f"--rdzv-endpoint={endpoint}"]
 
 
 def command(
@@ -66,10 +66,15 @@ def command(
         raise UserError(
             f"machine.nodes is {nodes}, but this is no Slurm job: use snakemake --workflow-profile profiles/slurm, or set machine.nodes to 1"
         )
-    here = [f"--nnodes={nodes}", f"--nproc-per-node={processes}", *rendezvous(environment["SLURM_JOB_ID"], ask)]
+    torchrun = [
+        *TORCHRUN,
+        f"--nnodes={nodes}",
+        f"--nproc-per-node={processes}",
+        *rendezvous(environment["SLURM_JOB_ID"], ask),
+    ]
     step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={threads}"]
     step += [f"--gres=gpu:{gpus}"] if gpus else []
-    return ["srun", *step, "--kill-on-bad-exit=1", sys.executable, *TORCHRUN, *here, "-m", *module]
+    return ["srun", *step, "--kill-on-bad-exit=1", sys.executable, *torchrun, "-m", *module]
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ for r in workflow.rules:
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     """Rule to module and first result, of the demo and of a data set made elsewhere."""
-    found: dict[str, tuple[str, str]] = {}
+    rules: dict[str, tuple[str, str]] = {}
     for source in ("synthetic", "zip"):
         work = tmp_path_factory.mktemp(source)
         (work / "ag3d.zip").touch()
@@ -37,9 +37,9 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]
         told = snakemake(work, "--snakefile", str(work / "Snakefile"), "--list-rules", "--config", f"ablations={{folder: {ROOT}/config/ablations}}")  # fmt: skip
         for line in re.findall(r"^RULE (.*)$", told.stderr, re.MULTILINE):
             name, module, result = json.loads(line)
-            found[name] = (module, result)
-        assert found, told.stderr
-    return found
+            rules[name] = (module, result)
+        assert rules, told.stderr
+    return rules
 
 
 def table() -> dict[str, list[str]]:

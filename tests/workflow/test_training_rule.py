@@ -32,9 +32,9 @@ def commands(directory: Path, *arguments: str, **machine) -> list[str]:
 
 @pytest.mark.parametrize(("gpus", "offered", "started"), [(0, 1, 0), (1, 1, 1), (2, 2, 2), (4, 4, 4), (4, 2, 2)])
 def test_as_many_gpus_as_are_offered(tmp_path, gpus, offered, started):
-    found = commands(tmp_path, "--resources", f"gpu={offered}", gpus=gpus)
-    assert found
-    for command in found:
+    lines = commands(tmp_path, "--resources", f"gpu={offered}", gpus=gpus)
+    assert lines
+    for command in lines:
         assert f"ag3d.core.launch --nodes 1 --gpus {started} --threads " in command
 
 

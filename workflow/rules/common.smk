@@ -1,4 +1,4 @@
-# The checked configuration, the places of files, and the targets that a person asks for.
+# The checked configuration, where files are, and the targets that a person asks for.
 import os
 import re
 import sys
@@ -18,10 +18,9 @@ os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["
 os.environ["AG3D_SOURCE"] = str(workflow.basedir)
 
 try:
+    # Read once more: Snakemake's own reading takes the last of two equal keys without a word.
     for file in workflow.configfiles:
-        read_yaml(
-            Path(file)
-        )  # Snakemake's own reading takes the last of two equal keys
+        read_yaml(Path(file))
     settings = load(config)
 except UserError as error:
     raise WorkflowError(str(error))

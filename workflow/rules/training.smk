@@ -33,9 +33,8 @@ def beginning(chosen):
 
 for kimg in MILESTONES:
     config_file(R, f"training/{kimg}", until_milestone(settings, kimg))
-MACHINE = config_file(
-    R, "machine"
-)  # always `ancient`: a change of the machine must not retrain
+# Always `ancient`: a change of the machine must not retrain.
+MACHINE = config_file(R, "machine")
 
 
 # A milestone also holds the state to go on from, which on a disk may be deleted to save space, so no rule declares it. From a
