@@ -42,7 +42,7 @@ class Generator(nn.Module):
         self._graphed_mapping = GraphedCallable(self._mapping, self.backbone.mapping)
         self._graphed_planes = GraphedCallable(synthesis, synthesis, nested=True)
         self._graphed_superresolution = GraphedCallable(self.superresolution, self.superresolution, nested=True)
-        self._graphed_images = GraphedCallable(self._images_fused)
+        self._graphed_images = GraphedCallable(self._images)
 
     def enable_cuda_graphs(self, pool: GraphPool | None = None) -> Generator:
         """Let a GPU replay captured launches (see model.cuda_graphs). The parameters stay where they are from now on.
@@ -109,40 +109,37 @@ class Generator(nn.Module):
         coarse = depth_resolution or self.settings.depth_resolution
         fine = depth_resolution or self.settings.depth_resolution_importance
         sampling = Sampling(coarse, fine, deterministic)
-        use_fused = fast_renderer.use_fused_renderer(self.settings, sampling, self.deformer.distance)
-        if canonical or not use_fused:
-            return self._images(planes, ws, label, sampling, resolution, canonical)
-        small = resolution == self.neural_resolution and len(ws) * resolution**2 <= MAX_GRAPHED_RAYS
-        render = self._graphed_images if small else self._images_fused
-        return render(planes, ws, label, sampling=sampling, resolution=resolution)
+        fused = not canonical and fast_renderer.use_fused_renderer(self.settings, sampling, self.deformer.distance)
+        few_rays = resolution == self.neural_resolution and len(ws) * resolution**2 <= MAX_GRAPHED_RAYS
+        images = self._graphed_images if fused and few_rays else self._images
+        return images(planes, ws, label, sampling=sampling, resolution=resolution, canonical=canonical, fused=fused)
 
     def _images(
         self,
         planes: torch.Tensor,
         ws: torch.Tensor,
         label: torch.Tensor,
+        *,
         sampling: Sampling,
         resolution: int,
         canonical: bool,
+        fused: bool,
     ) -> dict[str, torch.Tensor]:
-        canonical_field, camera = self.canonical_field(planes), labels.split(label)
-        field = canonical_field if canonical else PosedField(canonical_field, self.deformer.pose(label))
+        """Render the field, then the super-resolution of its features."""
+        camera, field = labels.split(label), self.canonical_field(planes)
         rays = camera_rays(camera.cam2world, camera.intrinsics, resolution)
-        return self._super_resolved(self.renderer.render(field, rays, sampling), ws)
-
-    def _images_fused(
-        self, planes: torch.Tensor, ws: torch.Tensor, label: torch.Tensor, sampling: Sampling, resolution: int
-    ) -> dict[str, torch.Tensor]:
-        camera = labels.split(label)
-        field = PosedField(self.canonical_field(planes), self.deformer.pose(label))
-        rays = camera_rays(camera.cam2world, camera.intrinsics, resolution)
-        return self._super_resolved(fast_renderer.render(field, rays, sampling, self.renderer.sharpness()), ws)
-
-    def _super_resolved(self, rendered: dict[str, torch.Tensor], ws: torch.Tensor) -> dict[str, torch.Tensor]:
-        """With the colours among the features, and the final image."""
-        features = rendered.pop("features")
-        raw = features[:, :3]
-        return {**rendered, "image_raw": raw, "image": self._graphed_superresolution(raw, features, ws)}
+        if canonical:
+            out = self.renderer.render(field, rays, sampling)
+        else:
+            posed = PosedField(field, self.deformer.pose(label))
+            if fused:
+                out = fast_renderer.render(posed, rays, sampling, self.renderer.sharpness())
+            else:
+                out = self.renderer.render(posed, rays, sampling)
+        features = out.pop("features")
+        out["image_raw"] = features[:, :3]
+        out["image"] = self._graphed_superresolution(out["image_raw"], features, ws)
+        return out
 
     def forward(
         self,
