@@ -154,9 +154,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, required=True, help="file to write; all: folder")
     parser.add_argument(
-        "--seed",
-        type=int,
-        help=f"which person; all: the first, or with --ws everybody (default: {Avatars.seed})",
+        "--seed", type=int, help=f"which person; all: the first, or with --ws everybody (default: {Avatars.seed})"
     )
     parser.add_argument("--truncation", type=float, help=f"1: full variety (default: {Avatars.truncation})")
     parser.add_argument(

@@ -18,7 +18,7 @@ class DiscriminatorGraphs:
     """`on`: capture and replay. A graph's gradients are overwritten by its next replay: one chunk a step."""
 
     def __init__(self, discriminators: Discriminators, settings: Training, on: bool = False) -> None:
-        self.D, self.settings, self.on = discriminators, settings, on
+        self.D, self.on = discriminators, on
         self.pool = GraphPool()  # the discriminators' passes end before anything else begins
         self.apart = settings.loss_reduction == "apart"
         self.weights = losses.head_weights(settings.normal_weight, settings.face_weight, settings.face_normal_weight)

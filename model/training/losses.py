@@ -10,13 +10,7 @@ import torch.nn.functional as F
 from ag3d.model.generator import Generator
 
 # Which head sees an input.
-HEAD_OF = {
-    "image": "full",
-    "image_raw": "full",
-    "image_normal": "normal",
-    "face": "face",
-    "face_normal": "normal_face",
-}
+HEAD_OF = {"image": "full", "image_raw": "full", "image_normal": "normal", "face": "face", "face_normal": "normal_face"}
 BODY_POINTS = 1000  # of a person, at or near the canonical body's vertices
 PRIOR_STD = 0.05  # metres, of the body prior's points around the body's surface
 PRIOR_SCALE = 0.05  # metres: a residual that counts as one

@@ -29,11 +29,6 @@ class StopRequest:
         self.number, self._noted = number, time.monotonic()
         log.info("%s received: saving the state after this step", signal.Signals(number).name)
 
-    @property
-    def status(self) -> int:
-        """Exit status by the shell's convention."""
-        return 128 + self.number
-
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
