@@ -50,7 +50,7 @@ class Command:
             )
         )
         network = to_mapping(Network(**{**TINY, **self.network}))
-        config = self.folder / f"config-{steps}.json"
+        config = self.folder.with_name(f"{self.folder.name}-config-{steps}.json")  # a disk may be mounted on the folder
         write_json(config, {"training": training, "network": network, "machine": machine})
         places = ["--state", str(self.folder / "train"), "--output", str(self.milestone(steps))]
         inputs = ["--data", *map(str, self.data), "--body", str(self.body), "--config", str(config)]
