@@ -54,14 +54,14 @@ def main() -> None:
             Training(batch_size=batch, density_reg=0.0, r1_gamma=5.0), Network(image_resolution=side), body, poses, TrainerOptions(device, precision=precision)
         )  # fmt: skip
         real = torch.randint(0, 256, (2, batch, 3, side, side), dtype=torch.uint8)
-        shown = (real[0], real[1], poses[:batch])
+        batch_of_images = (real[0], real[1], poses[:batch])
         for _ in range(3):
-            trainer.step(shown)
+            trainer.step(batch_of_images)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             torch.cuda.synchronize()
             start = time.perf_counter()
             for _ in range(4):
-                trainer.step(shown)
+                trainer.step(batch_of_images)
             torch.cuda.synchronize()
             whole = (time.perf_counter() - start) / 4
         events = sorted(profile.key_averages(), key=lambda e: -e.self_device_time_total)
@@ -72,19 +72,19 @@ def main() -> None:
         )
         for event in events[: args.kernels]:
             print(f"  {event.self_device_time_total / 4000:8.2f} ms {event.count / 4:7.0f}×  {event.key[:90]}")
-        times: dict[str, list[float]] = defaultdict(list)
+        seconds: dict[str, list[float]] = defaultdict(list)
         parts = [(phases, name) for name in PHASES] + [(trainer.graphs, "logits"), (trainer, "end_phase")]
         plain = {name: getattr(owner, name) for owner, name in parts}
         for owner, name in parts:
-            setattr(owner, name, _timed(plain[name], times[name]))
+            setattr(owner, name, _timed(plain[name], seconds[name]))
         trainer.steps = trainer.settings.d_reg_interval
         for _ in range(4):
-            trainer.step(shown)
+            trainer.step(batch_of_images)
         for name in PHASES:
             setattr(phases, name, plain[name])
-        for phase, found in times.items():
-            if found:
-                print(f"  {phase:22s} {1000 * statistics.median(found):8.1f} ms  {len(found)}×")
+        for phase, of_phase in seconds.items():
+            if of_phase:
+                print(f"  {phase:22s} {1000 * statistics.median(of_phase):8.1f} ms  {len(of_phase)}×")
 
 
 def _timed(action, into: list[float]):

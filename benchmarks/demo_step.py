@@ -60,13 +60,13 @@ def one(body: Path, file: Path) -> dict[str, float]:
     trainer = Trainer(settings, network, Body.load(body), standing(64), **device)
     side = network.image_resolution
     real = torch.randint(0, 256, (2, batch, 3, side, side), dtype=torch.uint8)
-    shown = (real[0], real[1], standing(64)[:batch])
+    batch_of_images = (real[0], real[1], standing(64)[:batch])
     for _ in range(2):
-        trainer.step(shown)
+        trainer.step(batch_of_images)
     trainer.steps = interval
     start, work = time.perf_counter(), time.process_time()
     for _ in range(STEPS):
-        trainer.step(shown)
+        trainer.step(batch_of_images)
     return {"wall": (time.perf_counter() - start) / STEPS, "work": (time.process_time() - work) / STEPS}
 
 
@@ -102,21 +102,21 @@ def main() -> None:
     from ag3d.core.files import write_json
 
     args = arguments()
-    found: dict[str, list[dict[str, float]]] = {"old": [], "new": []}
+    seconds: dict[str, list[dict[str, float]]] = {"old": [], "new": []}
     with tempfile.TemporaryDirectory() as folder:
         old = unpack(args.against, Path(folder))
         config = with_old_keys(args.config, old / "config.yaml")
         command = [sys.executable, __file__, "--one", str(args.body), str(config)]
         for _ in console.progress(range(args.rounds), "rounds", args.rounds, "round"):
-            for title in found:
+            for title in seconds:
                 environment = dict(os.environ) | ({"PYTHONPATH": str(old)} if title == "old" else {})
                 if args.threads:
                     environment["OMP_NUM_THREADS"] = str(args.threads)
                 run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-                found[title].append(json.loads(run.stdout.splitlines()[-1]))
+                seconds[title].append(json.loads(run.stdout.splitlines()[-1]))
     rows = []
     for name, key in (("train_demo_cpu_s", "wall"), ("train_demo_cpu_work_s", "work")):
-        before, now = (statistics.median(run[key] for run in runs) for runs in found.values())
+        before, now = (statistics.median(run[key] for run in runs) for runs in seconds.values())
         rows.append(
             {"name": name, "commit": provenance.code_version(), "device": platform.processor() or platform.machine()}
             | {"dtype": "float32", "value": now, "unit": "s", "reference": before, "ratio": before / now}

@@ -23,12 +23,13 @@ from ag3d.config import Export, Network
 from ag3d.core import console, provenance
 from ag3d.core.device import choose_device, device_name, repeatable
 from ag3d.core.files import write_json
+from ag3d.model.avatars import mesh
 from ag3d.model.avatars.identities import People
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
-from ag3d.model.export import __main__ as export
-from ag3d.model.export import mesh, texture, texture_baking
+from ag3d.model.export import stage as export
+from ag3d.model.export import texture
 from ag3d.model.export.clips import read_clips
 from ag3d.model.generator import Generator
 from ag3d.model.precision import resolve_precision, set_precision
@@ -40,7 +41,7 @@ STEPS: list[tuple[ModuleType, str, str]] = [
     (mesh, "marching_cubes", "marching cubes"),
     (mesh, "largest_piece", "largest piece"),
     (texture, "unwrap", "unwrapping"),
-    (texture_baking, "painted", "painting from images"),
+    (texture, "bake_images", "painting from images"),
     (texture, "bake", "baking, with the painting"),
     (export, "rig", "skin weights"),
     (export, "avatar_glb", "file"),
@@ -71,13 +72,13 @@ def network(args: argparse.Namespace, body: Body, device: torch.device) -> Gener
     return generator
 
 
-def timed(found: dict[str, list[float]], name: str, function: Callable[..., Any], wait: Callable[[], None]) -> Callable[..., Any]:  # fmt: skip
-    def run(*given: Any, **named: Any) -> Any:
+def timed(seconds: dict[str, list[float]], name: str, function: Callable[..., Any], wait: Callable[[], None]) -> Callable[..., Any]:  # fmt: skip
+    def run(*args: Any, **kwargs: Any) -> Any:
         wait()
         start = time.perf_counter()
-        out = function(*given, **named)
+        out = function(*args, **kwargs)
         wait()
-        found[name].append(time.perf_counter() - start)
+        seconds[name].append(time.perf_counter() - start)
         return out
 
     return run
@@ -98,15 +99,14 @@ def main() -> None:
         resolution=args.resolution, max_faces=args.faces, texture=args.texture, texture_source=args.colors
     )
     clips = read_clips(settings.motions, settings.fps)
-    found: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
     for module, name, step in STEPS:
-        setattr(module, name, timed(found, step, getattr(module, name), wait))
-    texture.painted = texture_baking.painted  # it was imported by name
+        setattr(module, name, timed(seconds, step, getattr(module, name), wait))
 
     def avatar(person: int) -> None:
         export.write_avatar(people, person, export.surface(people, person, settings), clips, Path(folder) / "a.glb")
 
-    make = timed(found, "whole avatar", avatar, wait)
+    make = timed(seconds, "whole avatar", avatar, wait)
     with tempfile.TemporaryDirectory() as folder:
         for person in range(args.avatars):
             make(person)
@@ -116,14 +116,14 @@ def main() -> None:
     size = f"{args.image if not args.checkpoint else generator.resolution} pixels, {args.resolution} voxels, {args.faces} triangles, texture {args.texture}, {args.colors}"
     print(f"{provenance.code_version()}  {card}  {dtype}  torch {torch.__version__}\n{size}")
     rows = []
-    for step, seconds in found.items():
-        value = statistics.median(seconds[1:] or seconds)
+    for step, of_step in seconds.items():
+        value = statistics.median(of_step[1:] or of_step)
         target = TARGET if step == "whole avatar" else None
         rows.append(
             {"name": step, "commit": provenance.code_version(), "device": card, "dtype": dtype, "size": size}
-            | {"value": value, "first": seconds[0], "unit": "s", "target_on_h200": target}
+            | {"value": value, "first": of_step[0], "unit": "s", "target_on_h200": target}
         )
-        print(f"{step:28s} {value:8.2f} s   (the first: {seconds[0]:.2f} s)")
+        print(f"{step:28s} {value:8.2f} s   (the first: {of_step[0]:.2f} s)")
     write_json(args.output, rows)
 
 

@@ -22,9 +22,9 @@ from ag3d.config import Network
 from ag3d.core import console, provenance
 from ag3d.core.device import choose_device, device_name, repeatable
 from ag3d.core.files import write_json
+from ag3d.model.avatars import mesh
 from ag3d.model.body.body import Body
 from ag3d.model.checkpoint import load_generator
-from ag3d.model.export import mesh
 from ag3d.model.generator import Generator
 
 RESULTS = Path(__file__).with_name("results") / "mesh.json"
@@ -55,29 +55,29 @@ def main() -> None:
     else:
         torch.manual_seed(0)
         generator = Generator(Network(image_resolution=args.image), body).to(device).eval().requires_grad_(False)
-    found: dict[str, list[float]] = defaultdict(list)
+    seconds_of: dict[str, list[float]] = defaultdict(list)
 
-    def seconds(action: Callable[[], Any], into: str) -> Any:
+    def timed_call(action: Callable[[], Any], into: str) -> Any:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         start = time.perf_counter()
         out = action()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        found[into].append(time.perf_counter() - start)
+        seconds_of[into].append(time.perf_counter() - start)
         return out
 
     def timed(name: str, action: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *given, **named: seconds(lambda: action(*given, **named), name)
+        return lambda *args, **kwargs: timed_call(lambda: action(*args, **kwargs), name)
 
-    made = {"": None, "_thinned": args.faces}
+    face_limits = {"": None, "_thinned": args.faces}
     sizes: dict[str, int] = {}
     with torch.no_grad():
         people = [generator.planes(generator.mapping(torch.randn(1, generator.settings.z_dim, device=device))) for _ in range(args.meshes)]  # fmt: skip
     for planes in people:
-        for ending, faces in made.items():
+        for ending, faces in face_limits.items():
             name = f"mesh_{args.resolution}{ending}_s"
-            out = seconds(lambda: mesh.canonical_mesh(generator, planes, args.resolution, faces), name)  # noqa: B023
+            out = timed_call(lambda: mesh.canonical_mesh(generator, planes, args.resolution, faces), name)  # noqa: B023
             sizes[name] = len(out.faces)
     for name in STEPS:  # in further meshes, since waiting for the GPU between the steps costs a little
         setattr(mesh, name, timed(name, getattr(mesh, name)))
@@ -87,14 +87,14 @@ def main() -> None:
     card = device_name(device)
     print(f"{provenance.code_version()}  {card}  float32  torch {torch.__version__}")
     rows = []
-    for name, times in found.items():
-        value = statistics.median(times[1:] or times)
+    for name, seconds in seconds_of.items():
+        value = statistics.median(seconds[1:] or seconds)
         row = {"name": name, "commit": provenance.code_version(), "device": card, "dtype": "float32", "value": value}
-        row |= {"unit": "s", "reference": None, "ratio": None, "first": times[0]}
+        row |= {"unit": "s", "reference": None, "ratio": None, "first": seconds[0]}
         if name in sizes:
             row |= {"triangles": sizes[name], "target": None if name.endswith("thinned_s") else TARGET}
         rows.append(row)
-        print(f"{name:22s} {value:7.3f} s   (the first: {times[0]:.3f} s)")
+        print(f"{name:22s} {value:7.3f} s   (the first: {seconds[0]:.3f} s)")
     write_json(args.output, rows)
 
 

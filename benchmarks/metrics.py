@@ -67,10 +67,10 @@ def arguments() -> argparse.Namespace:
 
 def timed(action: Callable[[], T]) -> tuple[float, T]:
     start = time.perf_counter()
-    found = action()
+    result = action()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start, found
+    return time.perf_counter() - start, result
 
 
 class Pass:
@@ -80,29 +80,29 @@ class Pass:
         self.args, self.generator, self.folder = args, generator, folder
         self.device = next(generator.parameters()).device
         self.poses = (read_poses(args.poses) if args.poses else standing(64)).numpy()
-        self._made: dict[Source, tuple[float, list[ImageBatch]]] = {}
-        self._read: dict[Source, tuple[float, int]] = {}
+        self._generated: dict[Source, tuple[float, list[ImageBatch]]] = {}
+        self._decoded: dict[Source, tuple[float, int]] = {}
         self._compared: dict[int, dict[str, float]] = {}
 
-    def pictures(self, source: Source):
+    def image_batches(self, source: Source):
         return generated_images(self.generator, self.poses, source, self.args.batch, seed=0)
 
-    def made(self, source: Source) -> tuple[float, list[ImageBatch]]:
+    def generate(self, source: Source) -> tuple[float, list[ImageBatch]]:
         """Seconds and pictures, of generating alone."""
-        if source not in self._made:
-            list(self.pictures(Source(2 * self.args.batch, source.reference)))  # compiles and records
-            self._made[source] = timed(lambda: list(self.pictures(source)))
-        return self._made[source]
+        if source not in self._generated:
+            list(self.image_batches(Source(2 * self.args.batch, source.reference)))  # compiles and records
+            self._generated[source] = timed(lambda: list(self.image_batches(source)))
+        return self._generated[source]
 
-    def decoded(self, source: Source) -> tuple[float, int]:
+    def decode(self, source: Source) -> tuple[float, int]:
         """Seconds of reading the data set, and the number of its people."""
-        if source not in self._read:
+        if source not in self._decoded:
             zips = self.args.data or [self._data_set(source)]
             seconds, batches = timed(lambda: list(RealImages(zips, self.generator, source).batches(self.args.batch)))
-            self._read[source] = seconds, sum(len(batch.image) for batch in batches)
-        return self._read[source]
+            self._decoded[source] = seconds, sum(len(batch.image) for batch in batches)
+        return self._decoded[source]
 
-    def compared(self, dimensions: int, settings: Evaluation) -> dict[str, float]:
+    def compare(self, dimensions: int, settings: Evaluation) -> dict[str, float]:
         """Seconds of each distance of the three streams."""
         if dimensions not in self._compared:
             self._compared[dimensions] = comparing(self.args.size, dimensions, settings, self.device)
@@ -117,7 +117,9 @@ class Pass:
         side = self.generator.settings.image_resolution
         with write_shard(path, {}) as shard, ThreadPoolExecutor(os.cpu_count()) as threads:
             for kind, stream in (("img", "image"), ("normal", "normal")):
-                pictures = [enlarged(one, side) for batch in self.made(source)[1] for one in batch.streams()[stream]]
+                pictures = [
+                    enlarged(one, side) for batch in self.generate(source)[1] for one in batch.streams()[stream]
+                ]
                 for index, data in enumerate(threads.map(encode_png, pictures)):
                     shard.add(f"{kind}_{index:06d}.png", data)
             shard.add_json(
@@ -129,18 +131,18 @@ class Pass:
         """Seconds of every part, for `samples` pictures where they grow with them."""
         args, source = self.args, Source(self.args.samples, protocol.source.reference)
         networks = make_extractors([protocol], args.models, settings, self.device)[protocol.network]
-        making, kept = self.made(source)
-        extract_features(kept[:2], networks)
-        looking = {network.name: timed(lambda: extract_features(kept, [network]))[0] for network in networks}  # noqa: B023
-        passing, features = timed(lambda: extract_features(self.pictures(source), networks))
-        reading, people = self.decoded(source)
+        generate_s, batches = self.generate(source)
+        extract_features(batches[:2], networks)
+        looking = {network.name: timed(lambda: extract_features(batches, [network]))[0] for network in networks}  # noqa: B023
+        passing, features = timed(lambda: extract_features(self.image_batches(source), networks))
+        reading, people = self.decode(source)
         dimensions = max(values.shape[1] for values in features.values())
         return {
             **{"protocol": protocol.name, "samples": args.samples, "batch": args.batch},
-            **{"resolution": self.generator.settings.image_resolution, "generate_s": making, "networks_s": looking},
-            **{"resize_s": resizing(kept, protocol.network, self.device), "pass_s": passing},
+            **{"resolution": self.generator.settings.image_resolution, "generate_s": generate_s, "networks_s": looking},
+            **{"resize_s": resizing(batches, protocol.network, self.device), "pass_s": passing},
             **{"data_people": people, "read_data_s": reading, "dimensions": dimensions, "size": args.size},
-            "distances_s": self.compared(dimensions, settings),
+            "distances_s": self.compare(dimensions, settings),
         }
 
 
@@ -148,9 +150,9 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     return image if len(image) == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
-def resizing(kept: list[ImageBatch], network: str, device: torch.device) -> float | None:
+def resizing(batches: list[ImageBatch], network: str, device: torch.device) -> float | None:
     """Seconds of making the network's input of all pictures of all streams; None where it is not a step of its own."""
-    pictures = [images for batch in kept for images in batch.streams().values()]
+    pictures = [images for batch in batches for images in batch.streams().values()]
 
     def clean() -> None:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:

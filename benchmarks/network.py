@@ -93,17 +93,17 @@ def training(
     g = torch.Generator().manual_seed(1)
     side = network.image_resolution
     real = [torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, generator=g) for _ in range(2)]
-    shown = (real[0], real[1], poses[:batch])
+    batch_of_images = (real[0], real[1], poses[:batch])
     for _ in range(3):
-        trainer.step(shown)
+        trainer.step(batch_of_images)
     trainer.steps = settings.d_reg_interval  # the first of the timed steps holds the R1 step
-    seconds = clock.seconds(lambda: [trainer.step(shown) for _ in range(steps)])
+    seconds = clock.seconds(lambda: [trainer.step(batch_of_images) for _ in range(steps)])
     name = f"train_{side}_b{batch}"
-    found = {f"{name}_s_per_kimg": seconds / steps / batch * 1000}
+    rows = {f"{name}_s_per_kimg": seconds / steps / batch * 1000}
     if clock.device.type == "cuda":
         # What is taken from the card: recorded launches keep memory that does not count as allocated.
-        found[f"{name}_peak_gb"] = torch.cuda.max_memory_reserved(clock.device) / 1e9
-    return found
+        rows[f"{name}_peak_gb"] = torch.cuda.max_memory_reserved(clock.device) / 1e9
+    return rows
 
 
 @torch.no_grad()
@@ -112,36 +112,36 @@ def inference(clock: Clock, network: Network, body: Body, poses: torch.Tensor, p
     generator = Generator(network, body).to(clock.device).eval()
     set_precision(precision, generator)
     generator.enable_cuda_graphs()
-    times = []
+    seconds = []
     for index in range(40):
         z = torch.randn(1, network.z_dim, device=clock.device)
         label = poses[index % len(poses)][None].to(clock.device)
-        times.append(clock.seconds(lambda: generator(z, label, noise_mode="const", deterministic=True)))  # noqa: B023
-    return {f"infer_{network.image_resolution}_b1_ms": 1000 * statistics.median(times[15:])}
+        seconds.append(clock.seconds(lambda: generator(z, label, noise_mode="const", deterministic=True)))  # noqa: B023
+    return {f"infer_{network.image_resolution}_b1_ms": 1000 * statistics.median(seconds[15:])}
 
 
 def main() -> None:
     args = arguments()
     device = choose_device(args.device, "--device")
-    learning, showing = (resolve_precision(args.precision, device, training) for training in (True, False))
-    allow_tf32(learning)
+    train_dtype, render_dtype = (resolve_precision(args.precision, device, training) for training in (True, False))
+    allow_tf32(train_dtype)
     body = Body.load(args.body)
     poses = torch.from_numpy(np.load(args.poses)).float() if args.poses else standing(64)
     name = device_name(device)
-    print(f"{provenance.code_version()}  {name}  {learning}, pictures in {showing}  torch {torch.__version__}")
+    print(f"{provenance.code_version()}  {name}  {train_dtype}, pictures in {render_dtype}  torch {torch.__version__}")
     rows: list[dict[str, Any]] = []
     for size in args.sizes:
         side, batch = map(int, size.split("x"))
         network = Network(image_resolution=side)
         clock = Clock(device)
-        found = training(clock, network, batch, body, poses, args.steps, learning, args.record)
-        found |= inference(clock, network, body, poses, showing)
-        for key, value in found.items():
+        measured = training(clock, network, batch, body, poses, args.steps, train_dtype, args.record)
+        measured |= inference(clock, network, body, poses, render_dtype)
+        for key, value in measured.items():
             reference = REFERENCE.get(key)
             ratio = reference / value if reference else None
             rows.append(
                 {"name": key, "commit": provenance.code_version(), "device": name, "value": value}
-                | {"dtype": showing if key.startswith("infer") else learning}
+                | {"dtype": render_dtype if key.startswith("infer") else train_dtype}
                 | {"unit": UNITS[key.rpartition("_")[2]], "reference": reference, "ratio": ratio}
             )
             print(

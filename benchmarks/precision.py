@@ -57,15 +57,15 @@ def read(data: list[Path], side: int) -> ZipDataset:
 
 def losses(trainer: Trainer, batches: list[Batch], what: str) -> Curves:
     """Train on the batches."""
-    found: dict[str, list[tuple[int, float]]] = {name: [] for name in LOSSES}
+    curves: dict[str, list[tuple[int, float]]] = {name: [] for name in LOSSES}
     for step, batch in enumerate(console.progress(batches, what, len(batches), "step")):
         trainer.step(batch)
         means = trainer.averages.means()
         trainer.averages.clear()
         for name, key in LOSSES.items():
             if key in means:
-                found[name].append((step, means[key]))
-    return {name: np.array(pairs).reshape(-1, 2) for name, pairs in found.items()}
+                curves[name].append((step, means[key]))
+    return {name: np.array(pairs).reshape(-1, 2) for name, pairs in curves.items()}
 
 
 def smooth(curve: np.ndarray) -> np.ndarray:

@@ -53,19 +53,19 @@ def snakemake(folder: Path, settings: dict[str, Any], cores: int, *targets: str)
 def stages(folder: Path, photographs: int) -> dict[str, dict[str, float]]:
     """Of each stage: seconds a photograph, summed over its jobs, by the clock and of the processor (on a busy machine the
     two differ), and the largest memory of a job (MB)."""
-    found = {}
+    measured = {}
     for stage in STAGES:
         rows = []
         for path in (folder / "benchmarks" / stage).glob("*.tsv"):
             with open(path, encoding="utf-8") as handle:
                 rows += list(csv.DictReader(handle, delimiter="\t"))
         memory = [float(row["max_rss"]) for row in rows if row["max_rss"] not in ("-", "NA")]
-        found[stage] = {
+        measured[stage] = {
             "seconds_per_photograph": round(sum(float(row["s"]) for row in rows) / photographs, 4),
             "cpu_seconds_per_photograph": round(sum(float(row["cpu_time"]) for row in rows) / photographs, 4),
             "largest_mb": max(memory, default=0.0),
         }
-    return found
+    return measured
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
             snakemake(folder, settings, args.cores, body, models, "results/speed-data/synthetic/truth/truth.parquet")
         seconds = snakemake(folder, settings, args.cores, "data")
         photographs = sum(len(read_table(path)) for path in (data / "photos").glob("*.parquet"))
-        kept = photographs - len(read_table(data / "rejected.parquet"))
+        in_data_set = photographs - len(read_table(data / "rejected.parquet"))
         result = {
             "commit": provenance.code_version(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
@@ -98,7 +98,7 @@ def main() -> None:
             "cores": args.cores,
             "load_before": [round(value, 2) for value in os.getloadavg()],
             "photographs": photographs,
-            "in_the_data_set": kept,
+            "in_the_data_set": in_data_set,
             "resolution": args.resolution,
             "normals": args.normals,
             "seconds": round(seconds, 2),

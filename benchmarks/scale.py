@@ -106,10 +106,10 @@ def shaded(pictures: list[bytes], index: int, side: int, kind: str = "JPEG") -> 
 def fill(folder: Path, number: int, pictures: list[bytes] | None, side: int = 0) -> None:
     """`number` files in folders of a thousand: photographs, or empty ones."""
     for index in range(number):
-        place = folder / f"{index // 1000:05d}"
+        subfolder = folder / f"{index // 1000:05d}"
         if index % 1000 == 0:
-            place.mkdir(parents=True)
-        (place / f"{index:08d}.jpg").write_bytes(shaded(pictures, index, side) if pictures else b"")
+            subfolder.mkdir(parents=True)
+        (subfolder / f"{index:08d}.jpg").write_bytes(shaded(pictures, index, side) if pictures else b"")
 
 
 def configuration(folder: Path, photos: Path, shards: int, kept: bool, resolution: int = 256) -> None:
@@ -285,7 +285,7 @@ def copies(few: Path, many: Path, number: int) -> None:
 
 def files(folder: Path) -> dict[str, int]:
     places = (folder / "results" / DATA, folder / "results/scale", folder / ".snakemake/metadata")
-    return {str(path): path.stat().st_size for place in places for path in place.rglob("*") if path.is_file()}
+    return {str(path): path.stat().st_size for folder in places for path in folder.rglob("*") if path.is_file()}
 
 
 def plot(content: dict[str, Any]) -> None:
@@ -297,10 +297,10 @@ def plot(content: dict[str, Any]) -> None:
     figure, (left, middle, right, last) = plt.subplots(1, 4, figsize=(16, 3.6), layout="constrained")
     rows = [row for row in content["planning"]]
     for name, style in (("listed each time", "o-"), ("first, listed once", "s--"), ("later, listed once", "^-")):
-        found = [(row["photos"], row[name]) for row in rows if name in row]
-        numbers = [number for number, _ in found]
-        left.plot(numbers, [cost["cpu_seconds"] for _, cost in found], style, label=name)
-        middle.plot(numbers, [cost["memory_mb"] for _, cost in found], style, label=name)
+        costs = [(row["photos"], row[name]) for row in rows if name in row]
+        numbers = [number for number, _ in costs]
+        left.plot(numbers, [cost["cpu_seconds"] for _, cost in costs], style, label=name)
+        middle.plot(numbers, [cost["memory_mb"] for _, cost in costs], style, label=name)
     left.set_ylabel("seconds of CPU")
     middle.set_ylabel("memory (MB)")
     for axes, title in ((left, "snakemake -n"), (middle, "its process")):

@@ -59,14 +59,14 @@ def worker(args: argparse.Namespace) -> None:
         settings, network, Body.load(args.body), poses, TrainerOptions(device, processes, precision=precision)
     )
     real = torch.randint(0, 256, (args.batch, 3, args.image, args.image), dtype=torch.uint8)
-    shown = (real, real.flip(0), poses[: args.batch])
+    batch_of_images = (real, real.flip(0), poses[: args.batch])
     for _ in range(3):
-        trainer.step(shown)
+        trainer.step(batch_of_images)
     trainer.steps = settings.d_reg_interval  # the first of the timed steps holds the R1 step
     processes.agree(0)
     started = time.perf_counter()
     for _ in range(args.steps):
-        trainer.step(shown)
+        trainer.step(batch_of_images)
     if device.type == "cuda":
         torch.cuda.synchronize()
     microseconds = processes.agree(int(1e6 * (time.perf_counter() - started) / args.steps))

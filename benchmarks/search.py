@@ -70,7 +70,7 @@ def recall(
     deformer: Deformer, kind, number: int, points: int, device: torch.device, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many points of every joint's part were found, and how many there were: [24], [24]."""
-    found, whole = torch.zeros(24), torch.zeros(24)
+    hits, totals = torch.zeros(24), torch.zeros(24)
     of_vertex = deformer.body.weights.argmax(1)
     g = torch.Generator().manual_seed(1 + seed)
     for label in console.progress(posed_labels(kind, number, seed).split(1), kind.__name__, unit="pose"):
@@ -84,9 +84,9 @@ def recall(
         hit = torch.zeros(points, dtype=torch.bool, device=device)
         hit[candidates.flat[close]] = True
         part = of_vertex[chosen].cpu()
-        whole += torch.bincount(part, minlength=24)
-        found += torch.bincount(part, hit.cpu().float(), minlength=24)
-    return found.numpy(), whole.numpy()
+        totals += torch.bincount(part, minlength=24)
+        hits += torch.bincount(part, hit.cpu().float(), minlength=24)
+    return hits.numpy(), totals.numpy()
 
 
 @torch.no_grad()
@@ -102,14 +102,14 @@ def milliseconds(body: Body, device: torch.device) -> float:
     near, far = torch.full((2, 4), 99.7, device=device)
     depths = stratified(near, far + 0.6, settings.depth_resolution, 256 * 256, deterministic=True)
     points = rays.points(depths)
-    times = []
+    milliseconds = []
     for _ in range(23):
         torch.cuda.synchronize()
         start = time.perf_counter()
         PosedField(field, generator.deformer.pose(label)).search(points)
         torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[3:])
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return statistics.median(milliseconds[3:])
 
 
 def draw(path: Path, parts: dict[str, np.ndarray]) -> None:
@@ -136,7 +136,7 @@ def main() -> None:
     bones = dataclasses.replace(Departures(), surface_starts=False)
     for title, departures in (("reference's starts", bones), ("ours", Departures())):
         deformer = Deformer(Network(departures=departures), body).to(device)
-        found, whole = np.zeros(24), np.zeros(24)
+        hits, totals = np.zeros(24), np.zeros(24)
         for kind in (walking, extreme):
             one, of = recall(deformer, kind, args.poses, args.points, device, args.seed)
             by_part.setdefault(kind.__name__, {})[title] = one / np.maximum(of, 1)
@@ -144,12 +144,12 @@ def main() -> None:
             print(
                 f"{title:20s} {kind.__name__:8s} {one.sum() / of.sum():8.4%} found; least at {JOINTS[worst]}: {one[worst] / of[worst]:.4%}"
             )
-            found, whole = found + one, whole + of
-        shares = found / whole
+            hits, totals = hits + one, totals + of
+        shares = hits / totals
         rows.append(
             {"name": "root_recall" if title == "ours" else "root_recall_reference_starts", **about}
-            | {"value": found.sum() / whole.sum(), "unit": "share", "worst_part": JOINTS[int(shares.argmin())]}
-            | {"worst": shares.min(), "by_part": dict(zip(JOINTS, shares.tolist())), "points": int(whole.sum())}
+            | {"value": hits.sum() / totals.sum(), "unit": "share", "worst_part": JOINTS[int(shares.argmin())]}
+            | {"worst": shares.min(), "by_part": dict(zip(JOINTS, shares.tolist())), "points": int(totals.sum())}
         )
     reference = rows[0]["value"]
     for row in rows:
