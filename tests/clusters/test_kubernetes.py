@@ -137,9 +137,9 @@ def copy_of_the_project(folder: Path) -> None:
     if listed.returncode:
         pytest.skip("the sources are sent as git lists them, and this is no checkout")
     for name in listed.stdout.split("\0"):
-        if name and (small_run.ROOT / name).is_file():
+        if name and (small_run.ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(small_run.ROOT / name, folder / name)
+            shutil.copy(small_run.ROOT / name, folder / name, follow_symlinks=False)
     for line in (["init", "--quiet"], ["add", "--all"]):
         subprocess.run(["git", *line], cwd=folder, check=True)
 
