@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.distributed as dist
+from support.gather import gather
 
 from ag3d.model.training import rng
 from ag3d.model.training.distributed import Processes
@@ -20,22 +20,6 @@ def test_chunks_cover_the_batch_once(batch, world, micro):
     assert max(shares) - min(shares) <= 1  # a process without work would keep the others waiting
     if micro:
         assert all(len(c) <= micro for rank in range(world) for c in Processes(rank, world).chunks(batch, micro))
-
-
-def gather(rank, world, file, answers):
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
-    processes = Processes(rank, world)
-    parameter = torch.nn.Parameter(torch.zeros(3))
-    parameter.grad = torch.tensor([1.0 + rank, float("inf") if rank else 0.0, -1.0])
-    processes.sum_gradients([parameter, torch.nn.Parameter(torch.zeros(1))])
-    answers[rank] = (
-        parameter.grad.tolist(),
-        processes.sum_numbers([1.0, float(rank)]),
-        processes.agree(7 * rank),
-        processes.same(5),
-        processes.same(rank),
-    )
-    processes.leave()
 
 
 def test_processes_agree(tmp_path):
