@@ -100,11 +100,7 @@ def settings_of(description: dict[str, Any]) -> Network:
 
 
 def load_generator(
-    folder: str | Path,
-    body: Body,
-    device: torch.device | str = "cpu",
-    weights: str = EMA,
-    precision: str = "auto",
+    folder: str | Path, body: Body, device: torch.device | str = "cpu", weights: str = EMA, precision: str = "auto"
 ) -> Generator:
     """The averaged generator of a checkpoint, for inference. Raises UserError; warns of another body by UserWarning.
 

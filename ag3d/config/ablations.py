@@ -19,17 +19,17 @@ def read_variants(folder: Path) -> dict[str, dict[str, Any]]:
     """Variant to what it changes: `full`, which changes nothing, and a variant for each YAML file. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"configuration: 'ablations.folder': {folder} does not exist")
-    found: dict[str, dict[str, Any]] = {FULL: {}}
+    variants: dict[str, dict[str, Any]] = {FULL: {}}
     for path in sorted(folder.glob("*.yaml")):
         if not re.fullmatch(r"\w[\w.-]*", path.stem):
             raise UserError(
                 f"{str(path)!r}: a variant is called as its file; use letters, digits, '-', '_' and '.' only, a letter or digit first"
             )
-        found[path.stem] = read_yaml(path)
-        for name in found[path.stem]:
+        variants[path.stem] = read_yaml(path)
+        for name in variants[path.stem]:
             if name not in SECTIONS:
                 raise UserError(f"{path}: '{name}' cannot be varied; a variant may change {' and '.join(SECTIONS)}")
-    return found
+    return variants
 
 
 def variant(configuration: Mapping[str, Any], changes: Mapping[str, Any], seed: int) -> Config:

@@ -59,9 +59,9 @@ def check_stages(stages: list[Stage]) -> None:
 
 def resolve(training: Training, network: Network) -> list[tuple[float, Training, Network]]:
     """Where each stage begins (kimg), and the settings that hold there. Raises UserError for impossible networks."""
-    found = [(0.0, training, network)]
+    resolved = [(0.0, training, network)]
     for number, stage in enumerate(training.stages):
-        _, training, network = found[-1]
+        _, training, network = resolved[-1]
         parts: list[dict[str, Any]] = [{}, {}]
         for name, value in stage.named().items():
             parts[hasattr(network, name)][name] = value
@@ -69,5 +69,5 @@ def resolve(training: Training, network: Network) -> list[tuple[float, Training,
             network = dataclasses.replace(network, **parts[1])
         except UserError as error:
             raise UserError(f"{error} (in training.stages[{number}])") from error
-        found.append((stage.from_kimg, dataclasses.replace(training, **parts[0]), network))
-    return found
+        resolved.append((stage.from_kimg, dataclasses.replace(training, **parts[0]), network))
+    return resolved

@@ -20,9 +20,7 @@ PICTURES = {
     "canonical.png": "The same people in the canonical pose.",
     "interpolation.png": "From one person to another.",
 }
-MESHES = {
-    "meshes.png": "Meshes: with their textures, front and back without, posed.",
-}
+MESHES = {"meshes.png": "Meshes: with their textures, front and back without, posed."}
 DETAILS = {
     "normals.png": "Normals, posed and canonical: red to the right, green up, blue to the viewer.",
     "raw.png": "The volume rendering, before super-resolution.",

@@ -25,11 +25,7 @@ class MappingNetwork(nn.Module):
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(
-        self,
-        z: torch.Tensor | None,
-        c: torch.Tensor | None,
-        truncation: float = 1.0,
-        update_average: bool = False,
+        self, z: torch.Tensor | None, c: torch.Tensor | None, truncation: float = 1.0, update_average: bool = False
     ) -> torch.Tensor:
         parts = [] if z is None else [normalize_second_moment(z)]
         if c is not None:

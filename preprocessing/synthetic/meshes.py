@@ -280,8 +280,5 @@ def _hull(skin: Mesh, vertices: np.ndarray) -> Mesh:
     _, nearest = cKDTree(skin.canonical[vertices]).query(smooth, k=4)
     bound = vertices[nearest]
     return Mesh(
-        smooth.astype(np.float32),
-        skin.shapedirs[bound].mean(1),
-        skin.weights[bound].mean(1),
-        mesh.faces,
+        smooth.astype(np.float32), skin.shapedirs[bound].mean(1), skin.weights[bound].mean(1), mesh.faces
     ).finish()

@@ -231,9 +231,7 @@ def _folds(p: torch.Tensor, layer: Layer, seed: int) -> torch.Tensor:
         else 0.25 + elbow + cuff + 0.8 * waist + (0.0 if garment.sleeve else 1.0) * (knee + ankle)
     )
     across = noise3(
-        torch.stack([torch.where(arm, tube, x), torch.where(arm, p[:, 1], tube), p[:, 2]], 1),
-        (16.0, 34.0, 16.0),
-        seed,
+        torch.stack([torch.where(arm, tube, x), torch.where(arm, p[:, 1], tube), p[:, 2]], 1), (16.0, 34.0, 16.0), seed
     )
     along_arm = noise3(p, (34.0, 18.0, 18.0), seed + 7)
     wrinkles = torch.where(arm, along_arm, across)

@@ -11,16 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ag3d.model.imaging import (
-    KINDS,
-    depth_picture,
-    grid,
-    pictures_of,
-    resize_square,
-    to_uint8,
-    write_gif,
-    write_video,
-)
+from ag3d.model.imaging import KINDS, depth_picture, grid, pictures_of, resize_square, to_uint8, write_gif, write_video
 
 
 def test_values_become_bytes() -> None:

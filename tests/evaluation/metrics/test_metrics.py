@@ -115,11 +115,7 @@ def test_which_protocols():
     assert names("pck") == []
     assert names("kid") == ["frechet_embedded"]
     assert names("fid5k_full", "kid") == ["fid5k_full"]
-    assert names("swd", "clean_fid50k_full", "frechet") == [
-        "frechet_embedded",
-        "clean_fid50k_full",
-        "sliced_patches",
-    ]
+    assert names("swd", "clean_fid50k_full", "frechet") == ["frechet_embedded", "clean_fid50k_full", "sliced_patches"]
     (protocol,) = requested_protocols(Evaluation(metrics=["clean_fid50k_full"], inception="x.pt"))
     assert protocol.source == Source(50_000, reference=True)
     assert [protocol.metric_name(kind) for kind in ("fid", "kid")] == ["clean_fid50k_full", "clean_kid50k_full"]

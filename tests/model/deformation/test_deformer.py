@@ -192,10 +192,7 @@ def test_nearest_vertices_transforms_tear_where_the_search_does_not(tiny_body):
     assert recall(nearest, label) < 0.5 < searched
     posed = nearest.pose(label)
     assert_close(  # a vertex itself comes back exactly: the posed body's own transforms made it
-        posed.find_correspondences(posed.surface).roots,
-        nearest.vertices.repeat(4, 1),
-        atol=1e-3,
-        rtol=0,
+        posed.find_correspondences(posed.surface).roots, nearest.vertices.repeat(4, 1), atol=1e-3, rtol=0
     )
 
 
