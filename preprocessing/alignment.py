@@ -139,13 +139,9 @@ def main() -> None:
         "fits": "table of fits of the shard (.parquet)",
         "output": "crops to write (.zip); their table lies beside them (.parquet)",
     }
-    args, settings = parse(stage_parser("alignment", __doc__, Alignment, paths), Alignment)
-    manifest = Manifest(args.manifest)
-
-    def read_photo(name: str) -> np.ndarray:
-        return manifest.photo(name).rgb
-
-    process = partial(align_shard, read_table(args.fits), read_photo, ShardReader(args.mattes), settings)
+    args, settings = parse(stage_parser("alignment", __doc__, paths), Alignment)
+    fits, photos, mattes = read_table(args.fits), Manifest(args.manifest), ShardReader(args.mattes)
+    process = partial(align_shard, fits, lambda name: photos.photo(name).rgb, mattes, settings)
     inputs = [args.manifest, args.mattes, args.fits]
     run_stage("alignment", settings, inputs, args.output, schemas.ALIGNED, process)
 

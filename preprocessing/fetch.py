@@ -56,9 +56,7 @@ def fetch(wheel: Wheel) -> Path:
             )
         data = file.read_bytes()
         if hashlib.sha256(data).hexdigest() != wheel.sha256:
-            raise UserError(
-                f"{wheel.filename} has another SHA-256 than {wheel.sha256}: it is not the file that was checked; nothing was used"
-            )
+            raise UserError(f"{wheel.filename} has another SHA-256 than the file that was checked; nothing was used")
         with atomic(target) as beside:
             beside.write_bytes(data)
     return target

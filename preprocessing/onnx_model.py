@@ -9,6 +9,7 @@ import numpy as np
 
 from ag3d.config.data import OnnxInput
 from ag3d.core.errors import UserError
+from ag3d.preprocessing.photos.read_image import PhotoError, one_line
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
@@ -19,7 +20,7 @@ class OnnxNetwork:
     `key` is the settings' place in the configuration, for messages; `extra` channels follow the three of the picture.
     """
 
-    def __init__(self, settings: OnnxInput, key: str, extra: int = 0, threads: int = 1) -> None:
+    def __init__(self, settings: OnnxInput, key: str, extra: int = 0, threads: int = 1, device: str = "cpu") -> None:
         """Raises UserError: no such file, no ONNX file, or an input that is not as `settings` say."""
         import onnxruntime
 
@@ -27,13 +28,13 @@ class OnnxNetwork:
         self.file = onnx_file(settings, key)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        wanted = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
         providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(str(self.file), options, providers=providers)
         except Exception as error:  # onnxruntime has an exception for each kind of fault
             raise UserError(
-                f"{self.file} ('{key}.file') is not an ONNX network that runs here: {_line(error)}"
+                f"{self.file} ('{key}.file') is not an ONNX network that runs here: {one_line(error)}"
             ) from error
         self._input = self._choose(self._session.get_inputs(), "input")
         self._output = self._choose(self._session.get_outputs(), "output").name
@@ -43,7 +44,7 @@ class OnnxNetwork:
     def __call__(self, picture: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
         """`picture`: uint8 [height,width,3] RGB; `extra`: float32 [height,width,extra]. Returns float32 [h,w,C].
 
-        Raises UserError where the network fails or gives no picture, ValueError where its values are not finite.
+        Raises UserError where the network fails or gives no picture, PhotoError where its values are not finite.
         """
         low, high = self._range
         values = low + picture.astype(np.float32) * ((high - low) / 255)
@@ -56,7 +57,7 @@ class OnnxNetwork:
         try:
             out = self._session.run([self._output], {self._input.name: tensor})[0]
         except Exception as error:
-            raise UserError(f"{self.file} ('{self.key}.file') failed on its input: {_line(error)}") from error
+            raise UserError(f"{self.file} ('{self.key}.file') failed on its input: {one_line(error)}") from error
         return self._picture(np.asarray(out, np.float32))
 
     def _picture(self, out: np.ndarray) -> np.ndarray:
@@ -71,7 +72,7 @@ class OnnxNetwork:
                 f"{self.file}: the output '{self._output}' is {shape}, not a picture; name another with '{self.key}.output'"
             )
         if not np.isfinite(out).all():
-            raise ValueError("the network's output is not finite")
+            raise PhotoError("the network's output is not finite")
         return out
 
     def _choose(self, tensors: list[Any], what: str) -> Any:
@@ -125,11 +126,7 @@ def onnx_file(settings: OnnxInput, key: str) -> Path:
     """The network's file. Raises UserError where the configuration names none, or one that is not there."""
     if not settings.file:
         raise UserError(f"configuration: '{key}.file' is missing; name the .onnx file of your network")
-    path = Path(settings.file).expanduser()
+    path = Path(settings.file)
     if not path.is_file():
         raise UserError(f"{path} does not exist; put the network there, or correct '{key}.file'")
     return path
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -55,20 +55,23 @@ OK = Verdict()
 
 
 def stage_parser(
-    module: str, doc: str | None, settings: type, paths: Mapping[str, str], threads: bool = False
+    module: str, doc: str | None, paths: Mapping[str, str], networks: bool = False
 ) -> argparse.ArgumentParser:
-    """The parser of a stage's command: `paths` are required options by name, with their help; options of the `settings`."""
+    """The parser of a command of preprocessing: `paths` are required options by name, with their help; of "name +" several
+    paths are taken. With `networks`, options that say where these run."""
     parser = console.parser(f"ag3d.preprocessing.{module}", doc)
-    for name, help in paths.items():
-        parser.add_argument(f"--{name}", type=Path, required=True, help=help)
-    if threads:
-        parser.add_argument("--threads", type=int, default=1, help="threads of the networks (default: 1)")
-    add_options(parser, settings)
+    for option, help in paths.items():
+        name, _, several = option.partition(" ")
+        parser.add_argument(f"--{name}", type=Path, required=True, nargs=several or None, help=help)
+    if networks:
+        parser.add_argument("--threads", type=int, default=1, help="threads of the networks")
+        parser.add_argument("--device", default="auto", help="of the networks that can use a GPU: auto, cpu, cuda …")
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, settings: type[S]) -> tuple[argparse.Namespace, S]:
-    """Options and settings of the command line. Raises UserError about the settings."""
+    """What the command line says: options, and `settings`, which get options of their own. Raises UserError about these."""
+    add_options(parser, settings)
     args = parser.parse_args()
     return args, from_options(settings, args)
 
@@ -97,7 +100,8 @@ def run_stage(
         rows = list(process())
     table = to_table(rows, schema)
     write_table(path, table, record, schema)
-    log_verdicts(name, table)
+    bad = table[table["status"] != "ok"]
+    log_verdicts(name, bad, len(table) - len(bad))
     return table
 
 
@@ -129,14 +133,13 @@ def passed(table: pd.DataFrame) -> list[Row]:
     return table[table["status"] == "ok"].to_dict("records")
 
 
-def person_of(row: Row) -> Row:
+def person_of(row: Row | pd.Series) -> Row:
     """Who it is, for the row of the next stage."""
     return {name: row[name] for name in ("person_id", "photo_id", "path")}
 
 
-def log_verdicts(name: str, table: pd.DataFrame) -> None:
+def log_verdicts(name: str, rejected: pd.DataFrame, passed: int) -> None:
     """How many passed; how many were rejected for which reason."""
-    bad = table[table["status"] != "ok"]
-    log.info("%s: %d ok, %d rejected", name, len(table) - len(bad), len(bad))
-    for reason, count in bad["reason"].value_counts().items():
+    log.info("%s: %d ok, %d rejected", name, passed, len(rejected))
+    for reason, count in rejected["reason"].value_counts().items():
         log.info("  %d: %s", count, reason)

@@ -84,7 +84,7 @@ def blazepose_folder() -> Path:
     """The landmark models, fetched once per machine. Skips where they can't be."""
     folder = cache_folder() / "tests" / "blazepose"
     with locked(folder.with_suffix(".lock")):
-        if not all((folder / name).exists() for name in MODELS):
+        if not all((folder / Path(name).name).exists() for name in MODELS):
             try:
                 extract(folder)
             except UserError as error:

@@ -33,12 +33,20 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     return bar
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """The description as it stands; defaults are told where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.default in (None, False, "", [], argparse.SUPPRESS) or "default" in (action.help or "")
+        return action.help if told else f"{action.help} (default: %(default)s)"
+
+
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     """The argument parser of a command; `module` names it when run as `python -m`, described by the module's docstring."""
     return argparse.ArgumentParser(
         prog=sys.argv[0] if sys.argv[0].startswith("ag3d ") else f"python -m {module}",
         description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
 
 

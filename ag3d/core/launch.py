@@ -79,11 +79,9 @@ def command(
 
 def main() -> None:
     parser = console.parser("ag3d.core.launch", __doc__)
-    parser.add_argument("--nodes", type=int, default=1, help="computers (default: %(default)s)")
-    parser.add_argument(
-        "--gpus", type=int, default=1, help="GPUs of each; 0: one process without (default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="cores of each, for srun (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=1, help="computers")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs of each; 0: one process without")
+    parser.add_argument("--threads", type=int, default=1, help="cores of each, for srun")
     parser.add_argument("module", nargs=argparse.REMAINDER, help="module to start, and its arguments")
     args = parser.parse_args()
     if not args.module or args.module[0].startswith("-"):

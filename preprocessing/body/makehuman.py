@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,69 +119,46 @@ def random_coefficients(generator: np.random.Generator, human: MakeHuman) -> np.
     return np.array([np.prod([shares[name] for name in names]) for names, _, _ in human.targets])
 
 
-_LIMBS = {
-    "upperleg": "hip",
-    "lowerleg": "knee",
-    "foot": "ankle",
-    "toe": "foot",
-    "clavicle": "collar",
-    "shoulder": "collar",
-    "upperarm": "shoulder",
-    "lowerarm": "elbow",
-    "wrist": "wrist",
-    "metacarpal": "wrist",
-    "finger": "hand",
-}
+# Joint: the bones whose heads' mean it is, and how the names of the bones begin that move with it.
 _TRUNK = {
-    "root": "pelvis",
-    "pelvis": "pelvis",
-    "spine05": "pelvis",
-    "spine04": "spine1",
-    "spine03": "spine1",
-    "spine02": "spine2",
-    "spine01": "spine3",
-    "breast": "spine3",
+    "pelvis": ("spine05", "root pelvis spine05"),
+    "spine1": ("spine04", "spine04 spine03"),
+    "spine2": ("spine02", "spine02"),
+    "spine3": ("spine01", "spine01 breast"),
+    "neck": ("neck01", "neck"),
+    "head": ("head", ""),  # and jaw, eyes, tongue, face: all that belongs to no other
 }
+_LIMBS = {
+    "hip": ("upperleg01", "upperleg"),
+    "knee": ("lowerleg01", "lowerleg"),
+    "ankle": ("foot", "foot"),
+    "foot": ("toe2-1 toe3-1", "toe"),
+    "collar": ("clavicle", "clavicle shoulder"),
+    "shoulder": ("upperarm01", "upperarm"),
+    "elbow": ("lowerarm01", "lowerarm"),
+    "wrist": ("wrist", "wrist metacarpal"),
+    "hand": ("finger3-1 finger4-1", "finger"),
+}
+_SIDES = {"left": ".L", "right": ".R"}
 
 
 def joint_of(bone: str) -> str:
     """The SMPL joint that a MakeHuman bone moves with."""
-    side = {".L": "left", ".R": "right"}.get(bone[-2:])
-    stem = re.sub(r"\.(L|R)$", "", bone)
-    if stem in _TRUNK:
-        return _TRUNK[stem]
-    if stem.startswith("neck"):
-        return "neck"
-    for start, joint in _LIMBS.items():
-        if side and stem.startswith(start):
-            return f"{side}_{joint}"
-    return "head"  # jaw, eyes, tongue, face
+    for side, ending in _SIDES.items():
+        for joint, (_, starts) in _LIMBS.items():
+            if bone.endswith(ending) and bone.startswith(tuple(starts.split())):
+                return f"{side}_{joint}"
+    return next(joint for joint, (_, starts) in _TRUNK.items() if bone.startswith(tuple(starts.split()) or ""))
 
 
 def joint_anchors(human: MakeHuman) -> list[np.ndarray]:
     """For each of the 24 joints, the vertices of the base mesh whose mean it is."""
-    bones = {
-        "pelvis": ["spine05"],
-        "spine1": ["spine04"],
-        "spine2": ["spine02"],
-        "spine3": ["spine01"],
-        "neck": ["neck01"],
-        "head": ["head"],
-    }
-    for side, letter in (("left", "L"), ("right", "R")):
-        heads = {
-            "hip": ["upperleg01"],
-            "knee": ["lowerleg01"],
-            "ankle": ["foot"],
-            "foot": ["toe2-1", "toe3-1"],
-            "collar": ["clavicle"],
-            "shoulder": ["upperarm01"],
-            "elbow": ["lowerarm01"],
-            "wrist": ["wrist"],
-            "hand": ["finger3-1", "finger4-1"],
-        }
-        bones |= {f"{side}_{joint}": [f"{bone}.{letter}" for bone in names] for joint, names in heads.items()}
-    return [np.concatenate([human.anchor(bone) for bone in bones[joint]]) for joint in JOINTS]
+    anchors = []
+    for joint in JOINTS:
+        side, _, name = joint.partition("_")
+        heads, ending = (_LIMBS[name][0], _SIDES[side]) if name else (_TRUNK[joint][0], "")
+        anchors.append(np.concatenate([human.anchor(f"{bone}{ending}") for bone in heads.split()]))
+    return anchors
 
 
 def joint_weights(human: MakeHuman) -> np.ndarray:

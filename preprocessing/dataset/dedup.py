@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from ag3d.config.data import Dataset
-from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.config.settings import to_mapping
 from ag3d.core import console, provenance
 from ag3d.core.files import read_table, write_table
 from ag3d.core.resize import resize
 from ag3d.preprocessing import schemas
-from ag3d.preprocessing.stage import passed
+from ag3d.preprocessing.stage import parse, passed, stage_parser
 
 log = logging.getLogger(__name__)
 NARROWEST = 8  # bits of a band, below which comparing all is as quick
@@ -128,17 +128,12 @@ def read_people(aligned: Sequence[Path], normals: Sequence[Path]) -> dict[str, t
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.dataset.dedup", __doc__)
-    parser.add_argument(
-        "--aligned", type=Path, nargs="+", required=True, help="tables of the aligned crops, all shards (.parquet)"
-    )
-    parser.add_argument(
-        "--normals", type=Path, nargs="+", required=True, help="tables of their normal maps, in the same order"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    add_options(parser, Dataset)
-    args = parser.parse_args()
-    settings = from_options(Dataset, args)
+    paths = {
+        "aligned +": "tables of the aligned crops, all shards (.parquet)",
+        "normals +": "tables of their normal maps, in the same order",
+        "output": "table to write (.parquet)",
+    }
+    args, settings = parse(stage_parser("dataset.dedup", __doc__, paths), Dataset)
     people = read_people(args.aligned, args.normals)
     table = find_duplicates(people, settings.dedup_max_hamming)
     write_table(args.output, table, provenance.record("dedup", to_mapping(settings)), schemas.ALIKE)

@@ -7,15 +7,14 @@ an alpha channel is taken as already on white; its person is where the normal ma
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ag3d.config import Dataset, read
-from ag3d.config.settings import add_options, from_options, to_mapping
+from ag3d.config.settings import to_mapping
 from ag3d.core import console, provenance
 from ag3d.core.dataset_format import DatasetWriter, flat_label, is_image, label_rows, normal_name, write_dataset
 from ag3d.core.errors import UserError
@@ -24,8 +23,7 @@ from ag3d.core.shards import ShardReader
 from ag3d.preprocessing import schemas
 from ag3d.preprocessing.dataset.stage import resize_crop, resize_normals
 from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
-
-log = logging.getLogger(__name__)
+from ag3d.preprocessing.stage import Row, log_verdicts, parse, stage_parser, to_table
 
 
 class Unusable(Exception):
@@ -71,9 +69,8 @@ def convert(
 
 def import_shard(
     sources: list[ShardReader], shard: int, shards: int, resolution: int, output: DatasetWriter
-) -> tuple[int, pd.DataFrame]:
-    """Write the people of shard number `shard`. Returns their number, and who was left out."""
-    left_out: list[tuple[str, str, str, str, float | None]] = []
+) -> Iterator[Row]:
+    """Write the people of shard number `shard`; a row for each who is left out."""
     for source in sources:
         known = label_rows(source)
         for name in console.progress(list(filter(is_image, source.names)), source.path.name, unit="person"):
@@ -85,33 +82,30 @@ def import_shard(
                     raise Unusable("another zip has a picture of this name")
                 picture, normal, flat = convert(source, name, label, resolution)
             except Unusable as error:
-                left_out.append((person, f"{source.path.name}:{name}", "dataset", str(error), None))
+                path = f"{source.path.name}:{name}"
+                yield {"photo_id": person, "path": path, "stage": "dataset", "reason": str(error)}
                 continue
             output.write_person(person, picture, normal, flat)
-    return len(output), pd.DataFrame(left_out, columns=schemas.REJECTED.names).astype({"value": "float64"})
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.dataset.import_zip", __doc__)
-    parser.add_argument("--input", type=Path, required=True, help="a zip of AG3D's layout, or a folder of such zips")
+    paths = {
+        "input": "a zip of AG3D's layout, or a folder of such zips",
+        "output": "shard of the data set to write (.zip)",
+        "rejected": "table of what was left out (.parquet)",
+    }
+    parser = stage_parser("dataset.import_zip", __doc__, paths)
     parser.add_argument("--shard", type=int, required=True, help="number of the shard to write, from 0")
-    parser.add_argument(
-        "--shards", type=int, help="how many shards the data set has (default: photos.shards of --config)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="shard of the data set to write (.zip)")
-    parser.add_argument("--rejected", type=Path, required=True, help="table of what was left out (.parquet)")
-    add_options(parser, Dataset)
-    args = parser.parse_args()
-    settings = from_options(Dataset, args)
+    parser.add_argument("--shards", type=int, help="how many the data set has (default: photos.shards of --config)")
+    args, settings = parse(parser, Dataset)
     shards = args.shards or read(args.config).photos.shards
     files = zips(args.input.expanduser())
     record = provenance.record("import_zip", to_mapping(settings), files)
     with write_dataset(args.output, record) as output:
-        count, table = import_shard([ShardReader(f) for f in files], args.shard, shards, settings.resolution, output)
+        rows = import_shard([ShardReader(f) for f in files], args.shard, shards, settings.resolution, output)
+        table = to_table(rows, schemas.REJECTED)
     write_table(args.rejected, table, record, schemas.REJECTED)
-    log.info("%d people, %d left out", count, len(table))
-    for reason, number in table["reason"].value_counts().items():
-        log.info("  %d: %s", number, reason)
+    log_verdicts("import_zip", table, len(output))
 
 
 if __name__ == "__main__":

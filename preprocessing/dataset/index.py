@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 
 from ag3d.config import Dataset
-from ag3d.config.settings import add_options, from_options
 from ag3d.core import console
 from ag3d.core.dataset_format import entry_names, people_in
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_json
 from ag3d.core.shards import ShardReader, content_hash
+from ag3d.preprocessing.stage import parse, stage_parser
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,11 @@ def _empty(rejected: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.dataset.index", __doc__)
+    paths = {"rejected": "table of what was left out (.parquet)", "output": "index to write (.json)"}
+    parser = stage_parser("dataset.index", __doc__, paths)
     parser.add_argument("data", type=Path, nargs="+", help="shards of the data set (.zip)")
-    parser.add_argument("--rejected", type=Path, required=True, help="table of what was left out (.parquet)")
-    parser.add_argument("--output", type=Path, required=True, help="index to write (.json)")
-    add_options(parser, Dataset)
-    args = parser.parse_args()
-    content = index(args.data, read_table(args.rejected), from_options(Dataset, args).version)
+    args, settings = parse(parser, Dataset)
+    content = index(args.data, read_table(args.rejected), settings.version)
     write_json(args.output, content)
     log.info("%d people in %d shards, content %s", content["number"], len(content["shards"]), content["content"][:12])
 

@@ -6,6 +6,7 @@ Writes photo_id, path, stage, reason, value, and fails if a photograph is neithe
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +17,9 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_table
 from ag3d.core.shards import ShardReader, shard_files
 from ag3d.preprocessing import schemas
-from ag3d.preprocessing.stage import STAGES, Row, Verdict
+from ag3d.preprocessing.stage import STAGES, Row, Verdict, stage_parser, to_table
 
 log = logging.getLogger(__name__)
-COLUMNS = schemas.REJECTED.names
 
 
 def verdicts(folder: Path, stage: str, shard: str) -> dict[str, Row]:
@@ -34,11 +34,8 @@ def verdicts(folder: Path, stage: str, shard: str) -> dict[str, Row]:
     return {row[key]: row for row in table[[key, "status", "reason", "value"]].to_dict("records")}
 
 
-def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]:
-    """The table for one shard, and the numbers of photographs and of people in the data set.
-
-    Raises RuntimeError naming photographs that a stage lost without a word.
-    """
+def rejected_of_shard(folder: Path, shard: str) -> list[Row]:
+    """The rows of one shard. Raises RuntimeError naming photographs that a stage lost without a word."""
     manifest = read_table(folder / "photos" / f"{shard}.parquet")
     verdicts_by_stage = {stage: verdicts(folder, stage, shard) for stage in (*STAGES, "dedup")}
     reached = set(people_in(ShardReader(folder / "dataset" / f"{shard}.zip")))
@@ -52,7 +49,7 @@ def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]
         if verdict is None:
             lost.append(name)
         else:
-            rows.append([name, photo["path"], stage, verdict["reason"], verdict["value"]])
+            rows.append({**verdict, "photo_id": name, "path": photo["path"], "stage": stage})
     unknown = reached - set(manifest["photo_id"])
     if lost or unknown:
         raise RuntimeError(
@@ -60,45 +57,32 @@ def rejected_of_shard(folder: Path, shard: str) -> tuple[pd.DataFrame, int, int]
             f"{len(unknown)} people of the data set are in no manifest ({', '.join(sorted(unknown)[:5])})"
         )
     assert len(manifest) == len(reached) + len(rows), (len(manifest), len(reached), len(rows))
-    return pd.DataFrame(rows, columns=COLUMNS), len(manifest), len(reached)
+    log.info("shard %s: %d photographs, %d people in the data set", shard, len(manifest), len(reached))
+    return rows
 
 
-def gather(folder: Path, number: int | None = None) -> tuple[pd.DataFrame, int, int]:
-    """The table over the `number` shards of a data set's folder (without: all), the photographs and the people in it.
-
-    Raises UserError where the folder holds no shard.
-    """
+def gather(folder: Path, number: int | None = None) -> pd.DataFrame:
+    """The table over the `number` shards of a data set's folder (without: all). Raises UserError where there is none."""
     shards = [path.stem for path in shard_files(folder / "photos", ".parquet", number)]
     if not shards:
         raise UserError(f"{folder}/photos holds no manifest; run the stage photos first")
-    parts = [rejected_of_shard(folder, shard) for shard in shards]
-    table = pd.concat([part[0] for part in parts], ignore_index=True).sort_values("path", ignore_index=True)
-    table["value"] = table["value"].astype("float64")
-    return table, sum(part[1] for part in parts), sum(part[2] for part in parts)
+    return joined(to_table(rejected_of_shard(folder, shard), schemas.REJECTED) for shard in shards)
+
+
+def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(list(tables), ignore_index=True).sort_values("path", ignore_index=True)
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.dataset.rejected", __doc__)
-    parser.add_argument("--folder", type=Path, help="folder of the data set, results/<dataset>")
-    parser.add_argument("--tables", type=Path, nargs="+", help="instead: tables of what was left out, to be joined")
-    parser.add_argument("--shards", type=int, help="how many shards the data set has (default: all that are there)")
-    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    parser = stage_parser("dataset.rejected", __doc__, {"output": "table to write (.parquet)"})
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folder", type=Path, help="folder of the data set, results/<dataset>")
+    source.add_argument("--tables", type=Path, nargs="+", help="tables of what was left out, to be joined")
+    parser.add_argument("--shards", type=int, help="how many shards the folder has (default: all that are there)")
     args = parser.parse_args()
-    if args.tables:
-        table = pd.concat([read_table(path) for path in args.tables], ignore_index=True)
-        write_table(
-            args.output,
-            table.sort_values("path", ignore_index=True),
-            provenance.record("rejected", {}),
-            schemas.REJECTED,
-        )
-        log.info("%d people left out", len(table))
-        return
-    if not args.folder:
-        raise UserError("give --folder or --tables")
-    table, photos, people = gather(args.folder, args.shards)
+    table = joined(map(read_table, args.tables)) if args.tables else gather(args.folder, args.shards)
     write_table(args.output, table, provenance.record("rejected", {}), schemas.REJECTED)
-    log.info("%d photographs: %d in the data set, %d left out", photos, people, len(table))
+    log.info("%d left out", len(table))
     for (stage, reason), group in table.groupby(["stage", "reason"]):
         log.info("  %4d at %s: %s", len(group), stage, reason)
 

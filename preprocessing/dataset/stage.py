@@ -81,7 +81,7 @@ def main() -> None:
         "normals": "normal maps of the shard (.zip)",
         "output": "shard of the data set to write (.zip)",
     }
-    parser = stage_parser("dataset", __doc__, Dataset, paths)
+    parser = stage_parser("dataset", __doc__, paths)
     parser.add_argument("--alike", type=Path, help="who is shown already and left out (.parquet)")
     args, settings = parse(parser, Dataset)
     alike = set(read_table(args.alike)["person_id"]) if args.alike else set()

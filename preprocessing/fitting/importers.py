@@ -61,7 +61,7 @@ class Imports:
     def __init__(self, settings: FitImport) -> None:
         """Raises UserError where there are none, or a file is not as its kind says."""
         self.settings = settings
-        path = Path(settings.path).expanduser()
+        path = Path(settings.path)
         if not settings.path or not path.exists():
             raise UserError(
                 f"'fitting.imports.path' is '{settings.path}', which does not exist; name the file or the folder of the fits"

@@ -21,6 +21,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -46,7 +47,7 @@ from ag3d.preprocessing.fitting.observations import map_threaded, observe, photo
 from ag3d.preprocessing.fitting.optimise import FitResult, fit_bodies
 from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
 from ag3d.preprocessing.fitting.temporal_smoothing import smooth
-from ag3d.preprocessing.stage import Row, Verdict, parse, passed, read_verdicts, run_stage, stage_parser
+from ag3d.preprocessing.stage import Row, Verdict, parse, passed, person_of, read_verdicts, run_stage, stage_parser
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,7 @@ def import_shard(
         person, focal = ready.iloc[index], settings.imports.focal
         best = best_fit(imports.of(person["path"]), person, photo_scales.get(person["photo_id"], 1.0), body, focal)
         if best is None:
-            who = {name: person[name] for name in ("person_id", "photo_id", "path")}
-            rows.append(who | vars(Verdict.rejected("there is no imported fit of this name")))
+            rows.append(person_of(person) | vars(Verdict.rejected("there is no imported fit of this name")))
         else:
             rows += describe(ready.iloc[index : index + 1], mattes, body, points, best[0], settings)
     return rows
@@ -115,36 +115,30 @@ def describe(
     errors = reprojection_error(pixels[:, :33], landmarks, weights * points.landmark_weights)
     share = errors / (body.standing_height(fit.betas) * fit.scale)
     cut = out_of_photo(pixels[:, points.surface], torch.as_tensor(sizes, dtype=torch.float32, device=device))
-    masks, measured = body_masks(frame, body.faces), (share, errors, cut, frame.reach())
-    share, errors, cut, reach = (values.double().cpu() for values in measured)
-    centre, half, transl = (values.double().cpu() for values in (frame.centre, frame.half, frame.transl))
-    fit = fit.map(lambda values: values.double().cpu())
+    masks = body_masks(frame, body.faces)
+    measured = {
+        "centre_x": frame.centre[:, 0],
+        "centre_y": frame.centre[:, 1],
+        "half": frame.half,
+        "scale": torch.ones(len(batch)),
+        "transl": frame.transl,
+        **{name: getattr(fit, name) for name in ("global_orient", "body_pose", "betas", "uncertainty")},
+        "reprojection": share,
+        "reprojection_px": errors,
+        "cut": cut,
+        "reach": frame.reach(),
+    }
+    columns = {name: values.double().cpu().tolist() for name, values in measured.items()}
 
-    def overlap(k: int) -> float:
+    def row(k: int) -> Row:
+        values = {name: column[k] for name, column in columns.items()}
         matte = read_mask(mattes, batch["person_id"].iloc[k])
-        return silhouette_iou(masks[k], centre[k].numpy(), float(half[k]), matte, sizes[k])
+        window = np.array([values["centre_x"], values["centre_y"]]), values["half"]
+        iou = silhouette_iou(masks[k], *window, matte, sizes[k])
+        verdict = check_fit(settings, values["reprojection"], iou, values["cut"], values["reach"])
+        return person_of(batch.iloc[k]) | values | {"silhouette_iou": iou} | vars(verdict)
 
-    overlaps = map_threaded(overlap, ((k,) for k in range(len(batch))))
-    return [
-        {
-            **{name: person[name] for name in ("person_id", "photo_id", "path")},
-            "centre_x": float(centre[k, 0]),
-            "centre_y": float(centre[k, 1]),
-            "half": float(half[k]),
-            "scale": 1.0,
-            "transl": transl[k].tolist(),
-            "global_orient": fit.global_orient[k].tolist(),
-            "body_pose": fit.body_pose[k].tolist(),
-            "betas": fit.betas[k].tolist(),
-            "reprojection": float(share[k]),
-            "reprojection_px": float(errors[k]),
-            "silhouette_iou": overlaps[k],
-            "cut": float(cut[k]),
-            "uncertainty": fit.uncertainty[k].tolist(),
-            **vars(check_fit(settings, float(share[k]), overlaps[k], float(cut[k]), float(reach[k]))),
-        }
-        for k, (_, person) in enumerate(batch.iterrows())
-    ]
+    return map_threaded(row, ((k,) for k in range(len(batch))))
 
 
 def main() -> None:
@@ -154,11 +148,9 @@ def main() -> None:
         "body": "the body model (.npz or .pkl)",
         "output": "table of fits to write (.parquet)",
     }
-    parser = stage_parser("fitting", __doc__, Fitting, paths)
+    parser = stage_parser("fitting", __doc__, paths)
     parser.add_argument(
-        "--manifest",
-        type=Path,
-        help="manifest of the shard (.parquet), for imports of photographs that are read at a reduced size",
+        "--manifest", type=Path, help="manifest (.parquet), for imports of photographs that are reduced"
     )
     args, settings = parse(parser, Fitting)
     device = choose_device(settings.device, "fitting.device")

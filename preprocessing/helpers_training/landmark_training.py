@@ -150,9 +150,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+", help="folders of data sets (results/<dataset>) with a truth")
     parser.add_argument("--body", type=Path, required=True, help="the body model that they were made with")
     parser.add_argument("--output", type=Path, required=True, help="weights to write (.safetensors)")
-    parser.add_argument("--steps", type=int, default=4000, help="how long to train (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=64, help="people in a step (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=4000, help="how long to train")
+    parser.add_argument("--batch", type=int, default=64, help="people in a step")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and noise")
     args = parser.parse_args()
     if args.output.suffix != ".safetensors":

@@ -46,20 +46,15 @@ def encode_example(
         _bleed(127.5 * (true + 1), known),
         np.repeat(alpha[..., None], 3, axis=2),
     ]
-    picture = io.BytesIO()
-    Image.fromarray(np.rint(np.hstack(panels)).clip(0, 255).astype(np.uint8)).save(
-        picture, "AVIF", quality=QUALITY, subsampling="4:4:4", speed=7
-    )
+    picture, joined = io.BytesIO(), Image.fromarray(np.rint(np.hstack(panels)).clip(0, 255).astype(np.uint8))
+    joined.save(picture, "AVIF", quality=QUALITY, subsampling="4:4:4", speed=7)
     return picture.getvalue(), encode_png(covered.astype(np.uint8) + 2 * known.astype(np.uint8))
 
 
 def _bleed(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """`values` [S,S,3] continued smoothly beyond `mask`: an edge there would cost bytes and ring into the person."""
-    return np.where(
-        mask[..., None],
-        values,
-        push_pull(np.where(mask[..., None], values, 0).astype(np.float32), mask.astype(np.float32)),
-    )
+    known = np.where(mask[..., None], values, 0).astype(np.float32)
+    return np.where(mask[..., None], values, push_pull(known, mask.astype(np.float32)))
 
 
 def pack(folder: Path, body: Body, output: ShardWriter) -> int:
@@ -110,9 +105,8 @@ def main() -> None:
     with torch.no_grad(), write_shard(args.output, record) as output:
         count = sum(pack(folder, body, output) for folder in args.data)
         if not count:
-            raise UserError(
-                f"nobody in {', '.join(map(str, args.data))} reached the stage aligned; nothing to train on"
-            )
+            names = ", ".join(map(str, args.data))
+            raise UserError(f"nobody in {names} reached the stage aligned; nothing to train on")
     log.info("%d people, %.1f MB", count, args.output.stat().st_size / 1e6)
 
 

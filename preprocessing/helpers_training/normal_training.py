@@ -12,7 +12,6 @@ import hashlib
 import logging
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from ag3d.preprocessing.helpers_training.normal_examples import Batch, Examples,
 from ag3d.preprocessing.normals import unet
 from ag3d.preprocessing.normals.stage import body_backend
 from ag3d.preprocessing.normals.unet import NormalNetwork
+from ag3d.preprocessing.stage import stage_parser
 
 log = logging.getLogger(__name__)
 REPORTS = 12  # looks at the held-out people during a training
@@ -126,23 +126,16 @@ def split_held_out(people: Examples, named: list[str]) -> tuple[Examples, Exampl
 
 def summary(values: np.ndarray) -> dict[str, float]:
     values = values[np.isfinite(values)]
-    return {
-        "mean": round(float(values.mean()), 3),
-        "median": round(float(np.median(values)), 3),
-        "p90": round(float(np.percentile(values, 90)), 3),
-    }
+    numbers = {"mean": values.mean(), "median": np.median(values), "p90": np.percentile(values, 90)}
+    return {name: round(float(value), 3) for name, value in numbers.items()}
 
 
 def train(args: Any) -> dict[str, Any]:
     """Train as the command's options say; write weights and card. Returns the card."""
     device = choose_device(args.device, "--device")
     train_people, test_people = split_held_out(read_examples(args.data), args.held_out)
-    log.info(
-        "%d people to learn from, %d held out (%s)",
-        len(train_people),
-        len(test_people),
-        ", ".join(test_people.sources()),
-    )
+    held_out = ", ".join(test_people.sources())
+    log.info("%d people to learn from, %d held out (%s)", len(train_people), len(test_people), held_out)
     body = summary(score_of_body(test_people))
     training = Training(train_people, device, args.batch, args.rate, args.seed)
     started, reports = time.monotonic(), 0
@@ -157,9 +150,8 @@ def train(args: Any) -> dict[str, Any]:
             means = scores["mean"], learned, body["mean"]
             log.info("%3.0f %%, step %d: held out %.2f°, learning %s°, body %.2f°", 100 * done, training.steps, *means)
             reports = math.floor(done * REPORTS) + 1
-            unet.save(
-                training.average, card(args, training, train_people, test_people, scores, body, spent), args.output
-            )
+            told = card(args, training, train_people, test_people, scores, body, spent)
+            unet.save(training.average, told, args.output)
         if done >= 1:
             return unet.load(args.output)[1]
         losses.append(training.step(done))
@@ -190,9 +182,7 @@ def card(
         },
         "training": {
             "steps": training.steps,
-            "batch": args.batch,
-            "rate": args.rate,
-            "seed": args.seed,
+            **{name: getattr(args, name) for name in ("batch", "rate", "seed")},
             "seconds": round(spent),
             "device": device_name(training.device),
         },
@@ -212,25 +202,24 @@ def device_name(device: torch.device) -> str:
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.helpers_training.normal_training", __doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of zips, or a zip, made by: ag3d normals-data")
-    parser.add_argument("--output", type=Path, required=True, help="weights to write (.safetensors)")
-    parser.add_argument("--minutes", type=float, default=8.0, help="how long to train (default: %(default)s)")
+    paths = {
+        "data": "folder of zips, or a zip, made by: ag3d normals-data",
+        "output": "weights (.safetensors) to write",
+    }
+    parser = stage_parser("helpers_training.normal_training", __doc__, paths)
+    parser.add_argument("--minutes", type=float, default=8.0, help="how long to train")
     parser.add_argument("--steps", type=int, default=0, help="how many steps instead, for results that repeat")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=32, help="people in a step (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda …")
+    parser.add_argument("--batch", type=int, default=32, help="people in a step")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation")
     parser.add_argument("--held-out", nargs="*", default=[], help="data sets to judge by (default: the last tenth)")
     args = parser.parse_args()
     if args.output.suffix != ".safetensors":
         raise UserError(f"--output is {args.output}; it must end in .safetensors")
     result = train(args)
-    log.info(
-        "wrote %s: held out %s° (body alone %s°)",
-        args.output,
-        *(result["held_out"][k]["mean"] for k in ("network", "body")),
-    )
+    means = (result["held_out"][k]["mean"] for k in ("network", "body"))
+    log.info("wrote %s: held out %s° (body alone %s°)", args.output, *means)
 
 
 if __name__ == "__main__":

@@ -2,61 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
 from ag3d.config.data import OnnxMatting
 from ag3d.core.errors import UserError
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.onnx_model import OnnxNetwork
+from ag3d.preprocessing.people.blazepose import sigmoid
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 from ag3d.preprocessing.photos.read_image import PhotoError
 
 SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
+def cut_square(
+    rgb: np.ndarray,
+    region: RotatedBox,
+    size: tuple[int, int],
+    person_share: Callable[[np.ndarray], np.ndarray],
+    refined: bool,
+) -> np.ndarray:
+    """uint8 [H,W]: alpha for `rgb` by a network that sees the upright square around `region`, at `size` (height, width).
+    `person_share`: uint8 RGB of that size to the person's share of each pixel, float32 [h,w].
+
+    A picture that is not square shows the square and, beyond it, more of the photograph along its longer side.
+    """
+    (height, width), side = size, max(size)
+    square = RotatedBox(region.x, region.y, float(2 * region.reach * side / min(size)))
+    top, left = (side - height) // 2, (side - width) // 2
+    inside = np.s_[top : top + height, left : left + width]
+    mask = np.zeros((side, side), np.float32)
+    share = person_share(square.warp(rgb, side)[inside])
+    mask[inside] = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
+    if refined:
+        return refine.refine(rgb, mask, square)
+    return np.rint(255 * square.paste(mask, rgb.shape[:2]).clip(0, 1)).astype(np.uint8)
+
+
 class OnnxBackend:
     """`alpha(rgb, region)`: uint8 [H,W], the person's share of each pixel of a photograph."""
 
-    def __init__(self, settings: OnnxMatting, threads: int = 1) -> None:
+    def __init__(self, settings: OnnxMatting, threads: int = 1, device: str = "cpu") -> None:
         """Raises UserError about the file and its settings."""
         self.settings = settings
-        self.network = OnnxNetwork(settings, "matting.onnx", threads=threads)
+        self.network = OnnxNetwork(settings, "matting.onnx", threads=threads, device=device)
 
     def __call__(self, rgb: np.ndarray, region: RotatedBox) -> np.ndarray:
         """Raises PhotoError where the network gives values that are not finite."""
-        height, width, side = self.network.height, self.network.width, max(self.network.height, self.network.width)
-        # An input that is not square sees the person's square and, beyond it, more of the photograph along its longer side.
-        reach = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle))) * side / min(height, width)
-        square = RotatedBox(region.x, region.y, float(reach))
-        top, left = (side - height) // 2, (side - width) // 2
-        picture = square.warp(rgb, side)[top : top + height, left : left + width]
-        try:
-            out = self.network(picture)
-        except ValueError as error:
-            raise PhotoError(str(error)) from error
-        share = cv2.resize(self.person_share(out), (width, height), interpolation=cv2.INTER_LINEAR)
-        mask = np.zeros((side, side), np.float32)
-        mask[top : top + height, left : left + width] = share
-        if self.settings.refine:
-            return refine.refine(rgb, mask, square)
-        return np.rint(255 * square.paste(mask, rgb.shape[:2]).clip(0, 1)).astype(np.uint8)
+        size = self.network.height, self.network.width
+        return cut_square(rgb, region, size, self.person_share, self.settings.refine)
 
-    def person_share(self, out: np.ndarray) -> np.ndarray:
-        """The person's share [h,w], 0 to 1, of the network's output [h,w,C]."""
-        channel = self.settings.channel
+    def person_share(self, picture: np.ndarray) -> np.ndarray:
+        """The person's share float32 [h,w] of `picture` (uint8 RGB)."""
+        out, channel = self.network(picture), self.settings.channel
         if channel >= out.shape[2]:
             raise UserError(
                 f"'matting.onnx.channel' is {channel}, but the network's output has {out.shape[2]} channels"
             )
         if self.settings.activation == "softmax":
-            out = np.exp(out - out.max(axis=2, keepdims=True))
-            out = out / out.sum(axis=2, keepdims=True)
+            out = softmax(out, axis=2)
         values = out[..., channel]
         if self.settings.activation == "sigmoid":
-            values = 1 / (1 + np.exp(-values.clip(-80, 80)))
+            values = sigmoid(values)
         elif values.max() > 1.5:
             raise UserError(
                 f"{self.network.file}: the output reaches {values.max():.3g}, so it is no share from 0 to 1; "
@@ -71,7 +83,7 @@ class FolderBackend:
 
     def __init__(self, folder: str) -> None:
         """Raises UserError where there is no such folder."""
-        self.root = Path(folder).expanduser()
+        self.root = Path(folder)
         if not folder or not self.root.is_dir():
             raise UserError(f"'matting.folder' is '{folder}', which is no folder; name the one that holds the mattes")
 

@@ -10,12 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-import cv2
 import numpy as np
 
 from ag3d.config.data import PaddleMatting
 from ag3d.core.errors import UserError
-from ag3d.preprocessing.matting import refine
+from ag3d.preprocessing.matting.backends import cut_square
 from ag3d.preprocessing.people.rotated_box import RotatedBox
 
 WORKER = Path(__file__).with_name("paddle_worker.py")
@@ -24,7 +23,7 @@ MAX_SIDE = 1024  # pixels of the square that is handed over
 
 def paddle_files(settings: PaddleMatting) -> list[Path]:
     """The model's files. Raises UserError where one, or the environment, is missing."""
-    folder, python = Path(settings.model).expanduser(), Path(settings.python).expanduser()
+    folder, python = Path(settings.model), Path(settings.python)
     if not settings.model or not (folder / "deploy.yaml").is_file():
         raise UserError(
             f"'matting.paddle.model' is '{settings.model}', which holds no deploy.yaml; name the folder of a model that "
@@ -46,12 +45,7 @@ class PaddleBackend:
         self.settings = settings
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
         self._worker = subprocess.Popen(
-            [
-                str(Path(settings.python).expanduser().absolute()),
-                "-u",
-                str(WORKER),
-                str(Path(settings.model).expanduser()),
-            ],
+            [Path(settings.python).absolute(), "-u", WORKER, settings.model],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
@@ -60,14 +54,8 @@ class PaddleBackend:
         self._receive()
 
     def __call__(self, rgb: np.ndarray, region: RotatedBox) -> np.ndarray:
-        reach = region.side * (abs(np.cos(region.angle)) + abs(np.sin(region.angle)))
-        square = RotatedBox(region.x, region.y, float(reach))
-        side = int(np.clip(reach, 64, MAX_SIDE))
-        share = self.person_share(square.warp(rgb, side))
-        mask = cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)
-        if self.settings.refine:
-            return refine.refine(rgb, mask, square)
-        return np.rint(255 * square.paste(mask, rgb.shape[:2]).clip(0, 1)).astype(np.uint8)
+        side = int(np.clip(2 * region.reach, 64, MAX_SIDE))
+        return cut_square(rgb, region, (side, side), self.person_share, self.settings.refine)
 
     def person_share(self, picture: np.ndarray) -> np.ndarray:
         """The person's share float32 [h,w] of `picture` (uint8 RGB)."""

@@ -19,17 +19,16 @@ LOW, HIGH = 0.15, 0.8  # alpha is stretched between these
 def refine(rgb: np.ndarray, mask: np.ndarray, region: RotatedBox) -> np.ndarray:
     """uint8 [H,W] alpha for `rgb` (uint8 [H,W,3]) from the probability `mask` (float32 [n,n]) in `region`."""
     height, width = rgb.shape[:2]
-    reach = region.side / 2 * (abs(np.cos(region.angle)) + abs(np.sin(region.angle)))
-    x0, x1 = (int(np.clip(region.x + s * reach, 0, width)) for s in (-1, 1))
-    y0, y1 = (int(np.clip(region.y + s * reach, 0, height)) for s in (-1, 1))
+    x0, x1 = (int(np.clip(region.x + s * region.reach, 0, width)) for s in (-1, 1))
+    y0, y1 = (int(np.clip(region.y + s * region.reach, 0, height)) for s in (-1, 1))
     alpha = np.zeros((height, width), np.uint8)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return alpha
     step = max(1.0, region.side / WORKING_SIDE)
     size = (max(2, round((x1 - x0) / step)), max(2, round((y1 - y0) / step)))
     guide = cv2.resize(rgb[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    local = RotatedBox((region.x - x0) * size[0] / (x1 - x0), (region.y - y0) * size[1] / (y1 - y0), 0, region.angle)
-    local = RotatedBox(local.x, local.y, region.side * size[0] / (x1 - x0), region.angle)
+    x, y = (region.x - x0) * size[0] / (x1 - x0), (region.y - y0) * size[1] / (y1 - y0)
+    local = RotatedBox(x, y, region.side * size[0] / (x1 - x0), region.angle)
     coarse = np.clip(local.paste(mask.astype(np.float32), (size[1], size[0]), cv2.INTER_CUBIC), 0, 1)
     radius = max(1, round(RADIUS * local.side / len(mask)))
     fine = guided_filter(guide, coarse, radius, EPSILON)

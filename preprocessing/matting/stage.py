@@ -101,7 +101,7 @@ def mattes_of_shard(
 
 
 def choose_backend(
-    settings: Matting, models: Path | None, threads: int
+    settings: Matting, models: Path | None, threads: int, device: str = "cpu"
 ) -> tuple[MattingNetwork | FolderBackend, list[Path]]:
     """Who cuts, and the files that they are made of. Raises UserError about these."""
     if settings.method == "folder":
@@ -110,8 +110,10 @@ def choose_backend(
         paddle = PaddleBackend(settings.paddle, threads)
         return paddle, paddle.files
     if settings.method == "onnx":
-        own = OnnxBackend(settings.onnx, threads)
-        return own, [own.network.file]
+        from ag3d.core.device import choose_device  # PyTorch takes seconds to import
+
+        onnx = OnnxBackend(settings.onnx, threads, str(choose_device(device, "--device")))
+        return onnx, [onnx.network.file]
     if models is None:
         raise UserError("matting.method is blazepose, which needs --models")
     net = BlazePose(models, threads)
@@ -124,11 +126,10 @@ def main() -> None:
         "people": "table of people of the shard (.parquet)",
         "output": "mattes to write (.zip); their table lies beside them (.parquet)",
     }
-    parser = stage_parser("matting", __doc__, Matting, paths, threads=True)
+    parser = stage_parser("matting", __doc__, paths, networks=True)
     parser.add_argument("--models", type=Path, help="folder of BlazePose's .tflite files (method: blazepose)")
     args, settings = parse(parser, Matting)
     cv2.setNumThreads(args.threads)
-    backend, files = choose_backend(settings, args.models, args.threads)
-    manifest, people = Manifest(args.manifest), read_table(args.people)
-    process = partial(mattes_of_shard, manifest, people, backend, settings)
+    backend, files = choose_backend(settings, args.models, args.threads, args.device)
+    process = partial(mattes_of_shard, Manifest(args.manifest), read_table(args.people), backend, settings)
     run_stage("matting", settings, [args.manifest, args.people, *files], args.output, schemas.MATTES, process)

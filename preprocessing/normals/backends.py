@@ -24,7 +24,7 @@ def network_file(settings: Normals) -> Path | None:
         return onnx_file(settings.onnx, "normals.onnx")
     if settings.method != "network":
         return None
-    path = Path(settings.network).expanduser() if settings.network else OWN
+    path = Path(settings.network) if settings.network else OWN
     for file in (path, path.with_suffix(".json")):
         if not file.is_file():
             raise UserError(
@@ -37,12 +37,12 @@ def network_file(settings: Normals) -> Path | None:
 class OnnxBackend:
     """`backend(crop, normals, covered)`: unit normals [H,W,3] of an aligned crop (uint8 RGBA)."""
 
-    def __init__(self, settings: OnnxNormals, threads: int = 1) -> None:
+    def __init__(self, settings: OnnxNormals, threads: int = 1, device: str = "cpu") -> None:
         """Raises UserError about the file and its settings."""
         self.settings = settings
         self.axes, self.signs = read_axes(settings.axes)
-        self.low, self.high = read_range(settings.output_range)
-        self.network = OnnxNetwork(settings, "normals.onnx", extra=3 if settings.body else 0, threads=threads)
+        self.low, self.high = settings.output_range
+        self.network = OnnxNetwork(settings, "normals.onnx", 3 if settings.body else 0, threads, device)
 
     def __call__(self, crop: np.ndarray, normals: np.ndarray, covered: np.ndarray) -> np.ndarray:
         """Raises ValueError where the network gives no direction on the person."""
@@ -64,21 +64,10 @@ class OnnxBackend:
 
 
 def read_axes(text: str) -> tuple[list[int], np.ndarray]:
-    """Which channel of the output holds x, y and z, and its signs float32 [3]. Raises UserError."""
-    signed = re.findall(r"([+-]?)([xyz])", text.lower())
-    if sorted(axis for _, axis in signed) != ["x", "y", "z"] or re.sub(r"[+\-xyz\s,]", "", text.lower()):
-        raise UserError(
-            f"configuration: 'normals.onnx.axes' is {text!r}; name the three axes, such as 'x y z' or 'x -y -z'"
-        )
-    order = [next(k for k, (_, name) in enumerate(signed) if name == axis) for axis in "xyz"]
-    return order, np.array([-1.0 if signed[k][0] == "-" else 1.0 for k in order], np.float32)
-
-
-def read_range(values: list[float]) -> tuple[float, float]:
-    """The values that mean -1 and 1. Raises UserError."""
-    if len(values) != 2 or values[0] == values[1]:
-        raise UserError(f"configuration: 'normals.onnx.output_range' is {values}; two different numbers are needed")
-    return values[0], values[1]
+    """Which channel of the output holds x, y and z, and its signs float32 [3], by the configuration's words."""
+    signs, axes = zip(*re.findall(r"([+-]?)([xyz])", text.lower()), strict=True)
+    order = [axes.index(axis) for axis in "xyz"]
+    return order, np.array([-1.0 if signs[k] == "-" else 1.0 for k in order], np.float32)
 
 
 class FolderBackend:
@@ -86,7 +75,7 @@ class FolderBackend:
 
     def __init__(self, folder: str) -> None:
         """Raises UserError where there is no such folder."""
-        self.root = Path(folder).expanduser()
+        self.root = Path(folder)
         if not folder or not self.root.is_dir():
             raise UserError(
                 f"'normals.folder' is '{folder}', which is no folder; name the one that holds the normal maps"

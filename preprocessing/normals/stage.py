@@ -82,7 +82,7 @@ def normals_of_shard(
 
 
 def choose_backend(
-    settings: Normals, threads: int, device: torch.device | str = "cpu"
+    settings: Normals, threads: int, device: str = "cpu"
 ) -> tuple[NormalEstimator | FolderBackend, list[Path]]:
     """Who estimates, and the files that they are made of. Raises UserError about these."""
     if settings.method == "folder":
@@ -91,7 +91,7 @@ def choose_backend(
     if file is None:
         return body_backend, []
     if settings.method == "onnx":
-        return OnnxBackend(settings.onnx, threads), [file]
+        return OnnxBackend(settings.onnx, threads, device), [file]
     torch.set_num_threads(threads)
     return UNetBackend(file, device), [file]
 
@@ -102,10 +102,8 @@ def main() -> None:
         "body": "the body model (.npz or .pkl)",
         "output": "normal maps to write (.zip); their table lies beside them (.parquet)",
     }
-    parser = stage_parser("normals", __doc__, Normals, paths, threads=True)
-    parser.add_argument("--device", default="auto", help="of our network: auto, cpu, cuda … (default: auto)")
-    args, settings = parse(parser, Normals)
-    backend, files = choose_backend(settings, args.threads, choose_device(args.device, "--device"))
+    args, settings = parse(stage_parser("normals", __doc__, paths, networks=True), Normals)
+    backend, files = choose_backend(settings, args.threads, str(choose_device(args.device, "--device")))
     people, crops = read_verdicts(args.aligned), ShardReader(args.aligned)
     process = partial(normals_of_shard, people, crops, Body.load(args.body), backend)
     with torch.no_grad():

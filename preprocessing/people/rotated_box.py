@@ -21,6 +21,11 @@ class RotatedBox:
         c, s = np.cos(self.angle), np.sin(self.angle)
         return np.array([[c, -s], [s, c]])
 
+    @property
+    def reach(self) -> float:
+        """Half the side of the upright square around it (pixels)."""
+        return self.side / 2 * (abs(np.cos(self.angle)) + abs(np.sin(self.angle)))
+
     def rotate_vectors(self, vectors: np.ndarray) -> np.ndarray:
         """Directions [n,2] of the square as directions of the photograph."""
         return vectors @ self._axes().T
@@ -65,7 +70,7 @@ class RotatedBox:
     def _surroundings(self, image: np.ndarray) -> tuple[np.ndarray, int, int]:
         """The part of `image` that the square touches, and its upper left corner."""
         height, width = image.shape[:2]
-        reach = self.side / 2 * (abs(np.cos(self.angle)) + abs(np.sin(self.angle))) + 2
+        reach = self.reach + 2
         x0, y0 = int(np.clip(self.x - reach, 0, width - 1)), int(np.clip(self.y - reach, 0, height - 1))
         x1, y1 = int(np.clip(self.x + reach, x0 + 1, width)), int(np.clip(self.y + reach, y0 + 1, height))
         return image[y0:y1, x0:x1], x0, y0

@@ -141,7 +141,7 @@ def main() -> None:
         "models": "folder of BlazePose's .tflite files",
         "output": "table of people to write (.parquet)",
     }
-    args, settings = parse(stage_parser("people", __doc__, People, paths, threads=True), People)
+    args, settings = parse(stage_parser("people", __doc__, paths, networks=True), People)
     net, faces = BlazePose(args.models, args.threads), FaceDetector(args.models, args.threads)
     inputs = [args.manifest, *net.files, faces.file]
     process = partial(people_of_shard, Manifest(args.manifest), net, faces, settings)

@@ -27,7 +27,7 @@ _TRANSPOSES = {
 }
 
 
-class PhotoError(Exception):
+class PhotoError(ValueError):
     """A photograph that cannot be used: `reason` in words, and the measured `value` if there is one."""
 
     def __init__(self, reason: str, value: float | None = None) -> None:
@@ -80,7 +80,7 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 16_000_000, min_s
     except MemoryError as error:
         raise PhotoError("too large for this machine's memory") from error
     except Exception as error:  # decoders raise anything on damaged data
-        raise PhotoError(f"damaged image: {_one_line(error)}") from error
+        raise PhotoError(f"damaged image: {one_line(error)}") from error
 
 
 def _open(handle: Any) -> Image.Image:
@@ -187,5 +187,6 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return white, alpha
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+def one_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -18,13 +18,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ag3d.config.data import Photos
-from ag3d.config.settings import add_options, from_options
 from ag3d.core import console
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.preprocessing.photos import video
 from ag3d.preprocessing.photos.photo_index import Entry, list_photos
 from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.stage import parse, stage_parser
 
 log = logging.getLogger(__name__)
 LAYOUT = {
@@ -46,7 +46,7 @@ def name_key(name: str) -> str:
 def listed_names(listing: str) -> dict[str, str]:
     """Key to name of everything on a list: a text file with a name or address a line (or in its first column), or the
     dataset.json of a data set. Raises UserError."""
-    path = Path(listing).expanduser()
+    path = Path(listing)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -126,12 +126,8 @@ def _readable(folder: Path, entry: Entry) -> bool:
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.photos.source_check", __doc__)
-    parser.add_argument("--input", type=Path, required=True, help="the folder of photographs or videos")
-    parser.add_argument("--output", type=Path, required=True, help="JSON to write")
-    add_options(parser, Photos)
-    args = parser.parse_args()
-    settings = from_options(Photos, args)
+    paths = {"input": "the folder of photographs or videos", "output": "JSON to write"}
+    args, settings = parse(stage_parser("photos.source_check", __doc__, paths), Photos)
     if not settings.layout:
         raise UserError("give --delivery: deepfashion or ubcfashion")
     result = check(args.input.expanduser(), settings)

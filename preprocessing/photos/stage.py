@@ -123,12 +123,10 @@ def _printable(path: str) -> str:
 
 def main() -> None:
     paths = {"output": "manifest to write (.parquet)"}
-    parser = stage_parser("photos", __doc__, Photos, paths)
+    parser = stage_parser("photos", __doc__, paths)
     parser.add_argument("--input", required=True, help="folder of photographs, searched with its sub-folders")
     parser.add_argument("--shard", type=int, required=True, help="number of the shard to list, from 0")
-    parser.add_argument(
-        "--listing", type=Path, help="a kept listing of this shard, instead of listing the folder (.parquet)"
-    )
+    parser.add_argument("--listing", type=Path, help="a kept listing of this shard (.parquet), to list no folder")
     args, settings = parse(parser, Photos)
     if not 0 <= args.shard < settings.shards:
         raise UserError(f"--shard is {args.shard}; with {settings.shards} shards it must be 0 to {settings.shards - 1}")

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from ag3d.config import Synthetic, to_mapping
-from ag3d.config.settings import add_options, from_options
 from ag3d.core import console, provenance
 from ag3d.core.shards import write_shard
+from ag3d.preprocessing.stage import parse, stage_parser
 from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.render import render_all
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.synthetic", __doc__)
-    parser.add_argument("--body", type=Path, required=True, help="the open body (results/body/body.npz)")
-    parser.add_argument("--garments", type=Path, required=True, help="its clothes (results/body/garments.npz)")
-    parser.add_argument("--output-photos", type=Path, required=True, help="folder for the JPEGs")
-    parser.add_argument("--output-truth", type=Path, required=True, help="folder for truth.parquet and truth.zip")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    add_options(parser, Synthetic)
-    arguments = parser.parse_args()
-    settings = from_options(Synthetic, arguments)
+    paths = {
+        "body": "the open body (results/body/body.npz)",
+        "garments": "its clothes (results/body/garments.npz)",
+        "output-photos": "folder for the JPEGs",
+        "output-truth": "folder for truth.parquet and truth.zip",
+    }
+    parser = stage_parser("synthetic", __doc__, paths)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    arguments, settings = parse(parser, Synthetic)
     body, garments = str(arguments.body), str(arguments.garments)
     record = provenance.record("synthetic", to_mapping(settings), [arguments.body, arguments.garments])
     arguments.output_photos.mkdir(parents=True, exist_ok=True)

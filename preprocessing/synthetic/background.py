@@ -27,15 +27,7 @@ class View:
 def sample_background(view: View, rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """Its kind and an sRGB image [H,W,3] in 0…1."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    factor = 2
-    small = View(
-        view.width // factor,
-        view.height // factor,
-        view.floor / factor,
-        view.metre / factor,
-        view.pitch,
-        view.column / factor,
-    )
+    small = View(view.width // 2, view.height // 2, view.floor / 2, view.metre / 2, view.pitch, view.column / 2)
     picture = {"studio": _studio, "room": _room, "street": _street, "nature": _nature}[kind](small, rng)
     picture = cv2.resize(picture, (view.width, view.height), interpolation=cv2.INTER_LINEAR)
     return kind, np.clip(picture, 0, 1)
@@ -98,9 +90,8 @@ def _floor(picture: np.ndarray, view: View, top: int, rng: np.random.Generator) 
     if style == 0:  # planks
         base = np.array([0.55, 0.4, 0.27]) * rng.uniform(0.5, 1.4)
         board = np.floor(z / 0.14)
-        tone = (
-            np.sin(board * 91.7) * 0.07 + np.sin(board * 37.1 + np.floor(x / 1.3 + np.sin(board * 12.9)) * 5.3) * 0.05
-        )
+        length = np.floor(x / 1.3 + np.sin(board * 12.9))
+        tone = np.sin(board * 91.7) * 0.07 + np.sin(board * 37.1 + length * 5.3) * 0.05
         gap = (np.abs(z / 0.14 - np.round(z / 0.14)) < 0.03) * -0.12
         tone = tone + gap + 0.03 * np.sin(x * 40 + 3 * np.sin(z * 30))
     elif style == 1:  # tiles
@@ -173,18 +164,10 @@ def _window(picture: np.ndarray, view: View, corner: int, rng: np.random.Generat
     m = view.metre
     x0, wide = rng.uniform(-0.2, 0.8) * view.width, rng.uniform(0.8, 1.6) * m
     bottom, top = corner - rng.uniform(0.7, 1.0) * m, corner - rng.uniform(1.9, 2.4) * m
-    _rectangle(
-        picture,
-        x0 - 0.07 * m,
-        top - 0.07 * m,
-        x0 + wide + 0.07 * m,
-        bottom + 0.07 * m,
-        np.full(3, rng.uniform(0.6, 0.98)),
-    )
-    a, b, c, d = (
-        int(np.clip(v, 0, s))
-        for v, s in ((x0, view.width), (x0 + wide, view.width), (top, view.height), (bottom, view.height))
-    )
+    edge, white = 0.07 * m, np.full(3, rng.uniform(0.6, 0.98))
+    _rectangle(picture, x0 - edge, top - edge, x0 + wide + edge, bottom + edge, white)
+    a, b = (int(np.clip(v, 0, view.width)) for v in (x0, x0 + wide))
+    c, d = (int(np.clip(v, 0, view.height)) for v in (top, bottom))
     if b > a and d > c:
         outside = _ramp(d - c, b - a, np.array([0.85, 0.93, 1.0]), np.array([0.75, 0.82, 0.78]))
         outside = outside - 0.12 * np.clip(noise2(d - c, b - a, 5, rng, 2), 0, 1)[..., None]
@@ -218,14 +201,8 @@ def _furniture(picture: np.ndarray, view: View, corner: int, rng: np.random.Gene
             while left < x + wide - 0.1 * m:
                 step = rng.uniform(0.03, 0.14) * m
                 if rng.random() < 0.8:
-                    _rectangle(
-                        picture,
-                        left,
-                        level + rng.uniform(0.02, 0.15) * m,
-                        left + step * 0.9,
-                        level + 0.3 * m,
-                        _object_colour(rng),
-                    )
+                    top = level + rng.uniform(0.02, 0.15) * m
+                    _rectangle(picture, left, top, left + step * 0.9, level + 0.3 * m, _object_colour(rng))
                 left += step
     else:
         _rectangle(picture, x, base - tall, x + wide, base - tall + 0.06 * m, np.clip(colour * 1.25, 0, 1))
@@ -237,26 +214,15 @@ def _plant(picture: np.ndarray, x: float, base: float, tall: float, rng: np.rand
         angle, reach = rng.uniform(-1.2, 1.2), rng.uniform(0.3, 1) * tall
         tip = (x + np.sin(angle) * reach * 0.5, base - 0.25 * tall - np.cos(angle) * reach * 0.75)
         colour = green * rng.uniform(0.5, 1.4)
-        cv2.ellipse(
-            picture,
-            (int(tip[0]), int(tip[1])),
-            (max(1, int(0.10 * tall)), max(1, int(0.03 * tall))),
-            float(np.degrees(angle) - 90 + rng.normal(0, 25)),
-            0,
-            360,
-            colour.tolist(),
-            -1,
-            cv2.LINE_AA,
-        )
+        middle, axes = (int(tip[0]), int(tip[1])), (max(1, int(0.10 * tall)), max(1, int(0.03 * tall)))
+        turn = float(np.degrees(angle) - 90 + rng.normal(0, 25))
+        cv2.ellipse(picture, middle, axes, turn, 0, 360, colour.tolist(), -1, cv2.LINE_AA)
     _rectangle(picture, x - 0.12 * tall, base - 0.25 * tall, x + 0.12 * tall, base, _colour(rng, 0.2, 0.85, 0.2), 0.2)
 
 
 def _sky(view: View, rng: np.random.Generator) -> np.ndarray:
-    top = (
-        np.array([0.45, 0.62, 0.88]) * rng.uniform(0.8, 1.1)
-        if rng.random() < 0.6
-        else np.full(3, rng.uniform(0.7, 0.9))
-    )
+    clear = rng.random() < 0.6
+    top = np.array([0.45, 0.62, 0.88]) * rng.uniform(0.8, 1.1) if clear else np.full(3, rng.uniform(0.7, 0.9))
     picture = _ramp(view.height, view.width, np.clip(top, 0, 1), np.array([0.88, 0.91, 0.94])).copy()
     cloud = np.clip(noise2(view.height, view.width, 3, rng, 4), 0, 1)[..., None]
     return picture + (0.96 - picture) * 0.7 * cloud
@@ -280,9 +246,8 @@ def _street(view: View, rng: np.random.Generator) -> np.ndarray:
         x += wide + rng.choice([0, rng.uniform(0, 0.4) * m])
     for _ in range(rng.integers(0, 5)):
         a, wide = rng.uniform(0, w), rng.uniform(0.05, 0.9) * m
-        _rectangle(
-            picture, a, ground - rng.uniform(0.3, 1.1) * m, a + wide, ground + 0.05 * m, _object_colour(rng), 0.15
-        )
+        top = ground - rng.uniform(0.3, 1.1) * m
+        _rectangle(picture, a, top, a + wide, ground + 0.05 * m, _object_colour(rng), 0.15)
     if rng.random() < 0.5:
         _trees(picture, view, ground, rng)
     _floor(picture, view, ground, rng)
@@ -314,14 +279,8 @@ def _trees(picture: np.ndarray, view: View, ground: int, rng: np.random.Generato
         green = np.array([0.22, 0.36, 0.15]) * rng.uniform(0.5, 1.5)
         for _ in range(45):
             a, b = x + rng.normal(0, 0.22) * tall, ground - 0.68 * tall + rng.normal(0, 0.16) * tall
-            cv2.circle(
-                picture,
-                (int(a), int(b)),
-                max(1, int(rng.uniform(0.03, 0.1) * tall)),
-                (green * rng.uniform(0.6, 1.5)).tolist(),
-                -1,
-                cv2.LINE_AA,
-            )
+            radius, colour = max(1, int(rng.uniform(0.03, 0.1) * tall)), green * rng.uniform(0.6, 1.5)
+            cv2.circle(picture, (int(a), int(b)), radius, colour.tolist(), -1, cv2.LINE_AA)
 
 
 def _defocus(picture: np.ndarray, sigma: float) -> np.ndarray:

@@ -7,7 +7,6 @@ as the stage `dataset` does (`<folder>/dataset/00000.zip` …) and `<folder>/pos
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from ag3d.core.shards import encode_png
 from ag3d.preprocessing.alignment import foreground, label, window
 from ag3d.preprocessing.normals.inpainting import push_pull, unit
 from ag3d.preprocessing.normals.stage import encode, on_person
+from ag3d.preprocessing.stage import stage_parser
 from ag3d.preprocessing.synthetic import truth
 from ag3d.preprocessing.synthetic.photograph import Photograph, make_photograph
 from ag3d.preprocessing.synthetic.render import Job, map_jobs, models
@@ -47,15 +47,17 @@ def make(job: Job, resolution: int) -> Person:
 
 
 def main() -> None:
-    parser = console.parser("ag3d.preprocessing.synthetic.dataset", __doc__)
-    parser.add_argument("--body", type=Path, required=True, help="the open body (results/body/body.npz)")
-    parser.add_argument("--garments", type=Path, required=True, help="its clothes (results/body/garments.npz)")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--number", type=int, default=1000, help="how many people (default: %(default)s)")
-    parser.add_argument("--resolution", type=int, default=256, help="pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed makes other people (default: %(default)s)")
-    parser.add_argument("--shard-size", type=int, default=1000, help="people in a zip (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    paths = {
+        "body": "the open body (results/body/body.npz)",
+        "garments": "its clothes (results/body/garments.npz)",
+        "output": "folder to write into",
+    }
+    parser = stage_parser("synthetic.dataset", __doc__, paths)
+    parser.add_argument("--number", type=int, default=1000, help="how many people")
+    parser.add_argument("--resolution", type=int, default=256, help="pixels")
+    parser.add_argument("--seed", type=int, default=0, help="another seed makes other people")
+    parser.add_argument("--shard-size", type=int, default=1000, help="people in a zip")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     args = parser.parse_args()
     for name in ("number", "resolution", "shard_size"):
         if getattr(args, name) < 1:

@@ -45,7 +45,6 @@ def dress(meshes: Meshes, outfit: Outfit) -> list[Layer]:
 
 
 def _outward(mesh: Mesh, distance: np.ndarray | float) -> np.ndarray:
-    assert mesh.normals is not None
     return mesh.normals * np.broadcast_to(np.asarray(distance, np.float32), len(mesh.canonical))[:, None]
 
 
@@ -55,13 +54,11 @@ def _skin(meshes: Meshes, outfit: Outfit) -> Layer:
     hidden = np.full(len(p), -1.0)
     for garment in outfit.garments:
         if garment.kind in ("skirt", "dress skirt"):
-            cover = np.where(
-                np.abs(p[:, 0]) > 0.3, -1.0, np.minimum(body_regions.WAIST - p[:, 1], p[:, 1] - garment.hem - 0.1)
-            )
+            below_waist = np.minimum(body_regions.WAIST - p[:, 1], p[:, 1] - garment.hem - 0.1)
+            cover = np.where(np.abs(p[:, 0]) > 0.3, -1.0, below_waist)
         elif garment.sleeve:
-            cover = body_regions.top(
-                p, garment.hem, garment.sleeve, "crew" if garment.neck == "shirt" else garment.neck, garment.depth
-            )
+            neck = "crew" if garment.neck == "shirt" else garment.neck
+            cover = body_regions.top(p, garment.hem, garment.sleeve, neck, garment.depth)
             if garment.neck == "open":
                 cover = np.minimum(cover, 0.15 - p[:, 2] * 9)
             # sleeves stand open at the end: the arm goes on a little inside
@@ -94,25 +91,19 @@ def _top_shape(mesh: Mesh, garment: Garment, below: float) -> np.ndarray:
     if tucked:
         ease = np.where(np.abs(x) < 0.2, ease * np.interp(y, [0.09, 0.2], [0.45, 1.0]), ease)
     else:
-        ease = np.where(
-            np.abs(x) < 0.25, np.maximum(ease, (below + 0.006) * np.interp(y, [0.12, 0.2], [1.0, 0.0])), ease
-        )
+        over = np.maximum(ease, (below + 0.006) * np.interp(y, [0.12, 0.2], [1.0, 0.0]))
+        ease = np.where(np.abs(x) < 0.25, over, ease)
     loose = np.clip(garment.ease / 0.012, 0.3, 1.6)
-    assert mesh.fill is not None
     shape = _outward(mesh, ease + loose * mesh.fill)
     # below the chest loose cloth hangs; tucked in, it comes back to the waist
-    assert mesh.drape is not None
     hang = np.clip((garment.ease - 0.004) / 0.014, 0, 1) * (0.25 if garment.kind.startswith("dress") else 0.85)
     shape += mesh.drape * (hang * (np.interp(y, [0.09, 0.24], [0.0, 0.8]) if tucked else 1.0 + 0 * y))[:, None]
     # sleeves fall open downward
     along = np.clip((np.abs(x) - 0.2) / max(garment.sleeve - 0.2, 0.05), 0, 1) * (np.abs(x) > 0.2)
     radial = np.stack([0 * x, y - 0.442, z - 0.011], 1)
     radial /= np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-3)
-    short = garment.sleeve < 0.5
-    shape += (
-        radial
-        * (along * (garment.ease * (0.9 if short else 0.35) + (0.0 if garment.opening else garment.flare)))[:, None]
-    )
+    fall = garment.ease * (0.9 if garment.sleeve < 0.5 else 0.35) + (0.0 if garment.opening else garment.flare)
+    shape += radial * (along * fall)[:, None]
     return shape.astype(np.float32)
 
 
@@ -120,7 +111,6 @@ def _trousers(meshes: Meshes, garment: Garment) -> Layer:
     mesh = meshes.tights
     x, y, z = mesh.canonical.T
     field = body_regions.trousers(mesh.canonical, garment.hem)
-    assert mesh.fill is not None
     loose = np.clip(garment.ease / 0.01, 0.2, 1.5)
     ease = garment.ease * np.interp(y, [garment.hem, -0.4, -0.05, 0.1], [1.2, 1.0, 0.9, 0.6])
     shape = _outward(mesh, ease + loose * mesh.fill)
@@ -189,11 +179,8 @@ def _shoe_layers(meshes: Meshes, outfit: Outfit) -> list[Layer]:
         field = np.where(np.abs(p[:, 0]) > 0.3, -1.0, np.minimum(-0.62 - p[:, 1], p[:, 1] + 0.87))
         field = np.minimum(field, 0.06 - p[:, 2] + 0.6 * (p[:, 1] + 0.8))
         covered = any(not g.sleeve and g.kind not in ("skirt", "dress skirt") for g in outfit.garments)
-        layers.append(
-            Layer(
-                meshes.tights, _outward(meshes.tights, 0.004 if covered else 0.009), field, "shoe", fabric=outfit.shoes
-            )
-        )
+        shape = _outward(meshes.tights, 0.004 if covered else 0.009)
+        layers.append(Layer(meshes.tights, shape, field, "shoe", fabric=outfit.shoes))
     return layers
 
 
@@ -204,9 +191,8 @@ def _hair_layers(meshes: Meshes, outfit: Outfit) -> list[Layer]:
     p = meshes.scalp.canonical
     recede = float(rng.uniform(0, 0.012) * outfit.age)
     field = body_regions.hair(p, recede)
-    thick = {"short": rng.uniform(0.005, 0.017), "bun": 0.009, "ponytail": 0.009}.get(
-        outfit.hair, rng.uniform(0.014, 0.02)
-    )
+    thicknesses = {"short": rng.uniform(0.005, 0.017), "bun": 0.009, "ponytail": 0.009}
+    thick = thicknesses.get(outfit.hair, rng.uniform(0.014, 0.02))
     if outfit.hat:
         thick = min(thick, 0.008)
     lift = 0.0015 + thick * body_regions.smooth(field - 0.012, 0.03)

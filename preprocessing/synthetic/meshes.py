@@ -6,7 +6,7 @@ skinning weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,14 @@ class Mesh:
     shapedirs: np.ndarray  # [V,3,10] float32
     weights: np.ndarray  # [V,24] float32
     faces: np.ndarray  # [F,3] int64
-    normals: np.ndarray | None = None  # [V,3] unit, of the canonical shape
-    fill: np.ndarray | None = None  # [V] how far loose cloth spans the body's hollows (metres, >= 0)
-    drape: np.ndarray | None = None  # [V,3] from the waist out to where cloth hangs from chest and shoulder blades
+    normals: np.ndarray = field(init=False)  # [V,3] unit, of the canonical shape
+    fill: np.ndarray = field(init=False)  # [V] how far loose cloth spans the body's hollows (metres, >= 0)
+    drape: np.ndarray = field(
+        init=False
+    )  # [V,3] from the waist out to where cloth hangs from chest and shoulder blades
 
-    def finish(self) -> Mesh:
-        return replace(self, normals=normals_of(self.canonical, self.faces))
+    def __post_init__(self) -> None:
+        self.normals = normals_of(self.canonical, self.faces)
 
 
 @dataclass
@@ -55,34 +57,19 @@ class Meshes:
     @staticmethod
     def load(body: Body, garments: Path) -> Meshes:
         """Read the garments file that belongs to `body`. Raises UserError."""
-        if not Path(garments).exists():
-            raise UserError(
-                f"the garments file {garments} does not exist; `python -m ag3d.preprocessing.body` builds it"
-            )
-        data = read_npz(Path(garments))
+        if not garments.exists():
+            raise UserError(f"the garments file {garments} does not exist; `ag3d body` builds it")
+        data = read_npz(garments)
         origin = (body.J_regressor[0] @ body.v_template).numpy()
-        skin = Mesh(
-            body.v_template.numpy() - origin, body.shapedirs.numpy(), body.weights.numpy(), body.faces.numpy()
-        ).finish()
-        tights, skirt = (_garment(data, name, origin, Path(garments)) for name in ("tights", "skirt"))
+        skin = Mesh(body.v_template.numpy() - origin, body.shapedirs.numpy(), body.weights.numpy(), body.faces.numpy())
+        tights, skirt = (_garment(data, name, origin, garments) for name in ("tights", "skirt"))
         tights, skirt = subdivide(tights), subdivide(subdivide(skirt))
         tights.drape = _drape(tights)
         tights.fill, skirt.fill = _hollow(tights), np.zeros(len(skirt.canonical), np.float32)
         eyes, centres = _eyeballs(skin, body.landmark_vertices.numpy())
         curtain, angle = _curtain(skin)
-        return Meshes(
-            origin,
-            skin,
-            eyes,
-            centres,
-            tights,
-            skirt,
-            _shoes(skin),
-            subdivide(_scalp(skin)),
-            curtain,
-            angle,
-            _blob(skin),
-        )
+        shoes, scalp, blob = _shoes(skin), subdivide(_scalp(skin)), _blob(skin)
+        return Meshes(origin, skin, eyes, centres, tights, skirt, shoes, scalp, curtain, angle, blob)
 
 
 def _garment(data: dict[str, np.ndarray], part: str, origin: np.ndarray, path: Path) -> Mesh:
@@ -93,7 +80,7 @@ def _garment(data: dict[str, np.ndarray], part: str, origin: np.ndarray, path: P
     vertices, shapedirs, index, value, faces = (data[name] for name in names)
     weights = np.zeros((len(vertices), 24), np.float32)
     weights[tuple(index.astype(np.int64))] = value
-    return Mesh((vertices - origin).astype(np.float32), shapedirs, weights, faces.astype(np.int64)).finish()
+    return Mesh((vertices - origin).astype(np.float32), shapedirs, weights, faces.astype(np.int64))
 
 
 def normals_of(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -104,7 +91,7 @@ def _submesh(mesh: Mesh, faces: np.ndarray) -> Mesh:
     used, numbered = np.unique(faces, return_inverse=True)
     return Mesh(
         mesh.canonical[used], mesh.shapedirs[used], mesh.weights[used], numbered.reshape(-1, 3).astype(np.int64)
-    ).finish()
+    )
 
 
 def subdivide(mesh: Mesh) -> Mesh:
@@ -114,21 +101,17 @@ def subdivide(mesh: Mesh) -> Mesh:
     back = back.reshape(-1, 3) + len(mesh.canonical)
     a, b = unique.T
     middle = (mesh.canonical[a] + mesh.canonical[b]) / 2
-    assert mesh.normals is not None
-    lift = sum(
-        mesh.normals[end] * ((mesh.canonical[end] - middle) * mesh.normals[end]).sum(1, keepdims=True) for end in (a, b)
-    )
-    joined = [
-        np.concatenate([values, (values[a] + values[b]) / 2])
-        for values in (mesh.canonical, mesh.shapedirs, mesh.weights)
-    ]
+    ends = ((mesh.canonical[end] - middle, mesh.normals[end]) for end in (a, b))
+    lift = sum(normal * (offset * normal).sum(1, keepdims=True) for offset, normal in ends)
+    given = (mesh.canonical, mesh.shapedirs, mesh.weights)
+    joined = [np.concatenate([values, (values[a] + values[b]) / 2]) for values in given]
     joined[0][len(mesh.canonical) :] += 0.3 * lift
     f, (ab, bc, ca) = mesh.faces, back.T
     faces = np.concatenate(
         [np.stack(t, 1) for t in ((f[:, 0], ab, ca), (ab, f[:, 1], bc), (ca, bc, f[:, 2]), (ab, bc, ca))]
     )
     canonical, shapedirs, weights = (values.astype(np.float32) for values in joined)
-    return Mesh(canonical, shapedirs, weights, faces).finish()
+    return Mesh(canonical, shapedirs, weights, faces)
 
 
 def adjacency(mesh: Mesh) -> coo_matrix:
@@ -146,7 +129,6 @@ def _hollow(mesh: Mesh) -> np.ndarray:
     smooth: np.ndarray = mesh.canonical
     for _ in range(60):
         smooth = neighbours @ smooth
-    assert mesh.normals is not None
     return np.clip(((smooth - mesh.canonical) * mesh.normals).sum(1), 0, 0.05).astype(np.float32)
 
 
@@ -199,7 +181,7 @@ def _bind(skin: Mesh, points: np.ndarray, faces: np.ndarray, weights: np.ndarray
     bound = skin.weights[nearest].mean(1) if weights is None else weights
     return Mesh(
         points.astype(np.float32), skin.shapedirs[nearest].mean(1), bound.astype(np.float32), faces.astype(np.int64)
-    ).finish()
+    )
 
 
 def _grid_faces(rows: int, columns: int) -> np.ndarray:
@@ -247,14 +229,12 @@ def _shoes(skin: Mesh) -> Mesh:
         back = foot & (z < 0.075) & (y < -0.795)
         middle = foot & (z > -0.03) & (z < 0.10) & (y < -0.80 - 0.2 * np.clip(z, 0, 1))
         pieces += [_hull(skin, np.flatnonzero(foot_part)) for foot_part in (front, back, middle)]
-    offset, joined = 0, []
-    for piece in pieces:
-        joined.append(replace(piece, faces=piece.faces + offset))
-        offset += len(piece.canonical)
-    mesh = Mesh(
-        *(np.concatenate([getattr(p, key) for p in joined]) for key in ("canonical", "shapedirs", "weights", "faces"))
-    ).finish()
-    return mesh
+    starts = np.cumsum([0, *(len(piece.canonical) for piece in pieces[:-1])])
+    faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=True)])
+    canonical, shapedirs, weights = (
+        np.concatenate([getattr(piece, key) for piece in pieces]) for key in ("canonical", "shapedirs", "weights")
+    )
+    return Mesh(canonical, shapedirs, weights, faces)
 
 
 def _hull(skin: Mesh, vertices: np.ndarray) -> Mesh:
@@ -264,14 +244,11 @@ def _hull(skin: Mesh, vertices: np.ndarray) -> Mesh:
     used, faces = np.unique(hull.simplices, return_inverse=True)
     faces = faces.reshape(-1, 3)
     corners = points[used][faces]
-    outward = np.einsum(
-        "fc,fc->f", np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), hull.equations[:, :3]
-    )
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    outward = np.einsum("fc,fc->f", across, hull.equations[:, :3])
     faces[outward < 0] = faces[outward < 0][:, ::-1]
     on_hull = vertices[used]
-    mesh = Mesh(
-        skin.canonical[on_hull], skin.shapedirs[on_hull], skin.weights[on_hull], faces.astype(np.int64)
-    ).finish()
+    mesh = Mesh(skin.canonical[on_hull], skin.shapedirs[on_hull], skin.weights[on_hull], faces.astype(np.int64))
     for _ in range(2):
         mesh = subdivide(mesh)
     smooth = mesh.canonical
@@ -279,6 +256,4 @@ def _hull(skin: Mesh, vertices: np.ndarray) -> Mesh:
         smooth = adjacency(mesh) @ smooth
     _, nearest = cKDTree(skin.canonical[vertices]).query(smooth, k=4)
     bound = vertices[nearest]
-    return Mesh(
-        smooth.astype(np.float32), skin.shapedirs[bound].mean(1), skin.weights[bound].mean(1), mesh.faces
-    ).finish()
+    return Mesh(smooth.astype(np.float32), skin.shapedirs[bound].mean(1), skin.weights[bound].mean(1), mesh.faces)

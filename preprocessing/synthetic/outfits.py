@@ -28,6 +28,13 @@ HAIR = {
     "blond": (0.68, 0.52, 0.32),
     "grey": (0.62, 0.61, 0.60),
 }
+EYES = ((0.25, 0.15, 0.08), (0.22, 0.32, 0.45), (0.25, 0.32, 0.2), (0.12, 0.08, 0.05))
+# What people wear and how they do their hair, with how often: men, women.
+STYLES = {"trousers": (0.62, 0.42), "shorts": (0.18, 0.1), "skirt": (0.12, 0.24), "dress": (0.08, 0.24)}
+HAIRCUTS = {
+    **{"bald": (0.1, 0.01), "short": (0.74, 0.16), "bob": (0.06, 0.22)},
+    **{"long": (0.04, 0.33), "bun": (0.03, 0.16), "ponytail": (0.03, 0.12)},
+}
 PRINTS = {"plain": 0.5, "stripes": 0.12, "checks": 0.09, "dots": 0.06, "mottled": 0.09, "flowers": 0.07, "logo": 0.07}
 
 
@@ -82,12 +89,7 @@ class Outfit:
 def sample_outfit(rng: np.random.Generator, shape: np.ndarray, femininity: float) -> Outfit:
     """Dress a person of `shape` (betas). `femininity` in 0…1 (from proportions) sways hair, beards and skirts only."""
     skin = _skin(rng)
-    style = str(
-        rng.choice(
-            ["trousers", "shorts", "skirt", "dress"],
-            p=_mix([0.62, 0.18, 0.12, 0.08], [0.42, 0.1, 0.24, 0.24], femininity),
-        )
-    )
+    style = _pick(rng, list(STYLES), _mix(STYLES, femininity))
     garments = _dress(rng) if style == "dress" else [*_bottom(rng, style), _top(rng, femininity)]
     if style == "skirt":
         garments[-1].hem = 0.085  # tucked in
@@ -96,33 +98,23 @@ def sample_outfit(rng: np.random.Generator, shape: np.ndarray, femininity: float
         garments.append(_jacket(rng, style))
         if style in ("skirt", "dress"):
             garments[-1].hem = min(garments[-1].hem, -0.12) if garments[-1].hem < -0.04 else 0.085
-    hair = str(
-        rng.choice(
-            ["bald", "short", "bob", "long", "bun", "ponytail"],
-            p=_mix([0.1, 0.74, 0.06, 0.04, 0.03, 0.03], [0.01, 0.16, 0.22, 0.33, 0.16, 0.12], femininity),
-        )
-    )
+    hair = _pick(rng, list(HAIRCUTS), _mix(HAIRCUTS, femininity))
     dark = 0.3 if skin[0] > 0.75 else 0.75
-    hair_name = str(
-        rng.choice(
-            list(HAIR), p=np.array([0.2 + dark, 0.3, 0.28, 0.1, 0.16 * (1 - dark), 0.1]) / (1.14 + dark - 0.16 * dark)
-        )
-    )
+    hair_share = np.array([0.2 + dark, 0.3, 0.28, 0.1, 0.16 * (1 - dark), 0.1]) / (1.14 + dark - 0.16 * dark)
+    hair_name = _pick(rng, list(HAIR), hair_share)
     hat = _hat(rng) if rng.random() < 0.12 and hair != "bun" else None
-    age = float(rng.beta(1.3, 2.2))
+    age = rng.beta(1.3, 2.2)
     boots = style != "shorts" and rng.random() < 0.25
     outfit = Outfit(
         betas=shape,
         skin=skin,
         lips=float(rng.uniform(0.1, 0.5) + 0.45 * femininity * rng.random()),
         age=age,
-        eyes=tuple(
-            np.array([(0.25, 0.15, 0.08), (0.22, 0.32, 0.45), (0.25, 0.32, 0.2), (0.12, 0.08, 0.05)])[rng.integers(4)]
-        ),
+        eyes=EYES[rng.integers(len(EYES))],
         hair=hair,
         hair_colour=_jitter(rng, HAIR[hair_name], 0.12),
         hair_name=hair_name,
-        beard=float(rng.uniform(0.2, 0.95)) if rng.random() < 0.35 * (1 - femininity) ** 2 else 0.0,
+        beard=rng.uniform(0.2, 0.95) if rng.random() < 0.35 * (1 - femininity) ** 2 else 0.0,
         hat=hat,
         garments=garments,
         shoes=_shoes(rng, boots),
@@ -144,8 +136,13 @@ def sample_outfit(rng: np.random.Generator, shape: np.ndarray, femininity: float
     return outfit
 
 
-def _mix(first: list[float], second: list[float], share: float) -> np.ndarray:
-    mixed = np.array(first) * (1 - share) + np.array(second) * share
+def _pick(rng: np.random.Generator, options: list[str], p: np.ndarray | list[float] | None = None) -> str:
+    return str(rng.choice(options, p=p))
+
+
+def _mix(shares: dict[str, tuple[float, float]], femininity: float) -> np.ndarray:
+    first, second = np.array(list(shares.values())).T
+    mixed = first * (1 - femininity) + second * femininity
     return mixed / mixed.sum()
 
 
@@ -187,15 +184,10 @@ def _fabric(rng: np.random.Generator, patterns: dict[str, float] = PRINTS, gloss
         if np.abs(np.array(first) - second).sum() > 0.5:
             break
         second = _colour(rng)
-    return Fabric(
-        first,
-        second,
-        str(rng.choice(list(patterns), p=weights / weights.sum())),
-        float(np.exp(rng.uniform(np.log(0.018), np.log(0.07)))),
-        float(gloss * rng.uniform(0.5, 2)),
-        str(rng.choice(["smooth", "knit"], p=[0.75, 0.25])),
-        float(rng.random()),
-    )
+    pattern = _pick(rng, list(patterns), weights / weights.sum())
+    scale = float(np.exp(rng.uniform(np.log(0.018), np.log(0.07))))
+    gloss *= rng.uniform(0.5, 2)
+    return Fabric(first, second, pattern, scale, gloss, _pick(rng, ["smooth", "knit"], [0.75, 0.25]), rng.random())
 
 
 def _denim(rng: np.random.Generator) -> Fabric:
@@ -205,90 +197,51 @@ def _denim(rng: np.random.Generator) -> Fabric:
         base = np.full(3, rng.uniform(0.06, 0.25))
     colour = _jitter(rng, base, 0.05)
     worn = _jitter(rng, np.clip(np.array(colour) * 1.8 + 0.1, 0, 1), 0.02)
-    return Fabric(colour, worn, "plain", 0.03, 0.03, "denim", float(rng.random()))
+    return Fabric(colour, worn, "plain", 0.03, 0.03, "denim", rng.random())
 
 
 def _top(rng: np.random.Generator, femininity: float) -> Garment:
-    kind = str(rng.choice(["tshirt", "longsleeve", "blouse", "sweater", "tanktop"], p=[0.38, 0.22, 0.16, 0.17, 0.07]))
-    sleeve = {"tshirt": rng.uniform(0.27, 0.4), "tanktop": 0.172}.get(
-        kind, rng.choice([rng.uniform(0.46, 0.56), 0.645], p=[0.2, 0.8])
-    )
-    neck = str(
-        rng.choice(["crew", "v", "scoop", "turtle"], p=[0.5, 0.2, 0.2, 0.1] if kind != "tanktop" else [0, 0.3, 0.7, 0])
-    )
+    kind = _pick(rng, ["tshirt", "longsleeve", "blouse", "sweater", "tanktop"], [0.38, 0.22, 0.16, 0.17, 0.07])
+    sleeves = {"tshirt": rng.uniform(0.27, 0.4), "tanktop": 0.172}
+    sleeve = float(sleeves.get(kind, rng.choice([rng.uniform(0.46, 0.56), 0.645], p=[0.2, 0.8])))
+    necks = [0, 0.3, 0.7, 0] if kind == "tanktop" else [0.5, 0.2, 0.2, 0.1]
+    neck = _pick(rng, ["crew", "v", "scoop", "turtle"], necks)
     tucked = rng.random() < 0.25
-    ease = {"tshirt": rng.uniform(0.007, 0.018), "tanktop": 0.006, "sweater": rng.uniform(0.015, 0.026)}.get(
-        kind, rng.uniform(0.007, 0.016)
-    )
+    eases = {"tshirt": rng.uniform(0.007, 0.018), "tanktop": 0.006, "sweater": rng.uniform(0.015, 0.026)}
+    ease = eases.get(kind, rng.uniform(0.007, 0.016))
     fabric = _fabric(rng)
     fabric.texture = "knit" if kind == "sweater" else "smooth"
     if kind == "blouse":
         neck, fabric.pattern = "shirt", "plain" if fabric.pattern == "logo" else fabric.pattern
-    return Garment(
-        kind,
-        fabric,
-        0.09 if tucked else rng.uniform(-0.055, 0.03),
-        float(sleeve),
-        neck,
-        float(rng.uniform(0.03, 0.09)),
-        float(ease),
-        float(rng.uniform(0, 0.012)),
-        0,
-        float(rng.uniform(0.6, 1.4)),
-    )
+    hem, depth = 0.09 if tucked else rng.uniform(-0.055, 0.03), rng.uniform(0.03, 0.09)
+    flare, folds = rng.uniform(0, 0.012), rng.uniform(0.6, 1.4)
+    return Garment(kind, fabric, hem, sleeve, neck, depth, ease, flare, folds=folds)
 
 
 def _bottom(rng: np.random.Generator, style: str) -> list[Garment]:
     if style == "trousers":
-        kind = str(rng.choice(["jeans", "trousers", "wide trousers", "leggings"], p=[0.4, 0.3, 0.2, 0.1]))
+        kind = _pick(rng, ["jeans", "trousers", "wide trousers", "leggings"], [0.4, 0.3, 0.2, 0.1])
         fabric = _denim(rng) if kind == "jeans" else _fabric(rng, {"plain": 0.9, "stripes": 0.04, "checks": 0.06})
         ease = {"jeans": rng.uniform(0.006, 0.014), "leggings": 0.003}.get(kind, rng.uniform(0.008, 0.018))
         flare = {"wide trousers": rng.uniform(0.03, 0.06), "trousers": rng.uniform(0.005, 0.02)}.get(kind, 0.0)
-        hem = -0.845 if flare > 0.02 else float(rng.uniform(-0.83, -0.76))
-        return [
-            Garment(
-                kind,
-                fabric,
-                hem,
-                ease=float(ease),
-                flare=float(flare),
-                folds=0.3 if kind == "leggings" else float(rng.uniform(0.7, 1.3)),
-            )
-        ]
+        hem = -0.845 if flare > 0.02 else rng.uniform(-0.83, -0.76)
+        folds = 0.3 if kind == "leggings" else rng.uniform(0.7, 1.3)
+        return [Garment(kind, fabric, hem, ease=ease, flare=flare, folds=folds)]
     if style == "shorts":
-        fabric = (
-            _denim(rng)
-            if rng.random() < 0.4
-            else _fabric(rng, {"plain": 0.75, "stripes": 0.1, "checks": 0.1, "flowers": 0.05})
-        )
-        return [
-            Garment(
-                "shorts",
-                fabric,
-                float(rng.uniform(-0.4, -0.2)),
-                ease=float(rng.uniform(0.008, 0.016)),
-                flare=float(rng.uniform(0.01, 0.05)),
-            )
-        ]
+        patterns = {"plain": 0.75, "stripes": 0.1, "checks": 0.1, "flowers": 0.05}
+        fabric = _denim(rng) if rng.random() < 0.4 else _fabric(rng, patterns)
+        hem, ease, flare = rng.uniform(-0.4, -0.2), rng.uniform(0.008, 0.016), rng.uniform(0.01, 0.05)
+        return [Garment("shorts", fabric, hem, ease=ease, flare=flare)]
     return [_skirt(rng, _fabric(rng, {"plain": 0.6, "stripes": 0.08, "checks": 0.12, "dots": 0.08, "flowers": 0.12}))]
 
 
 def _skirt(rng: np.random.Generator, fabric: Fabric) -> Garment:
-    length = float(
-        rng.choice(
-            [rng.uniform(-0.32, -0.24), rng.uniform(-0.46, -0.36), rng.uniform(-0.62, -0.52), rng.uniform(-0.76, -0.68)]
-        )
-    )
+    hems = ((-0.32, -0.24), (-0.46, -0.36), (-0.62, -0.52), (-0.76, -0.68))
+    hem = float(rng.choice([rng.uniform(*hem) for hem in hems]))
     pleats = int(rng.integers(9, 26)) if rng.random() < 0.45 else 0
-    return Garment(
-        "skirt",
-        fabric,
-        length,
-        ease=float(rng.uniform(0.006, 0.012)),
-        flare=float(rng.choice([rng.uniform(-0.04, 0.05), rng.uniform(0.15, 0.4)])),
-        pleats=pleats,
-        folds=float(rng.uniform(0.5, 1.2)),
-    )
+    ease = rng.uniform(0.006, 0.012)
+    flare = float(rng.choice([rng.uniform(-0.04, 0.05), rng.uniform(0.15, 0.4)]))
+    return Garment("skirt", fabric, hem, ease=ease, flare=flare, pleats=pleats, folds=rng.uniform(0.5, 1.2))
 
 
 def _dress(rng: np.random.Generator) -> list[Garment]:
@@ -296,47 +249,23 @@ def _dress(rng: np.random.Generator) -> list[Garment]:
     skirt = _skirt(rng, fabric)
     skirt.kind = "dress skirt"
     sleeve = float(rng.choice([0.165, rng.uniform(0.25, 0.35), 0.64], p=[0.4, 0.35, 0.25]))
-    top = Garment(
-        "dress top",
-        fabric,
-        0.07,
-        sleeve,
-        str(rng.choice(["crew", "v", "scoop"])),
-        float(rng.uniform(0.03, 0.08)),
-        skirt.ease,
-        0.0,
-        0,
-        skirt.folds,
-    )
-    return [skirt, top]
+    neck, depth = _pick(rng, ["crew", "v", "scoop"]), rng.uniform(0.03, 0.08)
+    return [skirt, Garment("dress top", fabric, 0.07, sleeve, neck, depth, skirt.ease, folds=skirt.folds)]
 
 
 def _jacket(rng: np.random.Generator, style: str) -> Garment:
-    kind = str(rng.choice(["jacket", "blazer", "coat"], p=[0.4, 0.35, 0.25]))
-    fabric = (
-        _denim(rng) if kind == "jacket" and rng.random() < 0.4 else _fabric(rng, {"plain": 0.88, "checks": 0.12}, 0.04)
-    )
-    fabric.texture = "denim" if fabric.texture == "denim" else "smooth"
-    hem = {"jacket": rng.uniform(-0.02, 0.06), "blazer": rng.uniform(-0.12, -0.08), "coat": rng.uniform(-0.5, -0.25)}[
-        kind
-    ]
-    return Garment(
-        kind,
-        fabric,
-        float(hem),
-        0.64,
-        "open",
-        0.0,
-        float(rng.uniform(0.02, 0.03)),
-        float(rng.uniform(0.0, 0.15)),
-        0,
-        float(rng.uniform(0.5, 1.0)),
-        float(rng.uniform(0.004, 0.06)),
-    )
+    kind = _pick(rng, ["jacket", "blazer", "coat"], [0.4, 0.35, 0.25])
+    denim = kind == "jacket" and rng.random() < 0.4
+    fabric = _denim(rng) if denim else _fabric(rng, {"plain": 0.88, "checks": 0.12}, 0.04)
+    fabric.texture = "denim" if denim else "smooth"
+    hems = {"jacket": (-0.02, 0.06), "blazer": (-0.12, -0.08), "coat": (-0.5, -0.25)}
+    hem = {name: rng.uniform(*hem) for name, hem in hems.items()}[kind]
+    ease, flare, folds, opening = (rng.uniform(*b) for b in ((0.02, 0.03), (0.0, 0.15), (0.5, 1.0), (0.004, 0.06)))
+    return Garment(kind, fabric, hem, 0.64, "open", ease=ease, flare=flare, folds=folds, opening=opening)
 
 
 def _hat(rng: np.random.Generator) -> Garment:
-    kind = str(rng.choice(["beanie", "cap"]))
+    kind = _pick(rng, ["beanie", "cap"])
     fabric = _fabric(rng, {"plain": 0.8, "stripes": 0.2})
     fabric.texture = "knit" if kind == "beanie" else "smooth"
     return Garment(kind, fabric, ease=0.02 if kind == "beanie" else 0.018)
@@ -344,8 +273,7 @@ def _hat(rng: np.random.Generator) -> Garment:
 
 def _shoes(rng: np.random.Generator, boots: bool) -> Fabric:
     dark = rng.random() < 0.5 or boots
-    colour = _jitter(
-        rng, (0.09, 0.08, 0.08) if dark and rng.random() < 0.6 else (0.35, 0.2, 0.12) if dark else _colour(rng), 0.1
-    )
+    leather = (0.09, 0.08, 0.08) if dark and rng.random() < 0.6 else (0.35, 0.2, 0.12)
+    colour = _jitter(rng, leather if dark else _colour(rng), 0.1)
     sole = (0.9, 0.89, 0.86) if not boots and rng.random() < 0.6 else (0.1, 0.09, 0.08)
-    return Fabric(colour, sole, "plain", 0.03, 0.3 if dark else 0.12, "smooth", float(rng.random()))
+    return Fabric(colour, sole, "plain", 0.03, 0.3 if dark else 0.12, "smooth", rng.random())

@@ -205,12 +205,8 @@ def _splat(picture: np.ndarray, points: np.ndarray) -> None:
 
 
 def _truth(body: Body, stand: Stand, pose: Pose, outfit: Outfit, width: int, height: int) -> dict[str, Any]:
-    out = body(
-        *(
-            torch.as_tensor(a).float().reshape(1, -1)
-            for a in (stand.betas, stand.body_pose, stand.global_orient, stand.transl)
-        )
-    )
+    parameters = {name: getattr(stand, name) for name in ("betas", "body_pose", "global_orient", "transl")}
+    out = body(*(torch.as_tensor(value).float().reshape(1, -1) for value in parameters.values()))
     joints, landmarks = out.joints[0].numpy(), out.landmarks[0].numpy()
 
     def pixels(points: np.ndarray) -> np.ndarray:
@@ -221,10 +217,7 @@ def _truth(body: Body, stand: Stand, pose: Pose, outfit: Outfit, width: int, hei
         "height": height,
         "centre": stand.centre,
         "half": stand.half,
-        "betas": stand.betas,
-        "body_pose": stand.body_pose,
-        "global_orient": stand.global_orient,
-        "transl": stand.transl,
+        **parameters,
         "joints_2d": pixels(joints),
         "joints_3d": joints,
         "landmarks_2d": pixels(landmarks),

@@ -93,12 +93,8 @@ def _leg(
 
 def _torso(pose: dict[str, Rotation], rng: np.random.Generator, twist: float = 0.0, side_bend: float = 0.0) -> None:
     for name, share in (("spine1", 0.3), ("spine2", 0.35), ("spine3", 0.35)):
-        pose[name] = _turn(
-            "yxz",
-            share * (twist + rng.normal(0, 0.05)),
-            share * rng.normal(0.02, 0.05),
-            share * (side_bend + rng.normal(0, 0.03)),
-        )
+        y, x, z = twist + rng.normal(0, 0.05), rng.normal(0.02, 0.05), side_bend + rng.normal(0, 0.03)
+        pose[name] = _turn("yxz", share * y, share * x, share * z)
     turn, nod, tilt = rng.normal(0, 0.22), rng.normal(0.03, 0.09), rng.normal(0, 0.05)
     pose["neck"] = _turn("yxz", 0.45 * turn, 0.4 * nod, 0.4 * tilt)
     pose["head"] = _turn("yxz", 0.55 * turn, 0.6 * nod, 0.6 * tilt)

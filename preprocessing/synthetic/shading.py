@@ -42,7 +42,7 @@ def sample_light(rng: np.random.Generator, outdoor: bool) -> Light:
         tint=np.array([1 + warm, 1.0, 1 - warm]),
         sky=np.array([0.93, 0.97, 1.05]) if outdoor else np.array([1.0, 1.0, 1.0]) + rng.normal(0, 0.02, 3),
         bounce=np.array([0.95, 0.92, 0.88]) * rng.uniform(0.4, 0.75),
-        rim=float(rng.uniform(0, 0.25)),
+        rim=rng.uniform(0, 0.25),
         softness=float(softness),
     )
 

@@ -74,9 +74,8 @@ def _edge(field: torch.Tensor, width: float) -> torch.Tensor:
 def _skin(p: torch.Tensor, outfit: Outfit, meshes: Meshes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     base = torch.tensor(outfit.skin, dtype=torch.float32)
     count = len(p)
-    colour = base.expand(count, 3) * (
-        1 + 0.035 * noise3(p, 45.0, outfit.seed)[:, None] + 0.03 * noise3(p, 14.0, outfit.seed + 1)[:, None]
-    )
+    fine, coarse = noise3(p, 45.0, outfit.seed)[:, None], noise3(p, 14.0, outfit.seed + 1)[:, None]
+    colour = base.expand(count, 3) * (1 + 0.035 * fine + 0.03 * coarse)
     blood = torch.tensor([1.0, 0.78, 0.76])
     warm = (
         _spot(p, (0.042, 0.64, 0.10), 0.035) * 0.7
@@ -179,11 +178,8 @@ def _shoe(p: torch.Tensor, fabric: Fabric) -> tuple[torch.Tensor, torch.Tensor, 
     if fabric.gloss < 0.2:
         colour = _mix(colour, fabric.second, (lace > 0.3) * 0.6)
     seam = _edge(0.0012 - (p[:, 2] - 0.11 + 3 * (p[:, 0].abs() - 0.145) ** 2).abs(), 0.002)
-    return (
-        colour * (1 - 0.3 * seam)[:, None],
-        0.0004 * noise3(p, 60.0, 3),
-        torch.full((len(p),), fabric.gloss) * (1 - sole),
-    )
+    gloss = torch.full((len(p),), fabric.gloss) * (1 - sole)
+    return colour * (1 - 0.3 * seam)[:, None], 0.0004 * noise3(p, 60.0, 3), gloss
 
 
 def _cloth(p: torch.Tensor, layer: Layer, fabric: Fabric, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -195,12 +191,9 @@ def _cloth(p: torch.Tensor, layer: Layer, fabric: Fabric, seed: int) -> tuple[to
         colour = colour * (1 + 0.06 * torch.sin(u * 900))[:, None]
     elif fabric.texture == "denim":
         grain = noise3(torch.stack([u, v, 0 * u], 1), (700.0, 250.0, 1.0), seed)
-        worn = _spot(p, (0.125, -0.2, 0.08), (0.05, 0.16, 0.09)) + 0.6 * _spot(
-            p, (0.137, -0.39, 0.05), (0.05, 0.06, 0.06)
-        )
-        colour = _mix(
-            colour * (1 + 0.09 * grain)[:, None], fabric.second, 0.35 * worn * (0.8 + 0.3 * noise3(p, 25.0, seed))
-        )
+        thigh, knee = ((0.125, -0.2, 0.08), (0.05, 0.16, 0.09)), ((0.137, -0.39, 0.05), (0.05, 0.06, 0.06))
+        worn = (_spot(p, *thigh) + 0.6 * _spot(p, *knee)) * 0.35 * (0.8 + 0.3 * noise3(p, 25.0, seed))
+        colour = _mix(colour * (1 + 0.09 * grain)[:, None], fabric.second, worn)
     if layer.garment is not None:
         colour = _trims(p, layer, colour)
     return colour, height, torch.full((len(p),), fabric.gloss)
@@ -221,9 +214,8 @@ def _folds(p: torch.Tensor, layer: Layer, seed: int) -> torch.Tensor:
     cuff = torch.exp(-(((side - garment.sleeve) / 0.05) ** 2)) * arm * (garment.sleeve > 0.5)
     waist = torch.exp(-(((y - 0.14) / 0.07) ** 2)) * ~arm
     knee = torch.exp(-(((y + 0.4) / 0.09) ** 2)) + torch.exp(-(((y + 0.06) / 0.05) ** 2))
-    ankle = (
-        1.2 * torch.exp(-(((y - garment.hem) / 0.07) ** 2)) if not garment.sleeve and garment.hem < -0.6 else 0.0 * y
-    )
+    long = not garment.sleeve and garment.hem < -0.6
+    ankle = 1.2 * torch.exp(-(((y - garment.hem) / 0.07) ** 2)) if long else 0.0 * y
     skirt = "skirt" in garment.kind
     weight = (
         0.3 * torch.ones_like(y)

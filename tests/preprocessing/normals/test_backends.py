@@ -105,7 +105,7 @@ def test_settings_that_do_not_fit_are_told(tmp_path: Path) -> None:
     assert read_axes("X, -Y, -Z")[1].tolist() == [1, -1, -1]
     for wrong in ("x y", "x y y", "a b c", ""):
         with pytest.raises(UserError, match=r"'normals.onnx.axes' is .*; name the three axes"):
-            read_axes(wrong)
+            OnnxNormals(axes=wrong)
     one = brightness(tmp_path / "one.onnx", [1, 3, 64, 64], 1)
     with pytest.raises(UserError, match="the output has 1 channels; normals have 3"):
         OnnxBackend(OnnxNormals(str(one)))(sphere()[0], *NOBODY)
