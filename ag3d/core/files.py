@@ -21,6 +21,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ag3d.core.bounded import MOST_TEXT, parse_json, read_bytes
 from ag3d.core.errors import UserError
 
 T = TypeVar("T")
@@ -109,12 +110,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
+    return parse_json(read_bytes(path, MOST_TEXT), str(path))
 
 
 def write_table(

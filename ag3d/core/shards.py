@@ -7,10 +7,8 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ag3d.core.bounded import open_zip, parse_json, read_entry
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
 
 RECORD = "record.json"
 LARGEST = 2**30  # bytes of an entry: more is no picture and no table of labels, but a trap
 MOST_PIXELS = 2**26  # of a picture
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date makes equal content equal bytes
 
 
@@ -72,16 +72,9 @@ class ShardReader:
 
     def _open(self) -> zipfile.ZipFile:
         if self._archive is None or self._process != os.getpid():
-            try:
-                self._archive = zipfile.ZipFile(self.path)
-            except FileNotFoundError as error:
-                raise UserError(f"{self.path} does not exist") from error
-            except IsADirectoryError as error:
-                raise UserError(
-                    f"{self.path} is a folder; pack it: cd {self.path} && zip -0 -r ../data.zip ."
-                ) from error
-            except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError, EOFError) as error:
-                raise UserError(f"{self.path} is not a whole zip file ({error}); delete it and run again") from error
+            if self.path.is_dir():
+                raise UserError(f"{self.path} is a folder; pack it: cd {self.path} && zip -0 -r ../data.zip .")
+            self._archive = open_zip(self.path)
             self._process = os.getpid()
         return self._archive
 
@@ -89,19 +82,7 @@ class ShardReader:
         return name in self._open().NameToInfo
 
     def read(self, name: str) -> bytes:
-        try:
-            size = self._open().getinfo(name).file_size
-            if size > LARGEST:
-                raise UserError(f"{self.path}: entry '{name}' would take {size / 2**30:.1f} GB; at most 1 GB is read")
-            return self._open().read(name)
-        except KeyError as error:
-            raise UserError(f"{self.path} has no entry '{name}'") from error
-        except (NotImplementedError, RuntimeError) as error:  # unknown compression, a password
-            raise UserError(f"{self.path}: entry '{name}' cannot be read ({error}); pack the files anew") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LZMAError) as error:
-            raise UserError(
-                f"{self.path}: entry '{name}' is damaged ({error}); delete the file and run again"
-            ) from error
+        return read_entry(self._open(), name, str(self.path), LARGEST)
 
     def checksum(self, name: str) -> tuple[int, int]:
         """Size and CRC-32 of an entry as the zip's directory tells them, without reading it; `read` checks them."""
@@ -113,10 +94,7 @@ class ShardReader:
         return decode_image(self.read(name), f"{self.path}:{name}")
 
     def json(self, name: str) -> Any:
-        try:
-            return json.loads(self.read(name))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{self.path}: entry '{name}' is not valid JSON ({error})") from error
+        return parse_json(self.read(name), f"{self.path}: entry '{name}'")
 
     def record(self) -> dict[str, Any]:
         record = self.json(RECORD) if RECORD in self else {}
@@ -142,35 +120,47 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """Bytes of an 8-bit image to uint8 grey, RGB or RGBA. Raises UserError naming `name`."""
-    _refuse_enormous(data, name)
+    """Bytes of an image to uint8 grey, RGB or RGBA; of 16 bits a channel, the upper 8. Raises UserError naming `name`."""
+    kind = _checked_kind(data, name)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        if kind in ("PNG", "JPEG"):
+            image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if image is not None and image.ndim == 3:
+                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+        else:  # OpenCV's other readers believe what a file says of its size
+            with Image.open(io.BytesIO(data)) as opened:
+                grey = opened.mode in ("1", "L")
+                image = np.array(opened.convert("L" if grey else "RGBA" if opened.has_transparency_data else "RGB"))
     except cv2.error as error:
         raise UserError(f"{name} is not a readable image ({error.err})") from error
+    except Exception as error:  # damaged files fail in all of Pillow's ways
+        raise UserError(f"{name} is not a readable image ({error})") from error
     if image is None:
         raise UserError(f"{name} is not a readable image")
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise UserError(f"{name} is not an image of 8 bits a channel in grey, RGB or RGBA")
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    return image
+    return np.asarray(image)
 
 
-def _refuse_enormous(data: bytes, name: str) -> None:
-    """A few bytes can claim a picture that fills all memory. Raises UserError by what the header says."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    else:
-        try:
-            with Image.open(io.BytesIO(data)) as opened:
-                width, height = opened.size
-        except Image.DecompressionBombError as error:
-            raise UserError(f"{name}: {error}") from error
-        except Exception:  # whatever it is, the decoder says so
-            return
+def _checked_kind(data: bytes, name: str) -> str:
+    """The format of an image. A few bytes can claim a picture that fills all memory: UserError by what the header says."""
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            kind, (width, height) = str(opened.format), opened.size
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} claims more pixels than are read ({error})") from error
+    except Exception as error:  # damaged files fail in all of Pillow's ways
+        raise UserError(f"{name} is not a readable image") from error
     if width * height > MOST_PIXELS:
         raise UserError(f"{name} claims {width} × {height} pixels; at most {MOST_PIXELS // 2**20} million are read")
+    position = len(PNG_SIGNATURE)
+    while kind == "PNG" and position + 8 <= len(data):
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+        if position > len(data):
+            raise UserError(f"{name} is not a readable image: a chunk reaches beyond the file's end")
+    return kind
 
 
 def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
