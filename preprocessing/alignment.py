@@ -140,7 +140,7 @@ def main() -> None:
         "output": "crops to write (.zip); their table lies beside them (.parquet)",
     }
     args, settings = parse(stage_parser("alignment", __doc__, paths), Alignment)
-    fits, photos, mattes = read_table(args.fits), Manifest(args.manifest), ShardReader(args.mattes)
+    fits, photos, mattes = read_table(args.fits, schemas.FITS), Manifest(args.manifest), ShardReader(args.mattes)
     process = partial(align_shard, fits, lambda name: photos.photo(name).rgb, mattes, settings)
     inputs = [args.manifest, args.mattes, args.fits]
     run_stage("alignment", settings, inputs, args.output, schemas.ALIGNED, process)

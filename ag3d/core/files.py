@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,15 +126,23 @@ def write_table(
         pq.write_table(arrow, beside, write_page_checksum=True)
 
 
-def read_table(path: str | os.PathLike[str], columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table. `columns` must be there: text, number, flag or list by name; others may be, too."""
+def read_table(path: str | os.PathLike[str], schema: pa.Schema | None = None) -> pd.DataFrame:
+    """Read a Parquet table. The columns of `schema` must be there, of these kinds; others may be, too."""
     table = _parquet(path, lambda: pq.read_table(path, page_checksum_verification=True))
-    for name, kind in (columns or {}).items():
-        if name not in table.column_names:
-            raise UserError(f"{path} has no column '{name}'; delete it and run again")
-        if table.num_rows and not _KINDS[kind](stored := table.schema.field(name).type):
-            raise UserError(f"{path}: column '{name}' holds {stored}, not {kind}; delete it and run again")
+    for field in schema or ():
+        if field.name not in table.column_names:
+            raise UserError(f"{path} has no column '{field.name}'; delete it and run again")
+        stored = table.schema.field(field.name).type  # a column of nothing but missing values has no type of its own
+        if table.num_rows and _kind(stored) not in (_kind(field.type), "null"):
+            raise UserError(f"{path}: column '{field.name}' holds {stored}, not {field.type}; delete it and run again")
     return _parquet(path, table.to_pandas)
+
+
+def _kind(stored: pa.DataType) -> str:
+    """What is read alike: numbers of any length, lists, text."""
+    if pa.types.is_integer(stored) or pa.types.is_floating(stored):
+        return "number"
+    return "list" if pa.types.is_list(stored) else str(stored).removeprefix("large_")
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -160,15 +168,6 @@ def _parquet(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
         raise UserError(f"{path} does not exist") from error
     except _UNREADABLE as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}; delete it and run again") from error
-
-
-# What a column may be where a kind is expected: a column of nothing but missing values has no type of its own.
-_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
-    "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
-    "number": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_null(t),
-    "flag": lambda t: pa.types.is_boolean(t) or pa.types.is_null(t),
-    "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_null(t),
-}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

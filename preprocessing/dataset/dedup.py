@@ -120,8 +120,8 @@ def read_people(aligned: Sequence[Path], normals: Sequence[Path]) -> dict[str, t
     """Hash and sharpness of everybody whose crop and normals are ok."""
     people: dict[str, tuple[str, float]] = {}
     for crops, maps in zip(aligned, normals, strict=True):
-        with_normals = {row["person_id"] for row in passed(read_table(maps))}
-        for row in passed(read_table(crops)):
+        with_normals = {row["person_id"] for row in passed(read_table(maps, schemas.NORMALS))}
+        for row in passed(read_table(crops, schemas.ALIGNED)):
             if row["person_id"] in with_normals:
                 people[row["person_id"]] = (row["phash"], row["sharpness"])
     return people

@@ -19,6 +19,7 @@ from ag3d.core.dataset_format import entry_names, people_in
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_json
 from ag3d.core.shards import ShardReader, content_hash
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.stage import parse, stage_parser
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def main() -> None:
     parser = stage_parser("dataset.index", __doc__, paths)
     parser.add_argument("data", type=Path, nargs="+", help="shards of the data set (.zip)")
     args, settings = parse(parser, Dataset)
-    content = index(args.data, read_table(args.rejected), settings.version)
+    content = index(args.data, read_table(args.rejected, schemas.REJECTED), settings.version)
     write_json(args.output, content)
     log.info("%d people in %d shards, content %s", content["number"], len(content["shards"]), content["content"][:12])
 

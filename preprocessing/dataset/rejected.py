@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from ag3d.core import console, provenance
 from ag3d.core.dataset_format import people_in
@@ -26,17 +27,19 @@ def verdicts(folder: Path, stage: str, shard: str) -> dict[str, Row]:
     """status, reason and value that `stage` gave each photograph or person of the shard."""
     if stage == "dedup":
         path = folder / "dedup.parquet"
-        rows = read_table(path).to_dict("records") if path.exists() else []
+        rows = read_table(path, schemas.ALIKE).to_dict("records") if path.exists() else []
         why = "almost the same picture as that of {of} (bits of the fingerprint that differ)"
         return {row["person_id"]: vars(Verdict.rejected(why.format(**row), row["value"])) for row in rows}
-    table = read_table(folder / stage / f"{shard}.parquet")
     key = "photo_id" if stage == "photos" else "person_id"
+    table = read_table(folder / stage / f"{shard}.parquet", pa.schema([(key, pa.string()), *schemas.VERDICT]))
     return {row[key]: row for row in table[[key, "status", "reason", "value"]].to_dict("records")}
 
 
 def rejected_of_shard(folder: Path, shard: str) -> list[Row]:
     """The rows of one shard. Raises RuntimeError naming photographs that a stage lost without a word."""
-    manifest = read_table(folder / "photos" / f"{shard}.parquet")
+    manifest = read_table(
+        folder / "photos" / f"{shard}.parquet", pa.schema([(name, pa.string()) for name in ("photo_id", "path")])
+    )
     verdicts_by_stage = {stage: verdicts(folder, stage, shard) for stage in (*STAGES, "dedup")}
     reached = set(people_in(ShardReader(folder / "dataset" / f"{shard}.zip")))
     rows, lost = [], []

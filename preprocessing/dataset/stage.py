@@ -21,6 +21,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.resize import resize
 from ag3d.core.shards import ShardReader
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.normals.inpainting import unit
 from ag3d.preprocessing.normals.stage import BACKGROUND_ALPHA, encode
 from ag3d.preprocessing.stage import parse, passed, read_verdicts, stage_parser, with_tables
@@ -84,7 +85,7 @@ def main() -> None:
     parser = stage_parser("dataset", __doc__, paths)
     parser.add_argument("--alike", type=Path, help="who is shown already and left out (.parquet)")
     args, settings = parse(parser, Dataset)
-    alike = set(read_table(args.alike)["person_id"]) if args.alike else set()
+    alike = set(read_table(args.alike, schemas.ALIKE)["person_id"]) if args.alike else set()
     without = sorted(alike & {row["person_id"] for row in passed(read_verdicts(args.aligned))})
     inputs = with_tables([args.aligned, args.normals])
     record = provenance.record("dataset", to_mapping(settings), inputs) | {"without": without}

@@ -155,8 +155,12 @@ def main() -> None:
     args, settings = parse(parser, Fitting)
     device = choose_device(settings.device, "fitting.device")
     torch.manual_seed(0)
-    body, people, mattes = Body.load(args.body, device=device), read_table(args.people), ShardReader(args.mattes)
-    photos = read_table(args.manifest) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
+    body, people, mattes = (
+        Body.load(args.body, device=device),
+        read_table(args.people, schemas.PEOPLE),
+        ShardReader(args.mattes),
+    )
+    photos = read_table(args.manifest, schemas.PHOTOS) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
     photo_scales = dict(zip(photos["photo_id"], photos["scale"], strict=True))
     inputs = [args.people, args.mattes, args.body]
     process = partial(fit_shard, people, mattes, body, settings, photo_scales)

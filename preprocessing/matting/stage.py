@@ -131,5 +131,7 @@ def main() -> None:
     args, settings = parse(parser, Matting)
     cv2.setNumThreads(args.threads)
     backend, files = choose_backend(settings, args.models, args.threads, args.device)
-    process = partial(mattes_of_shard, Manifest(args.manifest), read_table(args.people), backend, settings)
+    process = partial(
+        mattes_of_shard, Manifest(args.manifest), read_table(args.people, schemas.PEOPLE), backend, settings
+    )
     run_stage("matting", settings, [args.manifest, args.people, *files], args.output, schemas.MATTES, process)

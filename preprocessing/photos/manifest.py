@@ -9,6 +9,7 @@ from typing import Any
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_record, read_table
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos.read_image import Photo, PhotoError, read_photo
 from ag3d.preprocessing.photos.video import FrameReader
 
@@ -19,7 +20,7 @@ class Manifest:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises UserError where the manifest, or the folder of its photographs, is missing."""
         self.path = Path(path)
-        self.table = read_table(path, {"photo_id": "text", "path": "text", "frame": "number", "status": "text"})
+        self.table = read_table(path, schemas.PHOTOS)
         record = read_record(path)
         if "folder" not in record or "settings" not in record:
             raise UserError(f"{path} is not a manifest of photographs; make it with ag3d.preprocessing.photos")

@@ -194,7 +194,7 @@ def listing_table(cache: Path, shard: int) -> Path:
 
 def read_listing(path: Path) -> list[Entry]:
     """The entries of a shard's table, by path."""
-    table = read_table(path, {"size": "number", "modified": "number"})
+    table = read_table(path, schemas.LISTING)
     rows = zip(table["path"], table["size"], table["modified"], strict=True)
     return sorted((Entry(os.fsdecode(name), int(size), int(when)) for name, size, when in rows), key=lambda e: e.path)
 

@@ -27,8 +27,10 @@ from ag3d.config.settings import read_yaml
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, read_record, read_table, write_table
 from ag3d.core.shards import LARGEST, ShardReader, decode_image, encode_png, write_shard
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import PhotoError, read_photo
+from ag3d.preprocessing.stage import to_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore:Image size:Warning")
 RUNS = int(os.environ.get("AG3D_FUZZ", "150"))
@@ -227,13 +229,14 @@ def test_names_that_climb_out_of_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("status", [1, 2], "'status' holds int64, not text"),
-        ("frame", ["a", "b"], "'frame' holds large_string, not number"),
+        ("status", [1, 2], "'status' holds int64, not string"),
+        ("frame", ["a", "b"], "'frame' holds large_string, not int32"),
     ],
 )
 def test_a_table_with_wrong_types(tmp_path, column, values, words):
     path = tmp_path / "00000.parquet"
-    good = {"photo_id": ["a", "b"], "path": ["a.jpg", "b.jpg"], "frame": [-1, -1], "status": ["ok", "ok"]}
+    rows = [{"photo_id": name, "path": f"{name}.jpg", "frame": -1, "status": "ok"} for name in "ab"]
+    good = to_table(rows, schemas.PHOTOS).to_dict("list")
     write_table(path, pd.DataFrame(good | {column: values}), {"folder": ".", "settings": {"max_pixels": 9}})
     with pytest.raises(UserError, match=words):
         Manifest(path)

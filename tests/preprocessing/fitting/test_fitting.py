@@ -173,7 +173,7 @@ def write_inputs(folder: Path, body: Body, points: PointBody, truth: FitResult) 
     write_verdicts(folder / "mattes.zip", schemas.MATTES, status)
     rows[-1]["landmarks_2d"] = (observed.landmarks_2d[-1].flip(0)).flatten().tolist()
     rows.append({**rows[0], "person_id": "nobody", "status": "rejected"})
-    write_table(folder / "people.parquet", pd.DataFrame(rows), {})
+    write_table(folder / "people.parquet", to_table(rows, schemas.PEOPLE), {}, schemas.PEOPLE)
     return folder / "people.parquet", folder / "mattes.zip"
 
 
