@@ -235,7 +235,8 @@ def test_names_that_climb_out_of_the_folder(tmp_path):
 )
 def test_a_table_with_wrong_types(tmp_path, column, values, words):
     path = tmp_path / "00000.parquet"
-    rows = [{"photo_id": name, "path": f"{name}.jpg", "frame": -1, "status": "ok"} for name in "ab"]
+    texts = {"sha256": "", "reason": "", "status": "ok"}
+    rows = [{"photo_id": name, "path": f"{name}.jpg", "frame": -1, **texts} for name in "ab"]
     good = to_table(rows, schemas.PHOTOS).to_dict("list")
     write_table(path, pd.DataFrame(good | {column: values}), {"folder": ".", "settings": {"max_pixels": 9}})
     with pytest.raises(UserError, match=words):
