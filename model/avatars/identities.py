@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, sha256
@@ -20,7 +21,7 @@ from ag3d.model.generator import Generator
 _POSE = slice(29, 101)  # of a label: the rotations, before the build
 
 
-def read_poses(path: str | Path) -> torch.Tensor:
+def read_poses(path: str | Path) -> Tensor:
     """The pose distribution [N,111]. Raises UserError, also where it is not the file that a .json beside it names."""
     beside = Path(path).with_suffix(".json")
     recorded = beside.name == "poses.json" and beside.exists() and Path(path).exists()
@@ -47,7 +48,7 @@ class People:
     def __init__(
         self,
         generator: Generator,
-        poses: torch.Tensor,
+        poses: Tensor,
         number: int,
         seed: int,
         truncation: float,
@@ -68,10 +69,10 @@ class People:
         return len(self.seeds)
 
     @property
-    def betas(self) -> torch.Tensor:
+    def betas(self) -> Tensor:
         return labels.split(self.label).betas
 
-    def planes(self) -> torch.Tensor:
+    def planes(self) -> Tensor:
         """Everybody's tri-planes, to be drawn once for many views."""
         with torch.no_grad():
             return torch.cat(
@@ -79,19 +80,15 @@ class People:
             )
 
     def render(
-        self,
-        label: torch.Tensor,
-        person: torch.Tensor,
-        planes: torch.Tensor | None = None,
-        ws: torch.Tensor | None = None,
-    ) -> Iterator[dict[str, torch.Tensor]]:
+        self, label: Tensor, person: Tensor, planes: Tensor | None = None, ws: Tensor | None = None
+    ) -> Iterator[dict[str, Tensor]]:
         """Render labels [n,111] of people [n] (indices) in batches; too little memory halves the batch.
 
         Ready `planes` of everybody spare the backbone; `ws` [n,num_ws,w_dim] replace the people's own.
         """
 
         @torch.no_grad()
-        def make(part: slice) -> dict[str, torch.Tensor]:
+        def make(part: slice) -> dict[str, Tensor]:
             which = person[part]
             tri = None if planes is None else planes[which]
             return self.generator.synthesis(self.ws[which] if ws is None else ws[part], label[part], planes=tri)
@@ -102,7 +99,7 @@ class People:
 class SavedPeople(People):
     """People whose style codes were kept in a file (see latents)."""
 
-    def __init__(self, generator: Generator, latents: Latents, poses: torch.Tensor | None, batch: int = 4) -> None:
+    def __init__(self, generator: Generator, latents: Latents, poses: Tensor | None, batch: int = 4) -> None:
         """Their poses are the file's, or where `poses` are given, rows of these. Raises UserError where there are none."""
         device = generator.renderer.sigmoid_beta.device
         self.generator, self.batch, self.seeds = generator, batch, latents.seeds
@@ -119,16 +116,16 @@ class SavedPeople(People):
         self.label = label.to(device)
 
 
-def _drawn(poses: torch.Tensor, sources: list[torch.Generator]) -> torch.Tensor:
+def _drawn(poses: Tensor, sources: list[torch.Generator]) -> Tensor:
     return poses[torch.tensor([int(torch.randint(len(poses), (), generator=source)) for source in sources])]
 
 
-def canonical_labels(people: People) -> torch.Tensor:
+def canonical_labels(people: People) -> Tensor:
     """Labels of everybody in the zero pose, facing the camera."""
     return labels.canonical_label(len(people), people.betas.cpu()).to(people.label.device)
 
 
-def orbit_view(label: torch.Tensor, angle: float, generator: Generator, by: str = "camera") -> torch.Tensor:
+def orbit_view(label: Tensor, angle: float, generator: Generator, by: str = "camera") -> Tensor:
     """The same bodies seen from `angle` radians further round their vertical axis.
 
     By the `camera`, it moves on a circle about the pelvis; by the `body`, that turns the other way before a camera that
@@ -148,7 +145,7 @@ def orbit_view(label: torch.Tensor, angle: float, generator: Generator, by: str 
     return replace(parts, cam2world=cam2world).pack()
 
 
-def interpolate_labels(first: torch.Tensor, second: torch.Tensor, share: float) -> torch.Tensor:
+def interpolate_labels(first: Tensor, second: Tensor, share: float) -> Tensor:
     """Labels slerp two: rotations by the shorter way, everything else linearly."""
     mixed = torch.lerp(first, second, share)
     for start in range(_POSE.start, _POSE.stop, 3):
@@ -157,6 +154,6 @@ def interpolate_labels(first: torch.Tensor, second: torch.Tensor, share: float) 
     return mixed
 
 
-def with_betas(label: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def with_betas(label: Tensor, other: Tensor) -> Tensor:
     """Labels [n,111] with the build (betas) of others; pose, place and camera stay."""
     return torch.cat([label[:, : _POSE.stop], other[:, _POSE.stop :]], dim=1)

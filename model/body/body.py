@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ag3d.core.errors import UserError
 from ag3d.core.landmarks import Joint
@@ -28,23 +29,23 @@ SMPL_LANDMARKS = (332, 6260, 2800, 4071, 583)
 class BodyOutput(NamedTuple):
     """Posed bodies, in metres of the label's world."""
 
-    vertices: torch.Tensor  # [B,V,3]
-    joints: torch.Tensor  # [B,24,3]
-    landmarks: torch.Tensor  # [B,5,3] nose, right eye, left eye, right ear, left ear
-    transforms: torch.Tensor  # [B,24,4,4] from the zero pose (of the same betas) to the posed body
+    vertices: Tensor  # [B,V,3]
+    joints: Tensor  # [B,24,3]
+    landmarks: Tensor  # [B,5,3] nose, right eye, left eye, right ear, left ear
+    transforms: Tensor  # [B,24,4,4] from the zero pose (of the same betas) to the posed body
 
 
 @dataclass(eq=False)
 class Body(TensorDataclass):
     """The model's tensors. The zero pose is a T: y up, front +z, the subject's left +x, metres. V is never assumed."""
 
-    v_template: torch.Tensor  # [V,3]
-    shapedirs: torch.Tensor  # [V,3,10]
-    posedirs: torch.Tensor | None  # [207,V*3]; None where there is no pose correction
-    J_regressor: torch.Tensor  # [24,V]
-    weights: torch.Tensor  # [V,24]
-    faces: torch.Tensor  # [F,3] int64
-    landmark_vertices: torch.Tensor  # [5] int64
+    v_template: Tensor  # [V,3]
+    shapedirs: Tensor  # [V,3,10]
+    posedirs: Tensor | None  # [207,V*3]; None where there is no pose correction
+    J_regressor: Tensor  # [24,V]
+    weights: Tensor  # [V,24]
+    faces: Tensor  # [F,3] int64
+    landmark_vertices: Tensor  # [5] int64
     parents: tuple[int, ...] = PARENTS
     name: str = ""
 
@@ -85,7 +86,7 @@ class Body(TensorDataclass):
             name=name,
         )
 
-    def subset(self, vertices: torch.Tensor) -> Body:
+    def subset(self, vertices: Tensor) -> Body:
         """The same body with only `vertices` [n] (int64), without faces: cheap skinning of a few points."""
         posedirs = None if self.posedirs is None else self.posedirs.view(207, -1, 3)[:, vertices].flatten(1)
         small = replace(
@@ -119,22 +120,22 @@ class Body(TensorDataclass):
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
         return digest.hexdigest()
 
-    def rest_joints(self, betas: torch.Tensor) -> torch.Tensor:
+    def rest_joints(self, betas: Tensor) -> Tensor:
         """Joints of the zero pose: betas [B,10] to [B,24,3]."""
         return self._joint_template + torch.einsum("bs,jcs->bjc", betas, self._joint_shapedirs)
 
-    def standing_height(self, betas: torch.Tensor) -> torch.Tensor:
+    def standing_height(self, betas: Tensor) -> Tensor:
         """Height [B] (metres) of shapes [B,10] in the zero pose."""
         y = self.v_template[:, 1] + torch.einsum("vi,bi->bv", self.shapedirs[:, 1], betas)
         return y.amax(1) - y.amin(1)
 
     def __call__(
         self,
-        betas: torch.Tensor,  # [B,10]
-        body_pose: torch.Tensor,  # [B,69] axis-angle
-        global_orient: torch.Tensor,  # [B,3] axis-angle
-        transl: torch.Tensor,  # [B,3]
-        scale: torch.Tensor | None = None,  # [B]
+        betas: Tensor,  # [B,10]
+        body_pose: Tensor,  # [B,69] axis-angle
+        global_orient: Tensor,  # [B,3] axis-angle
+        transl: Tensor,  # [B,3]
+        scale: Tensor | None = None,  # [B]
         *,
         reference_scale: bool = False,
     ) -> BodyOutput:
@@ -156,16 +157,14 @@ class Body(TensorDataclass):
             transforms = _scaled(transforms, scale, reference_scale)
         return BodyOutput(vertices, joints, vertices[:, self.landmark_vertices], transforms)
 
-    def forward_kinematics(
-        self, rotations: torch.Tensor, rest_joints: torch.Tensor, transl: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward_kinematics(self, rotations: Tensor, rest_joints: Tensor, transl: Tensor) -> tuple[Tensor, Tensor]:
         """Rotations [B,24,3,3], rest joints [B,24,3], transl [B,3] to transforms [B,24,4,4], joints [B,24,3]."""
         transforms, joints = forward_kinematics(rotations, rest_joints, self.parents)
         placed = torch.cat([transforms[..., :3], transforms[..., 3:] + transl[:, None, :, None]], dim=-1)
         last = torch.eye(4, device=transl.device)[3].expand(len(transl), 24, 1, 4)
         return torch.cat([placed, last], dim=-2), joints + transl[:, None]
 
-    def from_label(self, label: torch.Tensor, reference_scale: bool = False) -> BodyOutput:
+    def from_label(self, label: Tensor, reference_scale: bool = False) -> BodyOutput:
         """The bodies of labels [B,111]."""
         parts = labels.split(label)
         return self(
@@ -177,7 +176,7 @@ class Body(TensorDataclass):
             reference_scale=reference_scale,
         )
 
-    def transforms_of(self, label: torch.Tensor, reference_scale: bool = False) -> torch.Tensor:
+    def transforms_of(self, label: Tensor, reference_scale: bool = False) -> Tensor:
         """Only their transforms [B,24,4,4], for which no vertex need be posed."""
         parts = labels.split(label)
         rotations = axis_angle_to_matrix(torch.cat([parts.global_orient, parts.body_pose], dim=1).view(-1, 24, 3))
@@ -185,7 +184,7 @@ class Body(TensorDataclass):
         return _scaled(transforms, parts.scale, reference_scale)
 
 
-def _scaled(transforms: torch.Tensor, scale: torch.Tensor, reference_scale: bool) -> torch.Tensor:
+def _scaled(transforms: Tensor, scale: Tensor, reference_scale: bool) -> Tensor:
     factor = torch.ones(len(scale), 1, 4, 4, device=scale.device)
     factor[:, :, :3, : 3 if reference_scale else 4] = scale[:, None, None, None]
     return transforms * factor

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ag3d.core.camera import CAMERA_DISTANCE, FOCAL
 from ag3d.core.dataset_format import LABEL_LENGTH as LENGTH
@@ -18,21 +19,21 @@ _SIZES = {"cam2world": 16, "intrinsics": 9, "scale": 1, "transl": 3, "global_ori
 class CameraAndSmpl:
     """Parts of labels [B,111]. World: x right, y down, z away from the camera; the image shows x, y in [-1,1]."""
 
-    cam2world: torch.Tensor  # [B,4,4], OpenCV axes
-    intrinsics: torch.Tensor  # [B,3,3], in units of the image's size
-    scale: torch.Tensor  # [B]
-    transl: torch.Tensor  # [B,3] metres
-    global_orient: torch.Tensor  # [B,3] axis-angle
-    body_pose: torch.Tensor  # [B,69] axis-angle of 23 joints
-    betas: torch.Tensor  # [B,10]
+    cam2world: Tensor  # [B,4,4], OpenCV axes
+    intrinsics: Tensor  # [B,3,3], in units of the image's size
+    scale: Tensor  # [B]
+    transl: Tensor  # [B,3] metres
+    global_orient: Tensor  # [B,3] axis-angle
+    body_pose: Tensor  # [B,69] axis-angle of 23 joints
+    betas: Tensor  # [B,10]
 
-    def pack(self) -> torch.Tensor:
+    def pack(self) -> Tensor:
         """[B,111]"""
         batch = len(self.transl)
         return torch.cat([getattr(self, name).reshape(batch, size) for name, size in _SIZES.items()], dim=1)
 
 
-def split(label: torch.Tensor) -> CameraAndSmpl:
+def split(label: Tensor) -> CameraAndSmpl:
     """Labels [B,111] into their parts (views of the same memory)."""
     if label.ndim != 2 or label.shape[1] != LENGTH:
         raise ValueError(f"a label has {LENGTH} numbers: expected [B,{LENGTH}], got {list(label.shape)}")
@@ -40,7 +41,7 @@ def split(label: torch.Tensor) -> CameraAndSmpl:
     return CameraAndSmpl(cam2world.reshape(-1, 4, 4), intrinsics.reshape(-1, 3, 3), scale[:, 0], *rest)
 
 
-def camera(batch: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+def camera(batch: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """The data's camera: cam2world [B,4,4] at z = -100 looking along +z, and intrinsics [B,3,3] that show x, y in [-1,1]."""
     cam2world = torch.eye(4, device=device).repeat(batch, 1, 1)
     cam2world[:, 2, 3] = -CAMERA_DISTANCE
@@ -48,9 +49,7 @@ def camera(batch: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor
     return cam2world, intrinsics
 
 
-def pack(
-    transl: torch.Tensor, global_orient: torch.Tensor, body_pose: torch.Tensor, betas: torch.Tensor
-) -> torch.Tensor:
+def pack(transl: Tensor, global_orient: Tensor, body_pose: Tensor, betas: Tensor) -> Tensor:
     """Labels [B,111] of bodies of scale 1 seen by the data's camera."""
     batch = len(transl)
     cam2world, intrinsics = camera(batch, transl.device)
@@ -61,7 +60,7 @@ def pack(
     )
 
 
-def canonical_label(batch: int = 1, betas: torch.Tensor | None = None) -> torch.Tensor:
+def canonical_label(batch: int = 1, betas: Tensor | None = None) -> Tensor:
     """The body in its zero pose (arms out), upright, facing the camera: [B,111]."""
     orient = torch.tensor([[math.pi, 0, 0]]).repeat(batch, 1)
     transl = torch.tensor([[0, 0.15, 0]]).repeat(batch, 1)
@@ -72,7 +71,7 @@ def canonical_label(batch: int = 1, betas: torch.Tensor | None = None) -> torch.
 _MIRRORED_POSE = [joint - 1 for joint in MIRRORED_JOINTS[1:]]
 
 
-def mirror(label: torch.Tensor) -> torch.Tensor:
+def mirror(label: Tensor) -> Tensor:
     """The labels [B,111] of the images flipped left to right (cameras that look along z only)."""
     parts = split(label)
     flip = label.new_tensor([1.0, -1.0, -1.0])

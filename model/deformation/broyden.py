@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ag3d.model.body.rotation import batched_matvec
 from ag3d.model.ops.blended_transforms import BlendedTransforms
@@ -18,19 +19,19 @@ _CHUNK = 4_000_000  # solves at once
 class Roots(NamedTuple):
     """Canonical roots of posed points; a point may have several or none."""
 
-    flat: torch.Tensor  # [m], the posed point's index among all [B·N], ascending
-    roots: torch.Tensor  # [m,3]
+    flat: Tensor  # [m], the posed point's index among all [B·N], ascending
+    roots: Tensor  # [m,3]
 
 
 @torch.no_grad()
 def solve(
     transforms: BlendedTransforms,
-    targets: torch.Tensor,  # [n,3], posed points
-    image: torch.Tensor,  # [n], whose body
-    guess: torch.Tensor,  # [n,3], where to start
-    inverse: torch.Tensor | None = None,  # [n,3,3], an estimate of the transform's inverse there
+    targets: Tensor,  # [n,3], posed points
+    image: Tensor,  # [n], whose body
+    guess: Tensor,  # [n,3], where to start
+    inverse: Tensor | None = None,  # [n,3,3], an estimate of the transform's inverse there
     guarded: bool = True,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """x with T(x) x = target: roots [n,3] (zero where none was found) and whether they are valid [n].
 
     Without an `inverse` the transpose of the transform's linear part stands for it. `guarded`: the update is kept from
@@ -45,13 +46,8 @@ def solve(
 
 
 def _solve(
-    transforms: BlendedTransforms,
-    target: torch.Tensor,
-    image: torch.Tensor,
-    x: torch.Tensor,
-    inverse: torch.Tensor | None,
-    guarded: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    transforms: BlendedTransforms, target: Tensor, image: Tensor, x: Tensor, inverse: Tensor | None, guarded: bool
+) -> tuple[Tensor, Tensor]:
     normalize = transforms.box.normalize
     roots = torch.zeros_like(x)
     valid = torch.zeros(len(x), dtype=torch.bool, device=x.device)

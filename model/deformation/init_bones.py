@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ag3d.model.deformation import broyden
 from ag3d.model.deformation.broyden import Roots
@@ -13,9 +14,7 @@ BONES = (0, 1, 2, 4, 5, 12, 15, 16, 17, 18, 19)  # root, hips, knees, neck, head
 REFERENCE_STRIDE = 10  # its gate looks at every tenth vertex
 
 
-def find_from_bones(
-    points: torch.Tensor, vertices: torch.Tensor, transforms: BlendedTransforms, distance: float
-) -> Roots:
+def find_from_bones(points: Tensor, vertices: Tensor, transforms: BlendedTransforms, distance: float) -> Roots:
     """Every bone of BONES is a start; the transpose stands for its inverse; near copies stay.
 
     points: [B,N,3]; vertices: [B,V,3]; `distance`: what counts as near.
@@ -37,7 +36,7 @@ def find_from_bones(
     return Roots(flat[which], roots[which, start])
 
 
-def distinct(roots: torch.Tensor, valid: torch.Tensor, radius: float = 1e-4) -> torch.Tensor:
+def distinct(roots: Tensor, valid: Tensor, radius: float = 1e-4) -> Tensor:
     """Of valid roots [n,I,3] closer than `radius`, the last survives: [n,I]."""
     keep = valid.clone()
     for start in range(roots.shape[1] - 1):

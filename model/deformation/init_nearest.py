@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ag3d.model.body.rotation import inverse_3x3
 from ag3d.model.deformation.broyden import Roots
@@ -10,9 +11,7 @@ from ag3d.model.deformation.knn import near_body
 from ag3d.model.ops.voxel_grid import Box
 
 
-def find_by_nearest_vertex(
-    points: torch.Tensor, vertices: torch.Tensor, blended: torch.Tensor, box: Box, distance: float
-) -> Roots:
+def find_by_nearest_vertex(points: Tensor, vertices: Tensor, blended: Tensor, box: Box, distance: float) -> Roots:
     """As many methods before AG3D did.
 
     points: [B,N,3]; vertices: [B,V,3]; blended: [B,V,3,4]. One root a point; neighbours part where their vertices do.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ag3d.config import Network
 from ag3d.model.networks.mapping import MappingNetwork
@@ -31,13 +31,8 @@ class SynthesisBlock(nn.Module):
         self.first = in_channels == 0
 
     def forward(
-        self,
-        x: torch.Tensor | None,
-        image: torch.Tensor | None,
-        ws: torch.Tensor,
-        noise_mode: NoiseMode,
-        dtype: torch.dtype,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise_mode: NoiseMode, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         """`ws`: [B,2 or 3,w_dim], the codes of conv0 (not in the first block), conv1 and torgb; `dtype` is of x."""
         codes = iter(ws.unbind(dim=1))
         if self.first:
@@ -71,7 +66,7 @@ class SynthesisNetwork(nn.Module):
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
 
-    def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def forward(self, ws: Tensor, noise_mode: NoiseMode = "const") -> Tensor:
         x = image = None
         start = 0
         for side in self.resolutions:

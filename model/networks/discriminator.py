@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ag3d.config import Network
 from ag3d.model.networks.backbone import channels_at
@@ -24,7 +24,7 @@ class DiscriminatorBlock(nn.Module):
         self.skip = Conv2dLayer(channels, out_channels, 1, "linear", bias=False, down=True)
         self.first = in_channels > 0
 
-    def forward(self, x: torch.Tensor, double_backward: bool = False) -> torch.Tensor:
+    def forward(self, x: Tensor, double_backward: bool = False) -> Tensor:
         if self.first:
             x = self.fromrgb(x, double_backward=double_backward)
         skipped = self.skip(x, math.sqrt(0.5), double_backward)
@@ -44,7 +44,7 @@ class DiscriminatorEpilogue(nn.Module):
         self.first = in_channels > 0
         self.group = group
 
-    def forward(self, x: torch.Tensor, batches: int, double_backward: bool = False) -> torch.Tensor:
+    def forward(self, x: Tensor, batches: int, double_backward: bool = False) -> Tensor:
         if self.first:
             x = self.fromrgb(x, double_backward=double_backward)
         x = torch.cat([x, minibatch_std(x, self.group, batches)], dim=1)
@@ -52,7 +52,7 @@ class DiscriminatorEpilogue(nn.Module):
         return self.out(self.fc(x.flatten(1)))
 
 
-def minibatch_std(x: torch.Tensor, group: int, batches: int = 1) -> torch.Tensor:
+def minibatch_std(x: Tensor, group: int, batches: int = 1) -> Tensor:
     """[B,C,H,W] to [B,1,H,W]: the mean standard deviation over groups of samples n, n + B/group, …
 
     `batches`: so many batches lie one after the other in B, and each has groups of its own.
@@ -94,9 +94,7 @@ class Discriminator(nn.Module):
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
 
-    def forward(
-        self, images: torch.Tensor, label: torch.Tensor, batches: int = 1, double_backward: bool = False
-    ) -> torch.Tensor:
+    def forward(self, images: Tensor, label: Tensor, batches: int = 1, double_backward: bool = False) -> Tensor:
         """`batches`: so many batches lie one after the other; none sees the others. `double_backward`: the gradient by the images
         will be differentiated once more (R1)."""
         x = images.to(self.dtype, memory_format=torch.channels_last)
@@ -131,8 +129,8 @@ class Discriminators(nn.Module):
             getattr(self, name).set_compute_dtype(dtype)
 
     def forward(
-        self, images: dict[str, torch.Tensor], label: torch.Tensor, batches: int = 1, double_backward: bool = False
-    ) -> dict[str, torch.Tensor]:
+        self, images: dict[str, Tensor], label: Tensor, batches: int = 1, double_backward: bool = False
+    ) -> dict[str, Tensor]:
         """`images`: image [B,3,R,R], image_raw [B,3,r,r], image_normal [B,3,r,r], face, face_normal. Logits [B,1].
 
         `batches` and `double_backward` as of Discriminator.

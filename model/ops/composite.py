@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ag3d.model.ops import compiler
@@ -15,7 +16,7 @@ _CHUNK = 1 << 19  # samples at once
 _LEAST_SHARE = 1e-6  # samples that contribute less are not seen; 8 bits show 4e-3
 
 
-def interval_weights(density: torch.Tensor, depths: torch.Tensor) -> torch.Tensor:
+def interval_weights(density: Tensor, depths: Tensor) -> Tensor:
     """Weights [n,S-1] of the intervals between sorted samples: density [n,S], depths [n,S]."""
     delta = depths[:, 1:] - depths[:, :-1]
     alpha = 1 - torch.exp(-(density[:, :-1] + density[:, 1:]) / 2 * delta)
@@ -23,13 +24,13 @@ def interval_weights(density: torch.Tensor, depths: torch.Tensor) -> torch.Tenso
     return alpha * shifted.cumprod(1)[:, :-1]
 
 
-def sample_weights(intervals: torch.Tensor) -> torch.Tensor:
+def sample_weights(intervals: Tensor) -> Tensor:
     """What each sample contributes [n,S], where an interval [n,S-1] shows the mean of its two ends."""
     nothing = torch.zeros_like(intervals[:, :1])
     return (torch.cat([intervals, nothing], dim=1) + torch.cat([nothing, intervals], dim=1)) / 2
 
 
-def composite(values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor, rays: int) -> torch.Tensor:
+def composite(values: Tensor, ray: Tensor, share: Tensor, rays: int) -> Tensor:
     """Sum packed sample values [n,C] over their rays: ray [n] (index), share [n] (weight) to [rays,C].
 
     Samples without a value count as zero.
@@ -41,7 +42,7 @@ class _Composite(torch.autograd.Function):
     """A part of the samples at a time: products of all would be the largest tensors of a training step."""
 
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor, rays: int) -> torch.Tensor:
+    def forward(ctx: Any, values: Tensor, ray: Tensor, share: Tensor, rays: int) -> Tensor:
         ctx.save_for_backward(values, ray, share)
         summed = values.new_zeros(rays, values.shape[1])
         for value, index, weight in zip(values.split(_CHUNK), ray.split(_CHUNK), share.split(_CHUNK)):
@@ -50,7 +51,7 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, None, torch.Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
         values, ray, share = ctx.saved_tensors
         if use_cuda_kernels(values):
             of_value, of_share = composite_gradient_cuda(gradient, values, ray, share)
@@ -61,13 +62,13 @@ class _Composite(torch.autograd.Function):
 
 
 def composite_gradient_torch(
-    gradient: torch.Tensor,  # [rays,C]
-    values: torch.Tensor,
-    ray: torch.Tensor,
-    share: torch.Tensor,
+    gradient: Tensor,  # [rays,C]
+    values: Tensor,
+    ray: Tensor,
+    share: Tensor,
     needs_values: bool = True,
     needs_share: bool = True,
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+) -> tuple[Tensor | None, Tensor | None]:
     """By the values [n,C] and by their shares [n]."""
     by_value = torch.empty_like(values) if needs_values else None
     by_share = torch.empty_like(share) if needs_share else None
@@ -81,9 +82,7 @@ def composite_gradient_torch(
     return by_value, by_share
 
 
-def composite_gradient_cuda(
-    gradient: torch.Tensor, values: torch.Tensor, ray: torch.Tensor, share: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def composite_gradient_cuda(gradient: Tensor, values: Tensor, ray: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     gradient, values, ray, share = (each.contiguous() for each in (gradient, values, ray, share))
     by_value, by_share = torch.empty_like(values), torch.empty_like(share)
     compiler.launch(
@@ -96,19 +95,19 @@ def composite_gradient_cuda(
 class VisibleSamples(NamedTuple):
     """What samples contribute to n rays."""
 
-    opacity: torch.Tensor  # [n]
-    depth: torch.Tensor  # [n], mean along the ray; huge where nothing is seen
-    chosen: torch.Tensor  # [n·samples], the first `number` are samples that contribute: ray · samples + sample
-    share: torch.Tensor  # [n·samples], by how much each of these does
-    number: torch.Tensor  # [1] int32
+    opacity: Tensor  # [n]
+    depth: Tensor  # [n], mean along the ray; huge where nothing is seen
+    chosen: Tensor  # [n·samples], the first `number` are samples that contribute: ray · samples + sample
+    share: Tensor  # [n·samples], by how much each of these does
+    number: Tensor  # [1] int32
 
 
 def visible_samples(
-    depths: torch.Tensor,  # [n,S+samples], sorted
-    rank: torch.Tensor,  # [n,S+samples], the place there of the first, then of the second samples
-    first: torch.Tensor,  # [n,S], signed values
-    second: torch.Tensor,  # [n,samples]
-    sharpness: torch.Tensor,  # [1], 1/β of the density
+    depths: Tensor,  # [n,S+samples], sorted
+    rank: Tensor,  # [n,S+samples], the place there of the first, then of the second samples
+    first: Tensor,  # [n,S], signed values
+    second: Tensor,  # [n,samples]
+    sharpness: Tensor,  # [1], 1/β of the density
     empty: float,  # the signed value of samples without a root
 ) -> VisibleSamples:
     """`sample_weights` of `interval_weights` in one kernel, as a list of the samples that count, whose length stays on the GPU."""

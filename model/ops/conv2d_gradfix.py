@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
 def conv2d(
-    x: torch.Tensor,  # [B,I,H,W]
-    weight: torch.Tensor,  # [O,I,k,k]
-    bias: torch.Tensor | None = None,  # [O]
+    x: Tensor,  # [B,I,H,W]
+    weight: Tensor,  # [O,I,k,k]
+    bias: Tensor | None = None,  # [O]
     stride: int = 1,
     padding: int = 0,
     double_backward: bool = False,
-) -> torch.Tensor:
+) -> Tensor:
     """As F.conv2d. `double_backward`: the gradient by `x` will be differentiated once more (that by the weights can not be)."""
     if double_backward:
         return _Conv2d.apply(x, weight, bias, stride, padding)
@@ -29,16 +30,14 @@ def conv2d(
 
 class _Conv2d(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int, padding: int
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.bias_size = None if bias is None else [len(bias)]
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(x, weight, bias, stride, padding)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated once more
             by_x = _Conv2dGradient.apply(gradient, x.detach(), weight, ctx.stride, ctx.padding)
@@ -51,9 +50,7 @@ class _Conv2dGradient(torch.autograd.Function):
     """The derivative by the picture `x`, of which only the size matters. It is linear in the gradient and in the weight."""
 
     @staticmethod
-    def forward(
-        ctx: Any, gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int
-    ) -> torch.Tensor:
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.stride, ctx.padding = stride, padding
         by_x = _gradients(gradient, x, weight, stride, padding, None, (True, False, False))[0]
@@ -62,7 +59,7 @@ class _Conv2dGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         gradient, weight = ctx.saved_tensors
         needs_gradient, _, needs_weight = ctx.needs_input_grad[:3]
         by_gradient = F.conv2d(outer, weight, None, ctx.stride, ctx.padding) if needs_gradient else None
@@ -72,14 +69,14 @@ class _Conv2dGradient(torch.autograd.Function):
 
 
 def _gradients(
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
     stride: int,
     padding: int,
     bias_size: list[int] | None,
     needs: tuple[bool, bool, bool],
-) -> tuple[torch.Tensor | None, ...]:
+) -> tuple[Tensor | None, ...]:
     """By picture, weight and bias."""
     return torch.ops.aten.convolution_backward(
         gradient, x, weight, bias_size, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, needs

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ag3d.model.ops import compiler, triplane
@@ -21,7 +22,7 @@ from ag3d.model.ops.dispatch import use_cuda_kernels
 from ag3d.model.ops.triplane import TexelTable
 from ag3d.model.ops.voxel_grid import BodySdf
 
-Weights = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]  # w1 [H,C], b1, w2 [1+K,H], b2 of the decoder
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # w1 [H,C], b1, w2 [1+K,H], b2 of the decoder
 
 _CHUNK = 1 << 18  # points whose intermediates are in memory at once
 _KEPT = 1 << 16  # of at most so many points the plain version keeps what it looked up
@@ -30,16 +31,16 @@ _FIXED_POINT_ONE = 1 << 26  # what stands for one in sums of whole numbers, whic
 
 
 class Residual(NamedTuple):
-    value: torch.Tensor  # [n]
-    color: torch.Tensor  # [n,colors], or [n,0]
-    gradient: torch.Tensor  # [n,3] by the planes' coordinates, or [n,0]
+    value: Tensor  # [n]
+    color: Tensor  # [n,colors], or [n,0]
+    gradient: Tensor  # [n,3] by the planes' coordinates, or [n,0]
 
 
 def residual_field(
     planes: TexelTable,
     decoder: Weights,
-    points: torch.Tensor,  # [n,3] in [-1,1] over the planes
-    image: torch.Tensor,  # [n], whose planes
+    points: Tensor,  # [n,3] in [-1,1] over the planes
+    image: Tensor,  # [n], whose planes
     color: bool = True,
     gradient: bool = True,
 ) -> Residual:
@@ -59,15 +60,13 @@ class _Hidden(NamedTuple):
     """What the backward pass needs of the forward one."""
 
     at: triplane.Stencil
-    weights: torch.Tensor  # [n,3,4]
-    features: torch.Tensor  # [n,C]
-    h: torch.Tensor  # [n,H], before the activation
-    hidden: torch.Tensor  # after it
+    weights: Tensor  # [n,3,4]
+    features: Tensor  # [n,C]
+    h: Tensor  # [n,H], before the activation
+    hidden: Tensor  # after it
 
     @staticmethod
-    def of(
-        rows: torch.Tensor, w1: torch.Tensor, b1: torch.Tensor, points: torch.Tensor, image: torch.Tensor, side: int
-    ) -> _Hidden:
+    def of(rows: Tensor, w1: Tensor, b1: Tensor, points: Tensor, image: Tensor, side: int) -> _Hidden:
         at = triplane.stencil(points, image, side)
         weights = at.weights()
         features = triplane.gather(rows, at, weights)
@@ -81,17 +80,17 @@ class ResidualFieldTorch(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        rows: torch.Tensor,
-        w1: torch.Tensor,  # [H,C]
-        b1: torch.Tensor,
-        w2: torch.Tensor,  # [1+K,H]
-        b2: torch.Tensor,
-        points: torch.Tensor,
-        image: torch.Tensor,
+        rows: Tensor,
+        w1: Tensor,  # [H,C]
+        b1: Tensor,
+        w2: Tensor,  # [1+K,H]
+        b2: Tensor,
+        points: Tensor,
+        image: Tensor,
         side: int,
         color: bool,
         gradient: bool,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.side, ctx.color, ctx.gradient = side, color, gradient
         ctx.set_materialize_grads(False)
         ctx.kept = None
@@ -114,7 +113,7 @@ class ResidualFieldTorch(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
         rows, w1, b1, w2, b2, points, image, colors = ctx.saved_tensors
         by_value, by_color, by_slope = outer
         if not ctx.gradient:
@@ -160,17 +159,17 @@ class ResidualFieldCuda(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        rows: torch.Tensor,  # [texels,C]
-        w1: torch.Tensor,  # [H,C]
-        b1: torch.Tensor,
-        w2: torch.Tensor,  # [1+K,H]
-        b2: torch.Tensor,
-        points: torch.Tensor,  # [n,3]
-        image: torch.Tensor,  # [n]
+        rows: Tensor,  # [texels,C]
+        w1: Tensor,  # [H,C]
+        b1: Tensor,
+        w2: Tensor,  # [1+K,H]
+        b2: Tensor,
+        points: Tensor,  # [n,3]
+        image: Tensor,  # [n]
         side: int,
         color: bool,
         gradient: bool,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         count, colors = len(points), len(w2) - 1
         decoder = _packed(w1, b1, w2, b2)
         value = rows.new_empty(count)
@@ -189,7 +188,7 @@ class ResidualFieldCuda(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
         rows, decoder, points, image, rgb = ctx.saved_tensors
         by_value, by_color, by_slope = (None if part is None else part.contiguous() for part in outer)
         by_color, by_slope = by_color if ctx.color else None, by_slope if ctx.gradient else None
@@ -222,7 +221,7 @@ class ResidualFieldCuda(torch.autograd.Function):
         return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None
 
 
-def _add_product(into: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> None:
+def _add_product(into: Tensor, one: Tensor, other: Tensor) -> None:
     """Add one [h,n] times other [c,n] transposed, in parts: of one product so long and thin a GPU's cores would have few tiles."""
     whole = one.shape[1] // _PARTS * _PARTS
     if whole:
@@ -244,13 +243,13 @@ class FieldTensors(NamedTuple):
 
 def shade(
     samples: VisibleSamples,
-    roots: tuple[torch.Tensor, torch.Tensor],  # of the first and of the second samples [rays·samples,3]
+    roots: tuple[Tensor, Tensor],  # of the first and of the second samples [rays·samples,3]
     per_image: int,  # rays
     field: FieldTensors,
     transforms: BlendedTransforms,
-    cam2world: torch.Tensor,  # [B,4,4]
+    cam2world: Tensor,  # [B,4,4]
     covariant: bool,  # as of `gradient_transforms`
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Colours [rays,colors] and normals [rays,3] of what is seen, weighted and added up along the rays.
 
     As whole numbers, so that the sums do not depend on the order. The plain twin is the end of `Renderer.render`.
@@ -270,6 +269,6 @@ def shade(
     return (sums / _FIXED_POINT_ONE).split([colors, 3], dim=1)
 
 
-def _packed(w1: torch.Tensor, b1: torch.Tensor, w2: torch.Tensor, b2: torch.Tensor) -> torch.Tensor:
+def _packed(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """The decoder as field.cu takes it."""
     return torch.cat([w1.flatten(), w2[1:].t().flatten(), w2[0], b1, b2[1:], b2[:1]])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ag3d.model.ops import compiler
 from ag3d.model.ops.dispatch import IMAGE_TYPES, use_cuda_kernels
@@ -16,8 +17,8 @@ _RUN = 4  # pixels that a thread of the kernel makes
 
 
 def upfirdn2d(
-    x: torch.Tensor, up: int = 1, down: int = 1, pad: int = 0, gain: float = 1.0, double_backward: bool = False
-) -> torch.Tensor:
+    x: Tensor, up: int = 1, down: int = 1, pad: int = 0, gain: float = 1.0, double_backward: bool = False
+) -> Tensor:
     """Upsample, filter, downsample: `up` - 1 zeros after each pixel of x [B,C,H,W], padding, outer([1,3,3,1], [1,3,3,1]) / 64
     · `gain`, every `down`-th pixel.
 
@@ -30,7 +31,7 @@ def upfirdn2d(
     return (_Upfirdn2d.apply if own else upfirdn2d_torch)(x, up, down, pad, (height, width), gain)
 
 
-def upsample2d(x: torch.Tensor) -> torch.Tensor:
+def upsample2d(x: Tensor) -> Tensor:
     """[B,C,H,W] to [B,C,2H,2W]."""
     return upfirdn2d(x, up=2, pad=2, gain=4.0)
 
@@ -39,19 +40,17 @@ class _Upfirdn2d(torch.autograd.Function):
     """Its adjoint is itself, with `up` and `down` changing places, so it can be differentiated at will."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float) -> Tensor:
         ctx.adjoint = down, up, 3 - pad, tuple(x.shape[2:]), gain
         function = upfirdn2d_cuda if use_cuda_kernels(x, IMAGE_TYPES) else upfirdn2d_torch
         return function(x, up, down, pad, size, gain)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         return _Upfirdn2d.apply(gradient, *ctx.adjoint), None, None, None, None, None
 
 
-def upfirdn2d_torch(x: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float) -> torch.Tensor:
+def upfirdn2d_torch(x: Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float) -> Tensor:
     """As a convolution, or a transposed one, of each channel; `size` is the result's."""
     channels = x.shape[1]
     kernel = _kernel(gain, x.dtype, x.device).expand(channels, 1, 4, 4)
@@ -62,14 +61,14 @@ def upfirdn2d_torch(x: torch.Tensor, up: int, down: int, pad: int, size: tuple[i
 
 
 @functools.cache
-def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def _kernel(gain: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[4,4]. Kept, so that no step copies it to the device again."""
     with torch.inference_mode(False):
         taps = torch.tensor((1.0, 3.0, 3.0, 1.0), dtype=torch.float64) / 8
         return (torch.outer(taps, taps) * gain).to(device, dtype)
 
 
-def upfirdn2d_cuda(x: torch.Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float) -> torch.Tensor:
+def upfirdn2d_cuda(x: Tensor, up: int, down: int, pad: int, size: tuple[int, int], gain: float) -> Tensor:
     """Of images in any layout and precision; the result has the layout of `x`."""
     batch, channels, height, width = x.shape
     channels_last = x.stride(1) == 1 and channels > 1

@@ -6,20 +6,19 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 _CHUNK = 1 << 21  # candidate pixels tested at once
 
 
 class Raster(NamedTuple):
-    face_index: torch.Tensor  # [H,W] int64, -1 where nothing is hit
-    barycentric: torch.Tensor  # [H,W,3]
-    depth: torch.Tensor  # [H,W], infinite where nothing is hit
+    face_index: Tensor  # [H,W] int64, -1 where nothing is hit
+    barycentric: Tensor  # [H,W,3]
+    depth: Tensor  # [H,W], infinite where nothing is hit
 
 
 @torch.no_grad()
-def rasterize(
-    screen_vertices: torch.Tensor, faces: torch.Tensor, height: int, width: int, cull: bool = False
-) -> Raster:
+def rasterize(screen_vertices: Tensor, faces: Tensor, height: int, width: int, cull: bool = False) -> Raster:
     """Nearest triangle at each pixel centre (k + 0.5).
 
     screen_vertices: [V,3] pixel x (right), pixel y (down), depth (smaller is nearer); faces: [F,3]. With `cull`,
@@ -79,9 +78,7 @@ def rasterize(
     return Raster(face_index.view(height, width), barycentric.view(height, width, 3), depth_map.view(height, width))
 
 
-def _barycentric(
-    x: torch.Tensor, y: torch.Tensor, area: torch.Tensor, px: torch.Tensor, py: torch.Tensor, axis: int = 1
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _barycentric(x: Tensor, y: Tensor, area: Tensor, px: Tensor, py: Tensor, axis: int = 1) -> tuple[Tensor, Tensor]:
     """The first two barycentric coordinates of the points (px, py); corners lie along `axis` of x and y."""
     x0, x1, x2 = x.unbind(axis)
     y0, y1, y2 = y.unbind(axis)
@@ -90,7 +87,7 @@ def _barycentric(
     return b0, b1
 
 
-def interpolate(raster: Raster, faces: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def interpolate(raster: Raster, faces: Tensor, values: Tensor) -> Tensor:
     """Vertex values [V,C] at the pixels: [H,W,C], zero where nothing is hit."""
     out = torch.zeros(*raster.face_index.shape, values.shape[1], device=values.device)
     hit = raster.face_index >= 0
@@ -99,7 +96,7 @@ def interpolate(raster: Raster, faces: torch.Tensor, values: torch.Tensor) -> to
     return out
 
 
-def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """Unit normals [V,3], averaged over the adjoining triangles by area; outward for counter-clockwise faces."""
     corners = vertices[faces]
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -109,13 +106,13 @@ def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     return F.normalize(summed, dim=1)
 
 
-def to_screen(vertices: torch.Tensor, resolution: int) -> torch.Tensor:
+def to_screen(vertices: Tensor, resolution: int) -> Tensor:
     """World vertices [V,3] (x, y in [-1,1] fill the image; z away) to pixels and depth."""
     half = resolution / 2
     return torch.stack([(vertices[:, 0] + 1) * half, (vertices[:, 1] + 1) * half, vertices[:, 2]], dim=1)
 
 
-def render_normals(vertices: torch.Tensor, faces: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
+def render_normals(vertices: Tensor, faces: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
     """Normals of a mesh in the label's world (y down, z away), seen by the data's camera.
 
     Returns unit normals [R,R,3] as normal maps have them (x right, y up, z to the viewer; zero where nothing is hit)
@@ -126,6 +123,6 @@ def render_normals(vertices: torch.Tensor, faces: torch.Tensor, resolution: int)
     return F.normalize(interpolate(raster, faces, normals), dim=-1), raster.face_index >= 0
 
 
-def silhouette(vertices: torch.Tensor, faces: torch.Tensor, resolution: int) -> torch.Tensor:
+def silhouette(vertices: Tensor, faces: Tensor, resolution: int) -> Tensor:
     """Mask [R,R] of a mesh in the label's world."""
     return rasterize(to_screen(vertices, resolution), faces, resolution, resolution).face_index >= 0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ag3d.model.field.canonical_field import CanonicalField
 from ag3d.model.field.posed_field import PosedField
@@ -14,11 +15,11 @@ from ag3d.model.field.posed_field import PosedField
 class Rays(NamedTuple):
     """Rays of a batch of cameras."""
 
-    origins: torch.Tensor  # [B,M,3]
-    directions: torch.Tensor  # [B,M,3], of unit length
-    cam2world: torch.Tensor  # [B,4,4]
+    origins: Tensor  # [B,M,3]
+    directions: Tensor  # [B,M,3], of unit length
+    cam2world: Tensor  # [B,4,4]
 
-    def points(self, depths: torch.Tensor) -> torch.Tensor:
+    def points(self, depths: Tensor) -> Tensor:
         """[B,M·S,3], at depths [B,M,S] along the rays."""
         return (self.origins[:, :, None] + depths[..., None] * self.directions[:, :, None]).reshape(len(depths), -1, 3)
 
@@ -31,7 +32,7 @@ class Sampling(NamedTuple):
     deterministic: bool = True
 
 
-def camera_rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: int) -> Rays:
+def camera_rays(cam2world: Tensor, intrinsics: Tensor, resolution: int) -> Rays:
     """Through the pixel centres of images of side `resolution`, row by row.
 
     cam2world: [B,4,4], OpenCV axes; intrinsics: [B,3,3] in units of the image's size.
@@ -50,16 +51,14 @@ def camera_rays(cam2world: torch.Tensor, intrinsics: torch.Tensor, resolution: i
     return Rays(origins.expand(batch, points.shape[1], 3), F.normalize(points - origins, dim=-1), cam2world)
 
 
-def coarse_depths(field: CanonicalField | PosedField, rays: Rays, sampling: Sampling) -> torch.Tensor:
+def coarse_depths(field: CanonicalField | PosedField, rays: Rays, sampling: Sampling) -> Tensor:
     """Depths [B,M,S] of the first pass, along the rays."""
     near, far = field.depth_range(rays.cam2world)
     depths = stratified(near, far, sampling.coarse, rays.directions.shape[1], sampling.deterministic)
     return depths if field.bounded else depths - rays.origins[:, :, 2:]
 
 
-def stratified(
-    start: torch.Tensor, end: torch.Tensor, samples: int, rays_per_image: int, deterministic: bool
-) -> torch.Tensor:
+def stratified(start: Tensor, end: Tensor, samples: int, rays_per_image: int, deterministic: bool) -> Tensor:
     """One depth in each of `samples` strata between start [B] and end [B]: [B,M,S]. Deterministic: the middles."""
     share = torch.linspace(0, 1, samples, device=start.device)
     depths = start[:, None, None] + (end - start)[:, None, None] * share

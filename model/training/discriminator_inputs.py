@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ag3d.config import Network
 from ag3d.model.body.body import Body
@@ -15,14 +16,14 @@ from ag3d.model.networks.discriminator import face_sizes
 from ag3d.model.ops.resize import resize
 from ag3d.model.training.augment import Augmentation
 
-Images = dict[str, torch.Tensor]  # by the names of losses.HEAD_OF, [b,3,h,w] each
+Images = dict[str, Tensor]  # by the names of losses.HEAD_OF, [b,3,h,w] each
 
 
 class DiscriminatorBatch(NamedTuple):
     """What the discriminators are asked about."""
 
     images: Images
-    label: torch.Tensor  # [b,111]
+    label: Tensor  # [b,111]
 
 
 class DiscriminatorInputs:
@@ -38,12 +39,7 @@ class DiscriminatorInputs:
         self.reference = settings.compatibility == "reference"
 
     def real(
-        self,
-        image: torch.Tensor,
-        normal: torch.Tensor,
-        label: torch.Tensor,
-        sigma: float,
-        augmentation: Augmentation | None = None,
+        self, image: Tensor, normal: Tensor, label: Tensor, sigma: float, augmentation: Augmentation | None = None
     ) -> DiscriminatorBatch:
         """uint8 photographs and normal maps [B,3,R,R], labels [B,111]; `sigma`: blur in pixels of the image."""
         image, normal = normalized(image), normalized(normal)
@@ -53,7 +49,7 @@ class DiscriminatorInputs:
         return self._finish(images, label, sigma, augmentation)
 
     def fake(
-        self, out: Images, label: torch.Tensor, sigma: float, augmentation: Augmentation | None = None
+        self, out: Images, label: Tensor, sigma: float, augmentation: Augmentation | None = None
     ) -> DiscriminatorBatch:
         """The generator's output for the labels."""
         if not self.reference and sigma > 0:
@@ -62,30 +58,24 @@ class DiscriminatorInputs:
         images = fake_inputs(out, self._centers(label), self.settings, augmentation)
         return self._finish(images, label, sigma, augmentation)
 
-    def _centers(self, label: torch.Tensor) -> torch.Tensor:
+    def _centers(self, label: Tensor) -> Tensor:
         return face_centers(self.body, label, ignore_scale=self.reference)
 
     def _finish(
-        self, images: Images, label: torch.Tensor, sigma: float, augmentation: Augmentation | None
+        self, images: Images, label: Tensor, sigma: float, augmentation: Augmentation | None
     ) -> DiscriminatorBatch:
         if self.reference:
             images["image"] = blur(images["image"], sigma, "zeros")
         return DiscriminatorBatch(images, label if augmentation is None else augmentation.labels(label))
 
 
-def fake_inputs(
-    out: Images, centers: torch.Tensor, settings: Network, augmentation: Augmentation | None = None
-) -> Images:
+def fake_inputs(out: Images, centers: Tensor, settings: Network, augmentation: Augmentation | None = None) -> Images:
     """What the discriminators see of generated images: `out` of Generator.synthesis, face centres [B,2]."""
     return _inputs(out["image"], out["image_raw"], out["image_normal"], centers, settings, augmentation)
 
 
 def real_inputs(
-    image: torch.Tensor,
-    normal: torch.Tensor,
-    centers: torch.Tensor,
-    settings: Network,
-    augmentation: Augmentation | None = None,
+    image: Tensor, normal: Tensor, centers: Tensor, settings: Network, augmentation: Augmentation | None = None
 ) -> Images:
     """The same of photographs: image [B,3,R,R] and normal map [B,3,R,R] in [-1,1], the background +1."""
     neural = settings.neural_resolution or settings.image_resolution // 2
@@ -93,12 +83,7 @@ def real_inputs(
 
 
 def _inputs(
-    image: torch.Tensor,
-    raw: torch.Tensor,
-    normal: torch.Tensor,
-    centers: torch.Tensor,
-    settings: Network,
-    augmentation: Augmentation | None,
+    image: Tensor, raw: Tensor, normal: Tensor, centers: Tensor, settings: Network, augmentation: Augmentation | None
 ) -> Images:
     if augmentation is not None:
         image, raw = augmentation.images(image), augmentation.images(raw)
@@ -114,12 +99,12 @@ def _inputs(
     return inputs
 
 
-def normalized(images: torch.Tensor) -> torch.Tensor:
+def normalized(images: Tensor) -> Tensor:
     """uint8 to float32 in [-1,1]."""
     return images.float() / 127.5 - 1
 
 
-def blur(images: torch.Tensor, sigma: float, padding: str = "border") -> torch.Tensor:
+def blur(images: Tensor, sigma: float, padding: str = "border") -> Tensor:
     """Separable kernel 2^-(k/σ)², k = -⌊3σ⌋ … ⌊3σ⌋, normalised. Border pixels are repeated, or zero outside."""
     reach = math.floor(3 * sigma)
     if reach <= 0:

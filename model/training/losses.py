@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ag3d.model.generator import Generator
 
@@ -25,17 +26,14 @@ def head_weights(
     return {"full": 1.0, "normal": normal_weight, "face": face_weight, "normal_face": both}
 
 
-def total_logit(logits: dict[str, torch.Tensor], weights: dict[str, float] | None = None) -> torch.Tensor:
+def total_logit(logits: dict[str, Tensor], weights: dict[str, float] | None = None) -> Tensor:
     """The sum [B,1] of the heads' logits, each times its weight (see `head_weights`; without, all of them one)."""
     return torch.stack([(weights[key] if weights else 1.0) * value for key, value in logits.items()]).sum(0)
 
 
 def adversarial(
-    loss: Callable[[torch.Tensor], torch.Tensor],
-    logits: dict[str, torch.Tensor],
-    weights: dict[str, float],
-    apart: bool,
-) -> torch.Tensor:
+    loss: Callable[[Tensor], Tensor], logits: dict[str, Tensor], weights: dict[str, float], apart: bool
+) -> Tensor:
     """`loss` [B,1] of the heads' logits [B,1]: of their weighted sum, or with `apart` the weighted sum of each head's.
 
     In a sum one head that is sure silences the others: softplus is flat where the sum is large, so they learn no more
@@ -46,22 +44,20 @@ def adversarial(
     return loss(total_logit(logits, weights))
 
 
-def generator_loss(fake: torch.Tensor) -> torch.Tensor:
+def generator_loss(fake: Tensor) -> Tensor:
     """Non-saturating: softplus(-logit), [B,1]."""
     return F.softplus(-fake)
 
 
-def discriminator_fake_loss(fake: torch.Tensor) -> torch.Tensor:
+def discriminator_fake_loss(fake: Tensor) -> Tensor:
     return F.softplus(fake)
 
 
-def discriminator_real_loss(real: torch.Tensor) -> torch.Tensor:
+def discriminator_real_loss(real: Tensor) -> Tensor:
     return F.softplus(-real)
 
 
-def r1_penalty(
-    real: torch.Tensor, inputs: dict[str, torch.Tensor], weights: dict[str, float] | None = None
-) -> torch.Tensor:
+def r1_penalty(real: Tensor, inputs: dict[str, Tensor], weights: dict[str, float] | None = None) -> Tensor:
     """Squared gradient norm [B] of the real logits by everything that the discriminators see; differentiable.
 
     `weights`: the heads', by which the squares of the inputs that each sees count.
@@ -72,7 +68,7 @@ def r1_penalty(
     return torch.stack(squares).sum(0)
 
 
-def eikonal(gradient: torch.Tensor, empty: torch.Tensor | int = 0) -> torch.Tensor:
+def eikonal(gradient: Tensor, empty: Tensor | int = 0) -> Tensor:
     """Mean of (|∇s| - 1)² over packed gradients [n,3] and `empty` further samples, whose gradient counts as zero."""
     if len(gradient) == 0:
         return gradient.sum()
@@ -81,27 +77,25 @@ def eikonal(gradient: torch.Tensor, empty: torch.Tensor | int = 0) -> torch.Tens
     return (error.sum() + empty) / (len(gradient) + empty)
 
 
-def density_points(batch: int, points: int, jitter: float, device: torch.device) -> torch.Tensor:
+def density_points(batch: int, points: int, jitter: float, device: torch.device) -> Tensor:
     """Random canonical points [B,2·points,3]: uniform in [-1,1]³, and each again beside itself."""
     first = torch.rand(batch, points, 3, device=device) * 2 - 1
     return torch.cat([first, first + torch.randn_like(first) * jitter], dim=1)
 
 
-def density_variation(
-    generator: Generator, ws: torch.Tensor, points: torch.Tensor, planes: torch.Tensor | None = None
-) -> torch.Tensor:
+def density_variation(generator: Generator, ws: Tensor, points: Tensor, planes: Tensor | None = None) -> Tensor:
     """Mean difference of the density at neighbouring points, as `density_points` gives them."""
     density = generator.field(points, ws, planes=planes, sdf_only=True)["density"]
     first, second = density.chunk(2, dim=1)
     return (first - second).abs().mean()
 
 
-def minimal_surface(sdf: torch.Tensor, sharpness: float = 100.0) -> torch.Tensor:
+def minimal_surface(sdf: Tensor, sharpness: float = 100.0) -> Tensor:
     """Mean of exp(-sharpness·|s|): discourages zero crossings that no image asks for (StyleSDF)."""
     return torch.exp(-sharpness * sdf.abs()).mean()
 
 
-def body_sdf_prior(generator: Generator, ws: torch.Tensor, planes: torch.Tensor | None = None) -> torch.Tensor:
+def body_sdf_prior(generator: Generator, ws: Tensor, planes: Tensor | None = None) -> Tensor:
     """Mean of (residual / 0.05 m)² at random points around the canonical body's vertices.
 
     A prior that the clothed surface is near the body's: without it, short trainings wear limbs away.
@@ -114,7 +108,7 @@ def body_sdf_prior(generator: Generator, ws: torch.Tensor, planes: torch.Tensor 
     return ((signed - distance.view_as(signed)) / PRIOR_SCALE).square().mean()
 
 
-def color_differences(generator: Generator, planes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def color_differences(generator: Generator, planes: Tensor, others: Tensor) -> Tensor:
     """Mean absolute difference [B] of colours between planes [B,3,C,P,P] and others, at random vertices of the canonical body."""
     vertices = generator.deformer.vertices
     count = len(planes)
@@ -127,7 +121,7 @@ def color_differences(generator: Generator, planes: torch.Tensor, others: torch.
     return (first - second).abs().view(count, -1).mean(dim=1)
 
 
-def diversity(generator: Generator, planes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def diversity(generator: Generator, planes: Tensor, others: Tensor) -> Tensor:
     """-log [B] of `color_differences`: keeps different latent codes apart while the discriminators are young.
 
     What the mode-seeking loss does (Mao et al., CVPR 2019), here for colours on the canonical body, where a pose changes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ag3d.model.networks.stylegan2_layers import NoiseMode
 from ag3d.model.training import losses, rng, stages
@@ -126,7 +127,7 @@ def chunks(trainer: Trainer, phase: str) -> Iterator[range]:
         yield chunk
 
 
-def sample_latents(trainer: Trainer, phase: str) -> tuple[torch.Tensor, torch.Tensor]:
+def sample_latents(trainer: Trainer, phase: str) -> tuple[Tensor, Tensor]:
     """Latent codes [batch,z_dim] and labels [batch,111] of the global batch."""
     settings = trainer.settings
     z = rng.latents(settings.seed, trainer.steps, phase, settings.batch_size, trainer.network.z_dim)
@@ -141,7 +142,7 @@ def sample_augmentation(trainer: Trainer, phase: str) -> Augmentation | None:
     return None if augmentation is None else augmentation.to(trainer.device)
 
 
-def mixed_ws(trainer: Trainer, phase: str, z: torch.Tensor, chunk: range) -> torch.Tensor:
+def mixed_ws(trainer: Trainer, phase: str, z: Tensor, chunk: range) -> Tensor:
     """ws of the chunk of z [batch,z_dim]; with the settings' probability, two styles meet at a random layer."""
     settings = trainer.settings
     ws = trainer.G.mapping(z[chunk.start : chunk.stop])
@@ -155,7 +156,7 @@ def mixed_ws(trainer: Trainer, phase: str, z: torch.Tensor, chunk: range) -> tor
     return ws
 
 
-def generate(trainer: Trainer, phase: str, z: torch.Tensor, label: torch.Tensor, chunk: range) -> Images:
+def generate(trainer: Trainer, phase: str, z: Tensor, label: Tensor, chunk: range) -> Images:
     """The generator's output for a chunk of the global batch's z and labels."""
     ws = mixed_ws(trainer, phase, z, chunk)
     noise: NoiseMode = "const" if trainer.network.departures.steady_noise else "random"
@@ -163,7 +164,7 @@ def generate(trainer: Trainer, phase: str, z: torch.Tensor, label: torch.Tensor,
 
 
 def fake_batch(
-    trainer: Trainer, out: Images, label: torch.Tensor, chunk: range, sigma: float, augmentation: Augmentation | None
+    trainer: Trainer, out: Images, label: Tensor, chunk: range, sigma: float, augmentation: Augmentation | None
 ) -> DiscriminatorBatch:
     """What the discriminators get of generated people; `label` and `augmentation` are the global batch's."""
     part = slice(chunk.start, chunk.stop)
@@ -182,7 +183,7 @@ def real_batch(
 
 def _judge_both(
     trainer: Trainer, fake: DiscriminatorBatch, real: DiscriminatorBatch
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The heads' logits of as many generated and real people, in one pass."""
     images = {name: torch.cat([fake.images[name], real.images[name]]) for name in fake.images}
     logits = trainer.graphs.logits(DiscriminatorBatch(images, torch.cat([fake.label, real.label])), batches=2)
@@ -193,12 +194,10 @@ def _judge_both(
     return fake_logits, real_logits
 
 
-def _adversarial(
-    trainer: Trainer, loss: Callable[[torch.Tensor], torch.Tensor], logits: dict[str, torch.Tensor]
-) -> torch.Tensor:
+def _adversarial(trainer: Trainer, loss: Callable[[Tensor], Tensor], logits: dict[str, Tensor]) -> Tensor:
     return losses.adversarial(loss, logits, trainer.graphs.weights, trainer.graphs.apart)
 
 
-def _log_logits(trainer: Trainer, logits: dict[str, torch.Tensor], kind: str) -> None:
+def _log_logits(trainer: Trainer, logits: dict[str, Tensor], kind: str) -> None:
     for head, value in logits.items():
         trainer.averages.add(f"logit/{kind}/{head}", value)
