@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
 from ag3d.model.precision import resolve_precision, set_precision
 
+Shapes = Mapping[str, tuple[int, ...]]
 DESCRIPTION = "checkpoint.json"
 EMA = "generator_ema.safetensors"
 
@@ -55,20 +57,29 @@ def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, to
 
 def load_weights(module: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
     """Copy `state` into `module`; every name and shape must agree. Raises UserError naming the first that does not."""
-    own = module.state_dict()
-    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    check_shapes(shapes_of(state), shapes_of(module.state_dict()), source)
+    module.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    )
+
+
+def shapes_of(tensors: Mapping[str, torch.Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def check_shapes(shapes: Shapes, wanted: Shapes, source: str) -> None:
+    """Raises UserError naming the first tensors that are missing, surplus or of another shape."""
+    missing, surplus = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
     if missing or surplus:
         raise UserError(
             f"{source} is of another network: missing {missing[:3]}, not expected {surplus[:3]} (first three of each)"
         )
-    for name, value in state.items():
-        if value.shape != own[name].shape:
+    for name, shape in wanted.items():
+        if shapes[name] != shape:
             raise UserError(
-                f"{source} is of another network: {name} is {list(value.shape)}, expected {list(own[name].shape)}; compare the network settings"
+                f"{source} is of another network: {name} is {list(shapes[name])}, expected {list(shape)}; "
+                "compare the network settings"
             )
-    module.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    )
 
 
 def describe(settings: Network, body: Body | None, **more: Any) -> dict[str, Any]:

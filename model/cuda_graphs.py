@@ -53,9 +53,9 @@ class GraphedCallable:
     def __init__(self, function: Callable[..., Any], *modules: nn.Module, nested: bool = False) -> None:
         self.function, self.modules, self.nested = function, modules, nested
         self.pool: GraphPool | None = None
-        self.graphs: dict[tuple, Callable[..., Any]] = {}
+        self.graphs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
-    def __deepcopy__(self, memo: dict) -> GraphedCallable:
+    def __deepcopy__(self, memo: dict[int, Any]) -> GraphedCallable:
         return GraphedCallable(
             copy.deepcopy(self.function, memo), *copy.deepcopy(self.modules, memo), nested=self.nested
         )

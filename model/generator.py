@@ -57,8 +57,7 @@ class Generator(nn.Module):
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Of the convolutions; weights and images stay float32."""
-        self.backbone.synthesis.set_compute_dtype(dtype)
-        self.superresolution.set_compute_dtype(dtype)
+        self.backbone.synthesis.dtype = self.superresolution.dtype = dtype
 
     @property
     def body(self) -> Body:

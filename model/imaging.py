@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image
@@ -58,6 +57,8 @@ def grid(rows: list[list[np.ndarray]]) -> np.ndarray:
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """H.264 in MP4 that browsers play: frames uint8 [H,W,3] of one size, written as they come."""
+    import imageio_ffmpeg  # here: training shows pictures too, and needs no ffmpeg
+
     iterator = iter(frames)
     first = next(iterator)
     height, width = (side + side % 2 for side in first.shape[:2])

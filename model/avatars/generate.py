@@ -26,9 +26,9 @@ from ag3d.config import Avatars
 from ag3d.config.settings import add_options, from_options
 from ag3d.core import console
 from ag3d.core.console import progress
-from ag3d.core.device import choose_device, repeatable
 from ag3d.core.errors import UserError
 from ag3d.model.avatars import invert
+from ag3d.model.avatars.command import add_network_options, open_network
 from ag3d.model.avatars.identities import (
     People,
     SavedPeople,
@@ -52,8 +52,6 @@ from ag3d.model.avatars.render_sheets import (
     write_frames,
     write_still,
 )
-from ag3d.model.body.body import Body
-from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
 from ag3d.model.imaging import KINDS
 
@@ -172,10 +170,7 @@ def make(arguments: argparse.Namespace) -> None:
     style = RenderStyle(kinds_of(arguments.show), settings.image_size, arguments.voxels, arguments.columns)
     seeds = seeds_of(arguments.seeds) if arguments.seeds else []
     motion = named_motion(arguments.motion).resampled(settings.fps) if what == "animation" else None
-    device = choose_device(arguments.device, "--device")
-    repeatable(device)
-    generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)
-    people = find_people(generator, arguments, seeds, settings)
+    people = find_people(open_network(arguments), arguments, seeds, settings)
     everyone = torch.arange(len(people))
     if what == "grid":
         style.columns = len(people)
@@ -185,15 +180,14 @@ def make(arguments: argparse.Namespace) -> None:
         write_still(output, render_frame(people, label, everyone, style), style, people.seeds)
     elif what == "novel-view":
         angles = steps_round(settings.frames, arguments.degrees)
-        rendered = novel_view(people, everyone, angles, style, arguments.by)
-        write_frames(output, rendered, style, settings.fps, people.seeds)
+        frames = novel_view(people, everyone, angles, style, arguments.by)
     elif what == "interpolation":
-        rendered = interpolation(people, settings.frames, style, arguments.between, not arguments.once)
-        write_frames(output, rendered, style, settings.fps, people.seeds)
+        frames = interpolation(people, settings.frames, style, arguments.between, not arguments.once)
     else:
         assert motion is not None
-        rendered = animation(people, everyone, motion, style, not arguments.stay)
-        write_frames(output, rendered, style, settings.fps, people.seeds)
+        frames = animation(people, everyone, motion, style, not arguments.stay)
+    if what in _MOVING:
+        write_frames(output, frames, style, settings.fps, people.seeds)
     console.log.info("wrote %s", output)
     if arguments.save_ws:
         write_latents(arguments.save_ws, people.ws, people.label, people.seeds)
@@ -229,10 +223,7 @@ def _common(parser: argparse.ArgumentParser, what: str) -> None:
     """The options of all but `invert`."""
     suffixes = ", ".join(STILL_SUFFIXES if what in _STILL else MOVING_SUFFIXES)
     default_kinds = {"samples": KINDS, "canonical": KINDS, "grid": ("image",)}.get(what, ("image", "normal"))
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
-    parser.add_argument(
-        "--body", type=Path, default=Path("results/body/body.npz"), help="body file (default: %(default)s)"
-    )
+    add_network_options(parser)
     parser.add_argument("--poses", type=Path, help="pose distribution (.npy); may be left out where --ws has poses")
     parser.add_argument("--output", type=Path, required=True, help=f"file to write: {suffixes}")
     parser.add_argument("--seeds", default="", help="these people instead of --seed and --number: 3,7,10-12")
@@ -248,7 +239,6 @@ def _common(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--voxels", type=int, default=128, help="mesh: voxels along the body's longest side (default: %(default)s)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
     add_options(parser, Avatars)
 
 

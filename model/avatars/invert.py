@@ -21,16 +21,15 @@ import torch.nn.functional as F
 from ag3d.core import console
 from ag3d.core.console import progress
 from ag3d.core.dataset_format import flat_label
-from ag3d.core.device import choose_device, repeatable
 from ag3d.core.errors import UserError
 from ag3d.core.shards import decode_image, save_png
+from ag3d.model.avatars.command import add_network_options, open_network
 from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.avatars.latents import write_latents
 from ag3d.model.body import label as labels
-from ag3d.model.body.body import Body
-from ag3d.model.checkpoint import load_generator
 from ag3d.model.generator import Generator
 from ag3d.model.imaging import grid, resize_square, to_uint8
+from ag3d.model.ops.resize import resize
 from ag3d.model.training.data import ZipDataset, prepare_person
 
 _DRAWN = 512  # random styles that tell how styles vary
@@ -61,7 +60,7 @@ def make_target(image: np.ndarray, normal: np.ndarray | None, mask: np.ndarray, 
 
     def resized(values: np.ndarray, side: int) -> torch.Tensor:
         planar = torch.from_numpy(np.ascontiguousarray(values)).float().movedim(-1, 0)[None].to(device)
-        return F.interpolate(planar, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        return resize(planar, side)
 
     large, small = generator.resolution, generator.neural_resolution
     normal_map = None if normal is None else resized(normal, small) / 127.5 - 1
@@ -77,7 +76,7 @@ def image_losses(out: dict[str, torch.Tensor], target: Target) -> dict[str, torc
     """How far renderings [B] are from the target, each kind [B]."""
     by_kind = {
         "image": _pyramid(out["image"], target.image),
-        "raw": _pyramid(out["image_raw"], _shrunk(target.image, out["image_raw"].shape[-1])),
+        "raw": _pyramid(out["image_raw"], resize(target.image, out["image_raw"].shape[-1])),
     }
     by_kind["mask"] = (out["opacity"] - target.mask).square().mean(dim=(1, 2, 3))
     if target.normal is not None:
@@ -136,22 +135,20 @@ def invert(
 
 def comparison(generator: Generator, ws: torch.Tensor, target: Target, side: int) -> np.ndarray:
     """Photograph and normals above the network's, and the person from the sides and from behind."""
-    rows: list[list[np.ndarray]] = [[], []]
-    blank = np.full((side, side, 3), 255, np.uint8)
+
+    def picture(images: torch.Tensor) -> np.ndarray:
+        return resize_square(to_uint8(images)[0], side)
+
+    views = []
     with torch.no_grad():
-        tri = generator.planes(ws)
-        for index, angle in enumerate((0.0, 0.5 * math.pi, math.pi, 1.5 * math.pi)):
-            out = generator.synthesis(ws, orbit_view(target.label, angle, generator), planes=tri)
-            generated = [resize_square(to_uint8(out[key])[0], side) for key in ("image", "image_normal")]
-            originals = [None, None] if index else [target.image, target.normal]
-            for kind, picture in enumerate(generated):
-                original = originals[kind]
-                if not index:
-                    rows[0].append(blank if original is None else resize_square(to_uint8(original)[0], side))
-                    rows[1].append(picture)
-                else:
-                    rows[kind].append(picture)
-    return grid(rows)
+        planes = generator.planes(ws)
+        for angle in (0.0, 0.5 * math.pi, math.pi, 1.5 * math.pi):
+            out = generator.synthesis(ws, orbit_view(target.label, angle, generator), planes=planes)
+            views.append((picture(out["image"]), picture(out["image_normal"])))
+    (image, normal), *around = views
+    blank = np.full((side, side, 3), 255, np.uint8)
+    original = [picture(target.image), blank if target.normal is None else picture(target.normal)]
+    return grid([original + [one for one, _ in around], [image, normal] + [one for _, one in around]])
 
 
 def _styles(generator: Generator, seed: int, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -187,10 +184,6 @@ def _pyramid(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def _directions(normal: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
     """Unit normals [B,3,r,r] of normal maps over white."""
     return F.normalize(normal - (1 - cover), dim=1, eps=1e-3)
-
-
-def _shrunk(image: torch.Tensor, side: int) -> torch.Tensor:
-    return F.interpolate(image, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 # ---- the command
@@ -250,10 +243,7 @@ def _picture(path: Path) -> np.ndarray:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
-    parser.add_argument(
-        "--body", type=Path, default=Path("results/body/body.npz"), help="body file (default: %(default)s)"
-    )
+    add_network_options(parser)
     parser.add_argument("--data", type=Path, help="data set of the photograph: results/<dataset>/dataset, or a .zip")
     parser.add_argument("--person", default="", help="who of --data; without it, names are listed")
     parser.add_argument("--image", type=Path, help="instead of --data: an aligned crop (.png)")
@@ -281,7 +271,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--seed", type=int, default=0, help="seed of the random people (default: %(default)s)")
     parser.add_argument("--side", type=int, default=256, help="side of the pictures (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -292,9 +281,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError("give either --data and --person, or --image and --label (and --normal)")
     if arguments.steps < 1 or arguments.starts < 0 or not arguments.rate > 0 or arguments.side < 16:
         raise UserError("--steps must be at least 1, --starts 0, --side 16, and --rate above 0")
-    device = choose_device(arguments.device, "--device")
-    repeatable(device)
-    generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device, precision="float32")
+    generator = open_network(arguments, precision="float32")
     if arguments.data:
         target = from_data(arguments.data, arguments.person, generator)
     else:

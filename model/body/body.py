@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ag3d.core.errors import UserError
 from ag3d.core.landmarks import Joint
 from ag3d.core.tensor_dataclass import TensorDataclass
 from ag3d.model.body import label as labels
 from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights, forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix
+from ag3d.model.body.smpl_file import read_body_file
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 JOINTS = [joint.name.lower() for joint in Joint]
@@ -58,8 +58,6 @@ class Body(TensorDataclass):
     @staticmethod
     def load(path: str | Path, device: torch.device | str = "cpu") -> Body:
         """Read the open body (.npz), or an SMPL file (.npz, or .pkl without executing it). Raises UserError."""
-        from ag3d.model.body.smpl_file import read_body_file
-
         return Body.from_arrays(read_body_file(Path(path)), Path(path).name).to(device)
 
     @staticmethod
@@ -188,27 +186,3 @@ def _scaled(transforms: Tensor, scale: Tensor, reference_scale: bool) -> Tensor:
     factor = torch.ones(len(scale), 1, 4, 4, device=scale.device)
     factor[:, :, :3, : 3 if reference_scale else 4] = scale[:, None, None, None]
     return transforms * factor
-
-
-def check_body(data: dict[str, np.ndarray], path: Path) -> None:
-    """Raises UserError where `data` is not a body with 24 joints and at least 10 betas."""
-    for key in ("v_template", "shapedirs", "J_regressor", "weights", "faces"):
-        if key not in data:
-            raise UserError(f"{path} is not a body model: '{key}' is missing")
-    vertices = len(data["v_template"])
-    expected = {"v_template": (vertices, 3), "J_regressor": (24, vertices), "weights": (vertices, 24)}
-    for key, shape in expected.items():
-        if data[key].shape != shape:
-            raise UserError(
-                f"{path}: '{key}' is {data[key].shape}, expected {shape}; models with 24 joints (SMPL) are supported"
-            )
-    if data["shapedirs"].ndim != 3 or data["shapedirs"].shape[:2] != (vertices, 3) or data["shapedirs"].shape[2] < 10:
-        raise UserError(f"{path}: 'shapedirs' is {data['shapedirs'].shape}, expected ({vertices}, 3, 10 or more)")
-    if (
-        data["faces"].ndim != 2
-        or data["faces"].shape[1] != 3
-        or not 0 <= data["faces"].min() <= data["faces"].max() < vertices
-    ):
-        raise UserError(f"{path}: 'faces' must be triangles [F,3] of vertices 0 to {vertices - 1}")
-    if not all(np.isfinite(data[key]).all() for key in ("v_template", "shapedirs", "J_regressor", "weights")):
-        raise UserError(f"{path} holds numbers that are not finite; it is damaged")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ag3d.core.camera import CAMERA_DISTANCE, FOCAL
-from ag3d.core.dataset_format import LABEL_LENGTH as LENGTH
+from ag3d.core.dataset_format import LABEL_LENGTH
 from ag3d.core.landmarks import MIRRORED_JOINTS
 
+LENGTH = LABEL_LENGTH
 _SIZES = {"cam2world": 16, "intrinsics": 9, "scale": 1, "transl": 3, "global_orient": 3, "body_pose": 69, "betas": 10}
 
 
@@ -51,13 +52,8 @@ def camera(batch: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tens
 
 def pack(transl: Tensor, global_orient: Tensor, body_pose: Tensor, betas: Tensor) -> Tensor:
     """Labels [B,111] of bodies of scale 1 seen by the data's camera."""
-    batch = len(transl)
-    cam2world, intrinsics = camera(batch, transl.device)
-    return (
-        CameraAndSmpl(cam2world, intrinsics, transl.new_ones(batch), transl, global_orient, body_pose, betas)
-        .pack()
-        .float()
-    )
+    view, scale = camera(len(transl), transl.device), transl.new_ones(len(transl))
+    return CameraAndSmpl(*view, scale, transl, global_orient, body_pose, betas).pack().float()
 
 
 def canonical_label(batch: int = 1, betas: Tensor | None = None) -> Tensor:
@@ -77,6 +73,5 @@ def mirror(label: Tensor) -> Tensor:
     flip = label.new_tensor([1.0, -1.0, -1.0])
     pose = parts.body_pose.view(-1, 23, 3)[:, _MIRRORED_POSE] * flip
     transl = parts.transl * label.new_tensor([-1.0, 1.0, 1.0])
-    return CameraAndSmpl(
-        parts.cam2world, parts.intrinsics, parts.scale, transl, parts.global_orient * flip, pose.flatten(1), parts.betas
-    ).pack()
+    orient = parts.global_orient * flip
+    return replace(parts, transl=transl, global_orient=orient, body_pose=pose.flatten(1)).pack()

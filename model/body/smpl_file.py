@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ag3d.core.errors import UserError
-from ag3d.model.body.body import check_body
 from ag3d.model.body.smpl_pickle import read_arrays
 
 _WANTED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "faces", "landmarks")
@@ -51,3 +50,27 @@ def read_body_file(path: Path) -> dict[str, np.ndarray]:
         data["faces"] = data["f"]
     check_body(data, path)
     return data
+
+
+def check_body(data: dict[str, np.ndarray], path: Path) -> None:
+    """Raises UserError where `data` is not a body with 24 joints and at least 10 betas."""
+    for key in ("v_template", "shapedirs", "J_regressor", "weights", "faces"):
+        if key not in data:
+            raise UserError(f"{path} is not a body model: '{key}' is missing")
+    vertices = len(data["v_template"])
+    expected = {"v_template": (vertices, 3), "J_regressor": (24, vertices), "weights": (vertices, 24)}
+    for key, shape in expected.items():
+        if data[key].shape != shape:
+            raise UserError(
+                f"{path}: '{key}' is {data[key].shape}, expected {shape}; models with 24 joints (SMPL) are supported"
+            )
+    if data["shapedirs"].ndim != 3 or data["shapedirs"].shape[:2] != (vertices, 3) or data["shapedirs"].shape[2] < 10:
+        raise UserError(f"{path}: 'shapedirs' is {data['shapedirs'].shape}, expected ({vertices}, 3, 10 or more)")
+    if (
+        data["faces"].ndim != 2
+        or data["faces"].shape[1] != 3
+        or not 0 <= data["faces"].min() <= data["faces"].max() < vertices
+    ):
+        raise UserError(f"{path}: 'faces' must be triangles [F,3] of vertices 0 to {vertices - 1}")
+    if not all(np.isfinite(data[key]).all() for key in ("v_template", "shapedirs", "J_regressor", "weights")):
+        raise UserError(f"{path} holds numbers that are not finite; it is damaged")

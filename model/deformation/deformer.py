@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -120,13 +122,13 @@ class Deformer(nn.Module):
         self.box = canonical.box
         self.graphed_pose = GraphedCallable(self._pose)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Deformer:
         super()._apply(fn, recurse)
         self.body = self.body.to(self.vertices.device)
         self.box = Box(self.center, self.half_side)
         return self
 
-    def __deepcopy__(self, memo: dict) -> Deformer:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Deformer:
         return self  # constant: a network's copies share it
 
     @property

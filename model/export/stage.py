@@ -20,10 +20,10 @@ from ag3d.config import Avatars, Export, read, to_mapping
 from ag3d.config.settings import add_options, from_mapping, from_options
 from ag3d.core import console, provenance
 from ag3d.core.console import progress
-from ag3d.core.device import choose_device, repeatable
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic, write_json
 from ag3d.core.shards import save_png
+from ag3d.model.avatars.command import add_network_options, open_network
 from ag3d.model.avatars.identities import People, SavedPeople, read_poses
 from ag3d.model.avatars.latents import read_latents
 from ag3d.model.avatars.mesh import canonical_mesh, posed_mesh
@@ -31,8 +31,6 @@ from ag3d.model.avatars.mesh_preview import render_mesh
 from ag3d.model.avatars.motion import motion_labels
 from ag3d.model.avatars.motion_sources import NAMES, named_motion
 from ag3d.model.body import label as labels
-from ag3d.model.body.body import Body
-from ag3d.model.checkpoint import load_generator
 from ag3d.model.export.clips import Clip, read_clips
 from ag3d.model.export.mesh_io import check_suffix, write_mesh
 from ag3d.model.export.rig import avatar_glb, rig
@@ -120,9 +118,7 @@ def main() -> None:
     if arguments.posed and arguments.motion:
         raise UserError("--posed and --motion both say how to pose the mesh; give one of them")
     clips = [] if what == "mesh" else read_clips(settings.motions, settings.fps, settings.root_motion)
-    device = choose_device(arguments.device, "--device")
-    repeatable(device)
-    generator = load_generator(arguments.checkpoint, Body.load(arguments.body), device)
+    generator = open_network(arguments)
     people = find_people(generator, arguments, who, settings.number if what == "all" else 1)
     if what == "all":
         export_all(people, settings, clips, output)
@@ -142,10 +138,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = console.parser("ag3d.model.export", __doc__)
     parser.add_argument("what", choices=("mesh", "avatar", "all"), help="what to make")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of a checkpoint")
-    parser.add_argument(
-        "--body", type=Path, default=Path("results/body/body.npz"), help="body file (default: %(default)s)"
-    )
+    add_network_options(parser)
     parser.add_argument(
         "--poses", type=Path, help="pose distribution (.npy) that people take their build and pose from (default: none)"
     )
@@ -166,6 +159,5 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--frame", type=int, default=0, help="mesh: the frame of --motion (default: %(default)s)")
     parser.add_argument("--posed", action="store_true", help="mesh: in the person's own pose of --poses")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
     add_options(parser, Export)
     return parser.parse_args()

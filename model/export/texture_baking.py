@@ -107,7 +107,6 @@ def _sample(image: torch.Tensor, image_points: torch.Tensor) -> torch.Tensor:
 def _rotate_body(label: torch.Tensor, round_: float, up: float) -> torch.Tensor:
     """The body turned before a camera that stands still, which any network can do."""
     parts = labels.split(label)
-    about = math.radians(round_)
-    tilt = math.radians(up)
-    turn = compose_axis_angles(torch.tensor([[tilt, 0.0, 0.0]]), torch.tensor([[0.0, about, 0.0]]))
+    tilt, about = torch.tensor([[math.radians(up), 0.0, 0.0]]), torch.tensor([[0.0, math.radians(round_), 0.0]])
+    turn = compose_axis_angles(tilt, about)
     return replace(parts, global_orient=compose_axis_angles(turn, parts.global_orient)).pack()

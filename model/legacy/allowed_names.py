@@ -100,23 +100,16 @@ _EXACT: dict[tuple[str, str], Any] = {
 }
 _OWN_CODE = re.compile(r"(training|torch_utils|dnnlib)(\.\w+)*")  # modules of the authors' repository
 _HARMLESS = {
-    "builtins": {"getattr", "setattr", "type", "slice", "range", "complex", "bytearray", "frozenset", "list", "dict"}
-    | {"tuple", "int", "float", "bool", "str", "bytes", "property", "staticmethod", "classmethod"},
-    "dill": {"_dill"},
-    "dill._dill": {
-        "_create_array",
-        "_create_cell",
-        "_create_code",
-        "_create_dtypemeta",
-        "_create_function",
-        "_eval_repr",
-    }
-    | {"_create_ftype", "_create_namedtuple", "_create_weakref", "_get_attr", "_import_module", "_setitems"},
-    "functools": {"partial"},
-    "pathlib": {"PosixPath", "PurePosixPath", "WindowsPath"},
-    "torch._C": {"_VariableFunctionsClass"},
-    "torch": {"device", "Size", "strided", "contiguous_format", "dtype"},
-    "types": {"FunctionType", "CodeType", "CellType", "MethodType", "SimpleNamespace", "MappingProxyType"},
+    "builtins": "bool bytearray bytes classmethod complex dict float frozenset getattr int list property range setattr "
+    "slice staticmethod str tuple type",
+    "dill": "_dill",
+    "dill._dill": "_create_array _create_cell _create_code _create_dtypemeta _create_ftype _create_function "
+    "_create_namedtuple _create_weakref _eval_repr _get_attr _import_module _setitems",
+    "functools": "partial",
+    "pathlib": "PosixPath PurePosixPath WindowsPath",
+    "torch._C": "_VariableFunctionsClass",
+    "torch": "Size contiguous_format device dtype strided",
+    "types": "CodeType CellType FunctionType MappingProxyType MethodType SimpleNamespace",
 }
 _TORCH_MODULE = re.compile(r"torch\.nn(\.\w+)*\.[A-Z]\w*|torch\.nn\.functional\.\w+|torch\._C\._nn\.\w+")
 _TORCH_DTYPE = re.compile(r"torch\.(u?int|float|bfloat|complex)\d+|torch\.bool")
@@ -125,7 +118,7 @@ _TORCH_DTYPE = re.compile(r"torch\.(u?int|float|bfloat|complex)\d+|torch\.bool")
 def _is_placeholder(module: str, name: str) -> bool:
     module = "builtins" if module == "__builtin__" else module  # its name in protocols before 3
     whole = f"{module}.{name}"
-    if name in _HARMLESS.get(module, ()):
+    if name in _HARMLESS.get(module, "").split():
         return True
     if _OWN_CODE.fullmatch(module):
         return name.isidentifier()

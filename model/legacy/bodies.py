@@ -52,9 +52,12 @@ class Comparison:
         return self.difference <= SAME
 
 
-def compare(inside: Body, paths: Sequence[Path]) -> list[Comparison]:
-    """The body files, the most similar first. Raises UserError where a file cannot be read."""
-    comparisons = [Comparison(path, body, _difference(inside, body)) for path in paths for body in [Body.load(path)]]
+def compare(inside: Body | None, paths: Sequence[Path]) -> list[Comparison]:
+    """The body files, the most similar first; none where there is none inside. Raises UserError where one cannot be read."""
+    bodies = [(path, Body.load(path)) for path in paths]
+    if inside is None:
+        return []
+    comparisons = [Comparison(path, body, _difference(inside, body)) for path, body in bodies]
     return sorted(comparisons, key=lambda each: each.difference)
 
 

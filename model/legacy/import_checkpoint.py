@@ -29,7 +29,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import atomic_folder, write_json, write_text
 from ag3d.model import checkpoint
 from ag3d.model.body.body import Body
-from ag3d.model.legacy.bodies import Comparison, compare
+from ag3d.model.legacy.bodies import compare
 from ag3d.model.legacy.reader import Released, read_released
 from ag3d.model.training.training_state import disk_errors
 
@@ -43,10 +43,10 @@ FINE_TUNE = """\
 
 def tell_body(released: Released, files: Sequence[Path], source: Path) -> tuple[Body | None, Path | None]:
     """Says which body the checkpoint was trained with; returns it, and the file that is the same, if one is."""
-    candidates = compare_with(released, files)
-    if released.body is None:
+    inside = None if released.body is None else Body.from_arrays(released.body, f"the body inside {source.name}")
+    candidates = compare(inside, files)
+    if inside is None:
         return None, None
-    inside = Body.from_arrays(released.body, f"the body inside {source.name}")
     log.info("trained with a body of %s vertices, fingerprint %s", f"{len(inside.v_template):,}", inside.sha256[:12])
     for each in candidates:
         if each.same:
@@ -61,15 +61,6 @@ def tell_body(released: Released, files: Sequence[Path], source: Path) -> tuple[
             "another mesh" if np.isinf(each.difference) else f"numbers differ by up to {each.difference:.2g}",
         )
     return inside, None
-
-
-def compare_with(released: Released, files: Sequence[Path]) -> list[Comparison]:
-    """The named body files against the body inside. Raises UserError where a file cannot be read."""
-    if released.body is None:
-        for path in files:
-            Body.load(path)
-        return []
-    return compare(Body.from_arrays(released.body, ""), files)
 
 
 def write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from ag3d.config import Network
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
+from ag3d.model.checkpoint import Shapes, shapes_of
 from ag3d.model.legacy.key_map import attributes, option
 from ag3d.model.networks.backbone import Backbone
 from ag3d.model.networks.decoder import Decoder
@@ -19,7 +19,6 @@ from ag3d.model.networks.discriminator import Discriminators
 from ag3d.model.networks.superresolution import SuperResolution
 from ag3d.model.rendering.renderer import Renderer
 
-Shapes = Mapping[str, tuple[int, ...]]
 CLAMP = 256.0
 MOST_SAMPLES = 1024
 _SAMPLES = ("depth_resolution", "depth_resolution_importance")
@@ -83,26 +82,7 @@ def expected_shapes(settings: Network) -> tuple[Shapes, Shapes]:
             }
         )
         discriminators = Discriminators(settings)
-    return _shapes(generator), _shapes(discriminators)
-
-
-def _shapes(module: nn.Module) -> Shapes:
-    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
-
-
-def check_shapes(shapes: Shapes, wanted: Shapes, source: str) -> None:
-    """Raises UserError naming the first tensors that are missing, surplus or of another shape."""
-    missing, surplus = sorted(wanted.keys() - shapes.keys()), sorted(shapes.keys() - wanted.keys())
-    if missing or surplus:
-        raise UserError(
-            f"{source} is of another network than AG3D's: missing {missing[:3]}, not expected {surplus[:3]} "
-            "(first three of each)"
-        )
-    for name, shape in wanted.items():
-        if shapes[name] != shape:
-            raise UserError(
-                f"{source} is of another network than AG3D's: {name} is {list(shapes[name])}, expected {list(shape)}"
-            )
+    return shapes_of(generator.state_dict()), shapes_of(discriminators.state_dict())
 
 
 def settings_from_options(generator: Any, discriminator: Any, image_resolution: int, source: str) -> dict[str, Any]:

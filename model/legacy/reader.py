@@ -13,17 +13,13 @@ from ag3d.config import Network
 from ag3d.config.settings import from_mapping
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
-from ag3d.model.body.body import PARENTS, Body, check_body
+from ag3d.model.body.body import PARENTS, Body
+from ag3d.model.body.smpl_file import check_body
+from ag3d.model.checkpoint import Shapes, check_shapes
 from ag3d.model.legacy import key_map
 from ag3d.model.legacy.allowed_names import Tensor, names
 from ag3d.model.legacy.bodies import embedded_arrays
-from ag3d.model.legacy.infer_config import (
-    Shapes,
-    check_shapes,
-    expected_shapes,
-    settings_from_options,
-    settings_from_shapes,
-)
+from ag3d.model.legacy.infer_config import expected_shapes, settings_from_options, settings_from_shapes
 from ag3d.model.legacy.key_map import our_tensors
 from ag3d.model.safe_pickle.unpickler import Values, read, refusing
 

@@ -63,9 +63,6 @@ class SynthesisNetwork(nn.Module):
             setattr(self, f"b{side}", SynthesisBlock(below, width, image_channels, settings.w_dim, side))
             below = width
 
-    def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-
     def forward(self, ws: Tensor, noise_mode: NoiseMode = "const") -> Tensor:
         x = image = None
         start = 0

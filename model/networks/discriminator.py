@@ -91,9 +91,6 @@ class Discriminator(nn.Module):
             0 if self.sides else in_channels, features, features, settings.mbstd_group_size, settings.conv_clamp
         )
 
-    def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-
     def forward(self, images: Tensor, label: Tensor, batches: int = 1, double_backward: bool = False) -> Tensor:
         """`batches`: so many batches lie one after the other; none sees the others. `double_backward`: the gradient by the images
         will be differentiated once more (R1)."""
@@ -126,7 +123,7 @@ class Discriminators(nn.Module):
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Of the residual blocks' convolutions; weights and logits stay float32."""
         for name in self.heads.values():
-            getattr(self, name).set_compute_dtype(dtype)
+            getattr(self, name).dtype = dtype
 
     def forward(
         self, images: dict[str, Tensor], label: Tensor, batches: int = 1, double_backward: bool = False

@@ -44,9 +44,6 @@ class SuperResolution(nn.Module):
         self.resolution = resolution
         self.dtype = torch.float32
 
-    def set_compute_dtype(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-
     def forward(self, image: torch.Tensor, features: torch.Tensor, ws: torch.Tensor) -> torch.Tensor:
         w = ws[:, -1]
         x = resize(features, self.resolution).to(self.dtype, memory_format=torch.channels_last)

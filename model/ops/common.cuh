@@ -59,7 +59,7 @@ DEVICE void add_whole(int* place, int value) { atomicAdd(place, value); }
 #endif
 
 #define NONE 65535       // no vertex of this part is near
-#define PART_SLOTS 16    // kept per cell, so that cells are aligned; PARTS of starts.py are used
+#define PART_SLOTS 16    // kept per cell, so that cells are aligned; PARTS of constants.py are used
 
 // A voxel grid around the canonical body: box holds its centre and its scale, as Box.center and Box.scale.
 struct Corner8 { int index[8]; float weight[8]; float fraction[3]; bool free[3]; };
@@ -150,7 +150,7 @@ DEVICE void carrier(float* out, const float* m, int covariant)
         }
 }
 
-// Where a point looks in the tri-planes: see planes.py. Rows of CHANNELS floats; the plane is the fastest index.
+// Where a point looks in the tri-planes: see triplane.py. Rows of CHANNELS floats; the plane is the fastest index.
 struct Look { int row[3]; float u[3], v[3]; };
 
 DEVICE Look look(const float* p, float to_planes, int image, int side)

@@ -1,4 +1,4 @@
-// The way back through the sums along rays of rendering/marcher.py. CHANNELS numbers a sample.
+// The way back through the sums along rays of composite.py. CHANNELS numbers a sample.
 
 // What reaches values [n,CHANNELS] and shares [n] of samples that were summed, weighted, into their rays: from gradient
 // [rays,CHANNELS]. ray: [n].

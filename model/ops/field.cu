@@ -1,4 +1,4 @@
-// The residual field at canonical points, and its way back: see rendering/field.py, whose plain code says the same.
+// The residual field at canonical points, and its way back: see residual_field.py, whose plain code says the same.
 
 // decoder, one after the other: w1 [HIDDEN,CHANNELS]; w2 transposed, of the colours [HIDDEN,COLORS] and of the value
 // [HIDDEN]; b1 [HIDDEN]; b2, of the colours [COLORS] and of the value [1].
@@ -146,7 +146,7 @@ KERNEL field_backward(int n, const float* points, const long* image, const float
         }
 }
 
-// Colours and normals of the samples that are seen, added up along their rays: see rendering/shown.py.
+// Colours and normals of the samples that are seen, added up along their rays: see residual_field.py, `shade`.
 // chosen: the first `count` name samples of rays, ray · (first + second) + sample; share: the weight of each.
 // roots: canonical, of the first pass [rays·first,3] and the second [rays·second,3]. tables: the images' blended transforms;
 // cam2world: [images,4,4] or null. sums: [rays,COLORS+3], whole numbers, so that their order does not matter: `unit` is one.

@@ -1,4 +1,4 @@
-// On images of any strides: the binomial filter of networks/filters.py, and the activation of networks/activation.py.
+// On images of any strides: the binomial filter of upfirdn2d.py, and the activation of bias_act.py.
 // TYPE: 0 float, 1 bfloat16, 2 float16. Everything is computed in float. VEC: neighbouring numbers a thread.
 
 #if TYPE == 0

@@ -1,4 +1,4 @@
-// The second pass's samples along rays, and where all samples stand when sorted: rendering/rays.py and marcher.py in one
+// The second pass's samples along rays, and where all samples stand when sorted: importance_sampling.py and composite.py in one
 // go, without gradient. FIRST and SECOND samples a ray.
 
 // coarse: [n,FIRST] ascending; density: [n,FIRST]; uniform: [n,SECOND] in [0,1), or null for the strata's middles.

@@ -48,12 +48,18 @@ def residual_field(
     others. Differentiable by planes and decoder, not by the points, and once only."""
     cuda = use_cuda_kernels(planes.rows) and can_fuse(planes.rows.shape[1])
     function = ResidualFieldCuda if cuda else ResidualFieldTorch
-    return Residual(*function.apply(planes.rows, *decoder, points, image, planes.side, color, gradient))
+    return Residual(*function.apply(planes.rows, *decoder, points, image, _Ask(planes.side, color, gradient)))
 
 
 def can_fuse(channels: int) -> bool:
     """Whether the kernels know planes of so many channels."""
     return channels % 4 == 0
+
+
+class _Ask(NamedTuple):
+    side: int  # of the planes
+    color: bool
+    gradient: bool
 
 
 class _Hidden(NamedTuple):
@@ -79,34 +85,24 @@ class ResidualFieldTorch(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        rows: Tensor,
-        w1: Tensor,  # [H,C]
-        b1: Tensor,
-        w2: Tensor,  # [1+K,H]
-        b2: Tensor,
-        points: Tensor,
-        image: Tensor,
-        side: int,
-        color: bool,
-        gradient: bool,
+        ctx: Any, rows: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, points: Tensor, image: Tensor, ask: _Ask
     ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.side, ctx.color, ctx.gradient = side, color, gradient
+        ctx.ask = ask
         ctx.set_materialize_grads(False)
         ctx.kept = None
-        outputs = 1 + (len(w2) - 1 if color else 0)
+        outputs = 1 + (len(w2) - 1 if ask.color else 0)
         count = len(points)
-        value, slope = rows.new_empty(count), rows.new_empty(count, 3 if gradient else 0)
+        value, slope = rows.new_empty(count), rows.new_empty(count, 3 if ask.gradient else 0)
         colors = rows.new_empty(count, outputs - 1)
         for part in _chunks(count):
-            kept = _Hidden.of(rows, w1, b1, points[part], image[part], side)
+            kept = _Hidden.of(rows, w1, b1, points[part], image[part], ask.side)
             if count <= min(_KEPT, _CHUNK):
                 ctx.kept = kept
             out = F.linear(kept.hidden, w2[:outputs], b2[:outputs])
             value[part] = out[:, 0]
-            if color:
+            if ask.color:
                 colors[part] = torch.sigmoid(out[:, 1:]) * (1 + 2 * COLOR_MARGIN) - COLOR_MARGIN
-            if gradient:
+            if ask.gradient:
                 slope[part] = triplane.point_gradient(rows, kept.at, (torch.sigmoid(kept.h) * w2[0]) @ w1)
         ctx.save_for_backward(rows, w1, b1, w2, b2, points, image, colors)
         return value, colors, slope
@@ -116,13 +112,13 @@ class ResidualFieldTorch(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
         rows, w1, b1, w2, b2, points, image, colors = ctx.saved_tensors
         by_value, by_color, by_slope = outer
-        if not ctx.gradient:
+        if not ctx.ask.gradient:
             by_slope = None
-        outputs = len(w2) if ctx.color and by_color is not None else 1
+        outputs = len(w2) if ctx.ask.color and by_color is not None else 1
         d_rows = torch.zeros_like(rows) if ctx.needs_input_grad[0] else None
         d_w1, d_b1, d_w2, d_b2 = (torch.zeros_like(t) for t in (w1, b1, w2, b2))
         for part in _chunks(len(points)):
-            at, weights, f, h, a = ctx.kept or _Hidden.of(rows, w1, b1, points[part], image[part], ctx.side)
+            at, weights, f, h, a = ctx.kept or _Hidden.of(rows, w1, b1, points[part], image[part], ctx.ask.side)
             s = torch.sigmoid(h)
             d_out = f.new_zeros(len(f), outputs)
             if by_value is not None:
@@ -148,7 +144,7 @@ class ResidualFieldTorch(torch.autograd.Function):
             d_b1 += d_h.sum(0)
             if d_rows is not None:
                 d_rows += triplane.scatter_back(len(rows), at, [(weights, d_h @ w1), *scattered])
-        return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None
+        return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None
 
 
 def _chunks(count: int) -> list[slice]:
@@ -158,30 +154,20 @@ def _chunks(count: int) -> list[slice]:
 class ResidualFieldCuda(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        rows: Tensor,  # [texels,C]
-        w1: Tensor,  # [H,C]
-        b1: Tensor,
-        w2: Tensor,  # [1+K,H]
-        b2: Tensor,
-        points: Tensor,  # [n,3]
-        image: Tensor,  # [n]
-        side: int,
-        color: bool,
-        gradient: bool,
+        ctx: Any, rows: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, points: Tensor, image: Tensor, ask: _Ask
     ) -> tuple[Tensor, Tensor, Tensor]:
         count, colors = len(points), len(w2) - 1
         decoder = _packed(w1, b1, w2, b2)
         value = rows.new_empty(count)
-        rgb = rows.new_empty(count, colors if color else 0)
-        slope = rows.new_empty(count, 3 if gradient else 0)
+        rgb = rows.new_empty(count, colors if ask.color else 0)
+        slope = rows.new_empty(count, 3 if ask.gradient else 0)
         ctx.sizes = {"CHANNELS": w1.shape[1], "HIDDEN": len(w1), "COLORS": colors}
-        ctx.side, ctx.color, ctx.gradient = side, color, gradient
+        ctx.ask = ask
         ctx.set_materialize_grads(False)
         compiler.launch(
             "field", "field_forward", count, rows.device,
-            count, points, image, rows, side, decoder, COLOR_MARGIN, value, rgb if color else None,
-            slope if gradient else None, **ctx.sizes,
+            count, points, image, rows, ask.side, decoder, COLOR_MARGIN, value, rgb if ask.color else None,
+            slope if ask.gradient else None, **ctx.sizes,
         )  # fmt: skip
         ctx.save_for_backward(rows, decoder, points, image, rgb)
         return value, rgb, slope
@@ -191,7 +177,7 @@ class ResidualFieldCuda(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor | None) -> tuple[Tensor | None, ...]:
         rows, decoder, points, image, rgb = ctx.saved_tensors
         by_value, by_color, by_slope = (None if part is None else part.contiguous() for part in outer)
-        by_color, by_slope = by_color if ctx.color else None, by_slope if ctx.gradient else None
+        by_color, by_slope = by_color if ctx.ask.color else None, by_slope if ctx.ask.gradient else None
         channels, hidden, colors = (ctx.sizes[name] for name in ("CHANNELS", "HIDDEN", "COLORS"))
         d_rows = torch.zeros_like(rows) if ctx.needs_input_grad[0] else None
         d_w1, d_w2 = rows.new_zeros(hidden, channels), rows.new_zeros(1 + colors, hidden)
@@ -205,7 +191,7 @@ class ResidualFieldCuda(torch.autograd.Function):
             pointers = buffers + [None] * (7 - len(buffers))
             compiler.launch(
                 "field", "field_backward", count, rows.device,
-                count, points[part], image[part], rows, ctx.side, decoder, COLOR_MARGIN,
+                count, points[part], image[part], rows, ctx.ask.side, decoder, COLOR_MARGIN,
                 *(None if t is None else t[part] for t in (rgb if by_color is not None else None, by_value, by_color, by_slope)),
                 d_rows, *pointers, **ctx.sizes,
             )  # fmt: skip
@@ -218,7 +204,7 @@ class ResidualFieldCuda(torch.autograd.Function):
                 q, t, d_last = rest
                 _add_product(d_w1, t, q)
                 d_w2[0] += d_last.sum(1)
-        return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None, None, None
+        return d_rows, d_w1, d_b1, d_w2, d_b2, None, None, None
 
 
 def _add_product(into: Tensor, one: Tensor, other: Tensor) -> None:

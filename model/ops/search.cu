@@ -72,7 +72,7 @@ DEVICE void times(float* out, const float* m, const float* v)
     UNROLL for (int r = 0; r < 3; ++r) out[r] = m[3 * r] * v[0] + m[3 * r + 1] * v[1] + m[3 * r + 2] * v[2];
 }
 
-// Broyden's search (see search.py, `guarded`): x is start and result, inverse the estimate there. Whether it converged.
+// Broyden's search (see deformation/broyden.py, `guarded`): x is start and result, inverse the estimate there. Whether it converged.
 DEVICE bool solve(float* x, float* inverse, const float* target, const float* table, const float* box, int w, int h, int d)
 {
     float m[12], residual[3];

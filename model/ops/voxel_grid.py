@@ -23,9 +23,7 @@ class Box:
 
     def __init__(self, center: torch.Tensor, half: torch.Tensor) -> None:
         self.center, self.half = center, half
-        self.scale = torch.stack(
-            [1 / half, 1 / half, RATIO / half]
-        )  # [3]: normalised = (x - center) · scale is in [-1,1] inside
+        self.scale = torch.stack([1 / half, 1 / half, RATIO / half])  # (x - center) · scale is in [-1,1] inside
         self.packed = torch.cat([center, self.scale])  # [6], as the kernels take it
 
     @staticmethod

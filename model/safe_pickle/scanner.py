@@ -6,9 +6,7 @@ import mmap
 import pickle
 import pickletools
 
-MAX_INSTRUCTIONS = (
-    2_000_000  # instructions; a released checkpoint has about a tenth of this, each makes at most a small object
-)
+MAX_INSTRUCTIONS = 2_000_000  # a released checkpoint has about a tenth of this; each makes at most a small object
 _LENGTHS = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,

@@ -77,7 +77,7 @@ class Values:
 class Inert:
     """Keeps arguments and state; a class of its own for each name that has a value."""
 
-    arguments: tuple = ()
+    arguments: tuple[Any, ...] = ()
     state: Any = None
 
     def __init__(self, *arguments: Any) -> None:
@@ -90,7 +90,7 @@ class Inert:
         raise ValueError(f"no value is known for {type(self).__name__.lstrip('_')}")
 
 
-class Mapping(dict):
+class Mapping(dict[Any, Any]):
     """Any kind of mapping. What its constructor was given stays out of it: copies could be made without end."""
 
     def __init__(self, *arguments: Any) -> None:

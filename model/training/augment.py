@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -151,12 +152,12 @@ class AdaptiveAugment:
         self._signs.clear()
 
     def state(self) -> dict[str, object]:
-        return {"p": self.p, "signs": self._signs.state()}
+        return {"p": self.p, "signs": self._signs.sums()}
 
     def fold(self, processes: Processes) -> None:
         """Bring together in the first process what all have noted."""
         self._signs.fold(processes)
 
-    def restore(self, state: dict, first: bool) -> None:
+    def restore(self, state: dict[str, Any], first: bool) -> None:
         self.p = state["p"]
         self._signs.restore(state["signs"], first)

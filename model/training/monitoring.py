@@ -6,7 +6,7 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,27 +37,28 @@ class Averages:
     def sums(self) -> dict[str, tuple[float, int]]:
         return {name: (float(value), self._counts[name]) for name, value in sorted(self._sums.items())}
 
-    def means(self) -> dict[str, float]:
-        return {name: total / count for name, (total, count) in self.sums().items()}
+    def totals(self, processes: Processes) -> dict[str, tuple[float, float]]:
+        """The sums and counts of all processes together; all must take part."""
+        sums = self.sums()
+        numbers = processes.sum_numbers([number for pair in sums.values() for number in pair])
+        return dict(zip(sums, zip(numbers[::2], numbers[1::2])))
+
+    def means(self, processes: Processes | None = None) -> dict[str, float]:
+        return {name: total / count for name, (total, count) in self.totals(processes or Processes()).items()}
 
     def fold(self, processes: Processes) -> None:
         """Bring together in the first process what all have added; all must take part."""
-        sums = self.sums()
-        numbers = processes.sum_numbers([number for pair in sums.values() for number in pair])
-        self.restore({name: numbers[2 * i : 2 * i + 2] for i, name in enumerate(sums)}, processes.rank == 0)
+        self.restore(self.totals(processes), processes.rank == 0)
 
     def clear(self) -> None:
         self._sums.clear()
         self._counts.clear()
 
-    def state(self) -> dict[str, list[float]]:
-        return {name: [total, count] for name, (total, count) in self.sums().items()}
-
-    def restore(self, state: dict[str, list[float]], first: bool = True) -> None:
-        """Go on from `state`. Only the first process takes its numbers, but all have its names: processes add up their
+    def restore(self, sums: Mapping[str, Sequence[float]], first: bool = True) -> None:
+        """Go on from what `sums` gave. Only the first process takes its numbers, but all have its names: processes add up their
         numbers in the order of the names, and some names come with few steps (R1)."""
-        self._sums = {name: total if first else 0.0 for name, (total, _) in state.items()}
-        self._counts = {name: int(count) if first else 0 for name, (_, count) in state.items()}
+        self._sums = {name: total if first else 0.0 for name, (total, _) in sums.items()}
+        self._counts = {name: int(count) if first else 0 for name, (_, count) in sums.items()}
 
 
 def bad_values(means: dict[str, float]) -> list[str]:

@@ -87,10 +87,7 @@ class Ticks:
 
     def means(self, pictures: dict[str, float] | None = None) -> dict[str, float]:
         """The means since the last tick, over all processes, and what the pictures say. Raises UserError on divergence."""
-        sums = self.trainer.averages.sums()
-        flat = [number for pair in sums.values() for number in pair]
-        numbers = self.trainer.processes.sum_numbers(flat)
-        means = {name: numbers[2 * i] / numbers[2 * i + 1] for i, name in enumerate(sums)} | (pictures or {})
+        means = self.trainer.averages.means(self.trainer.processes) | (pictures or {})
         if bad := bad_values(means):
             raise UserError(
                 f"the training diverged: {', '.join(bad)} stopped being a number before {self.trainer.images} images; the last saved state is "

@@ -126,7 +126,7 @@ class Trainer:
         """Everything else that it depends on, as plain values. All processes must take part."""
         self.averages.fold(self.processes)
         self.augment.fold(self.processes)
-        return {"steps": self.steps, "averages": self.averages.state(), "augment": self.augment.state()}
+        return {"steps": self.steps, "averages": self.averages.sums(), "augment": self.augment.state()}
 
     def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
         """Go on from what `tensors` and `values` gave."""
