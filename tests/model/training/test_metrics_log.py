@@ -12,7 +12,7 @@ def test_means_over_all_elements_and_exact_state():
     a.add("x", torch.tensor([1.0, 2.0]))
     a.add("x", torch.tensor(0.1))
     a.add("y", torch.tensor([float("nan")]))
-    b.restore(a.state())
+    b.restore(a.sums())
     for averages in (a, b):
         averages.add("x", torch.tensor([0.7]))
         averages.add("z", torch.tensor([3.0]))
