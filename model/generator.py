@@ -175,14 +175,11 @@ class Generator(nn.Module):
             out = packed.new_full((batch * count, *packed.shape[1:]), empty)
             return out.index_put((flat,), packed).view(batch, count, *packed.shape[1:])
 
-        if sdf_only:
-            sdf = scatter_back(canonical.sdf(roots, flat // count), EMPTY)
-            return {"sdf": sdf, "density": self.renderer.density(sdf)}
-        values = canonical.query(roots, flat // count)
-        sdf = scatter_back(values.sdf, EMPTY)
-        return {
-            "sdf": sdf,
-            "density": self.renderer.density(sdf),
-            "color": scatter_back(values.color[:, :3], 0.0),
-            "gradient": scatter_back(values.gradient, 0.0),
-        }
+        image = flat // count
+        values = None if sdf_only else canonical.query(roots, image)
+        sdf = scatter_back(canonical.sdf(roots, image) if values is None else values.sdf, EMPTY)
+        out = {"sdf": sdf, "density": self.renderer.density(sdf)}
+        if values is not None:
+            color, gradient = scatter_back(values.color[:, :3], 0.0), scatter_back(values.gradient, 0.0)
+            out |= {"color": color, "gradient": gradient}
+        return out

@@ -70,14 +70,9 @@ def read_latents(path: str | Path, num_ws: int, w_dim: int) -> Latents:
 
 def write_latents(path: str | Path, ws: torch.Tensor, label: torch.Tensor, seeds: list[int]) -> None:
     """Write people so that `read_latents` finds them again, atomically."""
+    codes, rows = (values.float().cpu().numpy() for values in (ws, label))
     with atomic(path) as beside:
-        np.savez(
-            beside,
-            allow_pickle=False,
-            ws=ws.float().cpu().numpy(),
-            label=label.float().cpu().numpy(),
-            seed=np.array(seeds),
-        )
+        np.savez(beside, allow_pickle=False, ws=codes, label=rows, seed=np.array(seeds))
 
 
 def _numbers(values: np.ndarray, key: str, path: str | Path) -> torch.Tensor:

@@ -111,13 +111,8 @@ def wave_motion(frames: int = 60, fps: int = 30) -> dict[str, np.ndarray]:
 
 
 def _file(pose: np.ndarray, trans: np.ndarray, fps: int) -> dict[str, np.ndarray]:
-    return {
-        "poses": pose.reshape(len(pose), -1).astype(np.float64),
-        "trans": trans.astype(np.float64),
-        "betas": np.zeros(16),
-        "mocap_framerate": np.array(float(fps)),
-        "gender": np.array("neutral"),
-    }
+    fixed = {"betas": np.zeros(16), "mocap_framerate": np.array(float(fps)), "gender": np.array("neutral")}
+    return {"poses": pose.reshape(len(pose), -1), "trans": trans, **fixed}
 
 
 BUILT_IN: dict[str, Callable[..., dict[str, np.ndarray]]] = {"walk": walk_motion, "wave": wave_motion}

@@ -165,14 +165,8 @@ class Body(TensorDataclass):
     def from_label(self, label: Tensor, reference_scale: bool = False) -> BodyOutput:
         """The bodies of labels [B,111]."""
         parts = labels.split(label)
-        return self(
-            parts.betas,
-            parts.body_pose,
-            parts.global_orient,
-            parts.transl,
-            parts.scale,
-            reference_scale=reference_scale,
-        )
+        pose = (parts.betas, parts.body_pose, parts.global_orient, parts.transl, parts.scale)
+        return self(*pose, reference_scale=reference_scale)
 
     def transforms_of(self, label: Tensor, reference_scale: bool = False) -> Tensor:
         """Only their transforms [B,24,4,4], for which no vertex need be posed."""

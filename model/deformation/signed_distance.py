@@ -125,13 +125,8 @@ def _crossings_along(grid: np.ndarray, triangles: np.ndarray, axis: int) -> tupl
     u1, v1 = np.floor(u.max(1)).astype(int), np.floor(v.max(1)).astype(int)
     extent = np.maximum(u1 - u0, v1 - v0) + 1
     valid = (u1 >= u0) & (v1 >= v0) & (np.abs(area) > 1e-12)
-    sign = np.where(
-        (triangles[:, 1] - triangles[:, 0])[:, first] * (triangles[:, 2] - triangles[:, 0])[:, second]
-        - (triangles[:, 2] - triangles[:, 0])[:, first] * (triangles[:, 1] - triangles[:, 0])[:, second]
-        > 0,
-        1,
-        -1,
-    )
+    one, other = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    sign = np.where(one[:, first] * other[:, second] - other[:, first] * one[:, second] > 0, 1, -1)
     if axis == 1:  # (x, z) is a left-handed pair of axes
         sign = -sign
     for side in np.unique(extent[valid]):
@@ -142,17 +137,9 @@ def _crossings_along(grid: np.ndarray, triangles: np.ndarray, axis: int) -> tupl
         cu, cv = np.broadcast_arrays(cu, cv)
         tri_u, tri_v, tri_t = u[chosen][:, None, None], v[chosen][:, None, None], t[chosen][:, None, None]
         whole = area[chosen][:, None, None]
-        b0 = (
-            (tri_u[..., 2] - tri_u[..., 1]) * (cv - tri_v[..., 1])
-            - (tri_v[..., 2] - tri_v[..., 1]) * (cu - tri_u[..., 1])
-        ) / whole
-        b1 = (
-            (tri_u[..., 0] - tri_u[..., 2]) * (cv - tri_v[..., 2])
-            - (tri_v[..., 0] - tri_v[..., 2]) * (cu - tri_u[..., 2])
-        ) / whole
-        hit = (
-            (b0 >= 0) & (b1 >= 0) & (b0 + b1 <= 1) & (cu >= 0) & (cv >= 0) & (cu < sizes[first]) & (cv < sizes[second])
-        )
+        b0, b1 = (_across(tri_u, tri_v, cu, cv, *edge) / whole for edge in ((1, 2), (2, 0)))
+        on_grid = (cu >= 0) & (cv >= 0) & (cu < sizes[first]) & (cv < sizes[second])
+        hit = (b0 >= 0) & (b1 >= 0) & (b0 + b1 <= 1) & on_grid
         at = b0 * tri_t[..., 0] + b1 * tri_t[..., 1] + (1 - b0 - b1) * tri_t[..., 2]
         slot = np.clip(np.ceil(at), 0, sizes[axis]).astype(int)
         signs = np.broadcast_to(sign[chosen][:, None, None], hit.shape)
@@ -163,3 +150,9 @@ def _crossings_along(grid: np.ndarray, triangles: np.ndarray, axis: int) -> tupl
     behind = np.logical_or.accumulate(touched, axis=2)[:, :, :-1]
     order = {0: (1, 0, 2), 1: (1, 2, 0), 2: (2, 1, 0)}[axis]  # to [z,y,x]
     return winding.transpose(order), ahead.transpose(order), behind.transpose(order)
+
+
+def _across(u: np.ndarray, v: np.ndarray, cu: np.ndarray, cv: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Twice the signed areas of triangles of places (cu, cv) and the edges from corner `start` to `end` of u, v [...,3]."""
+    along = (u[..., end] - u[..., start]) * (cv - v[..., start])
+    return along - (v[..., end] - v[..., start]) * (cu - u[..., start])

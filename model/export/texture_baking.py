@@ -48,10 +48,8 @@ def bake_images(
     own: np.ndarray,  # uint8 [n,3], the field's colours at the texture's covered pixels
 ) -> np.ndarray:
     """Colours of the texture's covered pixels: uint8 [n,3]."""
-    view_labels = torch.cat(
-        [_rotate_body(labels.canonical_label(1, source.betas.cpu()[None]), *view) for view in VIEWS]
-    )
-    view_labels = view_labels.to(planes.device)
+    canonical = labels.canonical_label(1, source.betas.cpu()[None])
+    view_labels = torch.cat([_rotate_body(canonical, *view) for view in VIEWS]).to(planes.device)
     hit = raster.face_index >= 0
     total = torch.full((int(hit.sum()), 1), _DOUBT, device=planes.device)
     summed = torch.from_numpy(own).to(planes.device).float() / 127.5 - 1
@@ -61,9 +59,8 @@ def bake_images(
     def render(part: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         label = view_labels[part]
         count = len(label)
-        out = generator.synthesis(
-            source.ws.expand(count, -1, -1), label, planes=planes.expand(count, -1, -1, -1, -1).contiguous()
-        )
+        drawn = planes.expand(count, -1, -1, -1, -1).contiguous()
+        out = generator.synthesis(source.ws.expand(count, -1, -1), label, planes=drawn)
         return label, out["image"].float(), out["opacity"].float()
 
     for label, image, opacity in map_with_oom_backoff(len(view_labels), size, render):

@@ -252,13 +252,10 @@ def _unit_normals(normal: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -
 def prepare_person(image: np.ndarray, normal: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
     """The decoded files of one person to image and normal map, uint8 [R,R,3] each."""
     if normal.ndim != 3 or normal.shape[:2] != image.shape[:2]:
-        normal = cv2.resize(
-            composite_on_white(normal), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST
-        )
+        normal = cv2.resize(composite_on_white(normal), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     normal = np.ascontiguousarray(normal[..., :3])
-    return resize(composite_on_white(image), (resolution, resolution)), unit_normals(
-        normal, person_mask(normal, image), resolution
-    )
+    normals = unit_normals(normal, person_mask(normal, image), resolution)
+    return resize(composite_on_white(image), (resolution, resolution)), normals
 
 
 def mirror_person(image: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

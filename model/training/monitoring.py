@@ -6,7 +6,7 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -181,11 +181,6 @@ class CollapseDetector:
         self.since = 0
         self.symptoms: list[str] = []
         self._pictures: dict[str, float] = {}
-
-    def replay(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Take in what earlier starts of the training wrote."""
-        for row in rows:
-            self.tick(row)
 
     def tick(self, row: dict[str, Any]) -> None:
         """Take in a row of metrics.jsonl. Rows without pictures keep what the last pictures said."""

@@ -56,7 +56,8 @@ class Ticks:
 
     def replay(self) -> None:
         """Take in what earlier starts of the training wrote."""
-        self.collapse.replay(self.run.metrics.rows())
+        for row in self.run.metrics.rows():
+            self.collapse.tick(row)
         self.run.store.good = self.collapse.since if self.machine.patience else None
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -36,7 +36,8 @@ def test_ticks_are_counted_from_the_first_in_a_row():
         detector.tick({**row, "images": 10 * number})
         assert (detector.ticks, detector.since) == (ticks, since)
     again = CollapseDetector()
-    again.replay([{**row, "images": 10 * number} for number, row in enumerate([WELL, won, won], start=1)])
+    for number, row in enumerate([WELL, won, won], start=1):
+        again.tick({**row, "images": 10 * number})
     assert (again.ticks, again.since) == (2, 10)
 
 
