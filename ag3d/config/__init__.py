@@ -19,14 +19,19 @@ from ag3d.config.settings import from_mapping, merged, option, read_yaml, schema
 from ag3d.config.stages import Stage, resolve
 from ag3d.config.training import Machine, Training
 
+NAME = r"\w[\w.-]{0,99}"  # of a folder of results
+NAME_RULE = "letters, digits, '-', '_' and '.' only, a letter or digit first"
+
 
 @dataclass
 class Config:
     """One experiment: a data set, a network trained on it, and what is made and measured."""
 
-    run: str = option("demo", "name of the run; its results are in results/<run>")
+    run: str = option("demo", "name of the run; its results are in results/<run>; " + NAME_RULE, pattern=NAME)
     dataset_name: str = option(
-        "demo-data", "name of the data set; its results are in results/<dataset_name>; runs may share it"
+        "demo-data",
+        "name of the data set; its results are in results/<dataset_name>; runs may share it; " + NAME_RULE,
+        pattern=NAME,
     )
     photos: Photos = option(Photos, "")
     synthetic: Synthetic = option(Synthetic, "")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ag3d.config import Config, load
+from ag3d.config import NAME, NAME_RULE, Config, load
 from ag3d.config.settings import merged, read_yaml
 from ag3d.core.errors import UserError
 
@@ -21,10 +21,8 @@ def read_variants(folder: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"configuration: 'ablations.folder': {folder} does not exist")
     variants: dict[str, dict[str, Any]] = {FULL: {}}
     for path in sorted(folder.glob("*.yaml")):
-        if not re.fullmatch(r"\w[\w.-]*", path.stem):
-            raise UserError(
-                f"{str(path)!r}: a variant is called as its file; use letters, digits, '-', '_' and '.' only, a letter or digit first"
-            )
+        if not re.fullmatch(NAME, path.stem):
+            raise UserError(f"{str(path)!r}: a variant is called as its file; use {NAME_RULE}")
         variants[path.stem] = read_yaml(path)
         for name in variants[path.stem]:
             if name not in SECTIONS:

@@ -24,12 +24,6 @@ def check(config: Config) -> None:
 
 
 def _names(config: Config) -> None:
-    for key in ("run", "dataset_name"):
-        name = getattr(config, key)
-        if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith((".", "-")):
-            raise UserError(
-                f"configuration: '{key}' is {name!r}; use letters, digits, '-', '_' and '.' only, a letter or digit first"
-            )
     if config.run == config.dataset_name:
         raise UserError(
             f"configuration: 'run' and 'dataset_name' are both {config.run!r}; they name two folders of results and must differ"

@@ -13,11 +13,12 @@ import json
 import math
 import os
 import re
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 
@@ -28,42 +29,30 @@ S = TypeVar("S")
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
-@typing.overload
-def option(default: type[S], help: str) -> S: ...
-@typing.overload
-def option(
-    default: S,
-    help: str,
-    *,
-    choices: tuple[Any, ...] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    path: bool = False,
-    pattern: str = "",
-) -> S: ...
 def option(
     default: Any,
     help: str,
     *,
-    choices: tuple[Any, ...] | None = None,
+    choices: tuple[Any, ...] = (),
     low: float | None = None,
     high: float | None = None,
     path: bool = False,
     pattern: str = "",
 ) -> Any:
-    """A dataclass field with an explanation and, if given, the values or the closed range that it may take.
+    """A dataclass field with an explanation and, if given, the values or the closed range that it, or each of a list's
+    entries, may take. `default`: a value, or a dataclass of settings.
 
     `path`: a file or folder of the user's; `~` at its beginning is the home folder. `pattern`: what a text must look like.
     """
     metadata = {"help": help, "choices": choices, "low": low, "high": high, "path": path, "pattern": pattern}
-    if isinstance(default, (list, dict)):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
-    if isinstance(default, type) and dataclasses.is_dataclass(default):
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, type):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def device_option() -> str:
+def device_option() -> Any:
     """The field of a setting that names a device."""
     return option("auto", "auto: CUDA where there is one; or cpu, cuda, cuda:1 …", pattern=r"auto|cpu|cuda(:\d+)?")
 
@@ -77,7 +66,7 @@ def from_mapping(cls: type[S], mapping: Mapping[str, Any] | None, where: str = "
     if mapping is None:
         mapping = {}
     if not isinstance(mapping, Mapping):
-        raise UserError(f"configuration: {where or 'the file'} must be a mapping of keys, not {_describe(mapping)}")
+        raise UserError(f"configuration: {where or 'the file'} must be a mapping of keys, not {describe(mapping)}")
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in mapping:
@@ -127,7 +116,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of keys, not {_describe(content)}")
+        raise UserError(f"{path} must hold a mapping of keys, not {describe(content)}")
     return content
 
 
@@ -159,8 +148,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
         default = default_of(field)
         if dataclasses.is_dataclass(default):
             default = to_mapping(default)
-        allowed = f"; one of {', '.join(map(str, field.metadata['choices']))}" if field.metadata.get("choices") else ""
-        help = f"{field.metadata.get('help', '')}{allowed} (default: {json.dumps(default)})".replace("%", "%%")
+        choices = field.metadata["choices"] if _type_name(hints[field.name]) != "yaml" else ()
+        allowed = f"; one of {', '.join(choices)}" if choices else ""
+        help = f"{field.metadata['help']}{allowed} (default: {json.dumps(default)})".replace("%", "%%")
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
             dest=f"setting_{field.name}",
@@ -205,16 +195,15 @@ def schema(cls: type) -> dict[str, Any]:
     properties = {}
     for field in dataclasses.fields(cls):
         entry = _type_schema(hints[field.name])
-        meta = field.metadata
-        entry["description"] = meta.get("help", "")
-        if meta.get("choices"):
-            entry["enum"] = list(meta["choices"])
-        if meta.get("low") is not None:
-            entry["minimum"] = meta["low"]
-        if meta.get("high") is not None:
-            entry["maximum"] = meta["high"]
-        if meta.get("pattern"):
-            entry["pattern"] = f"^({meta['pattern']})$"
+        entry["description"] = field.metadata["help"]
+        limits = entry.get("items", entry)  # of a list, its entries'
+        if choices := field.metadata["choices"]:
+            limits["enum"] = list(choices)
+        for name, limit in (("minimum", field.metadata["low"]), ("maximum", field.metadata["high"])):
+            if limit is not None:
+                limits[name] = limit
+        if pattern := field.metadata["pattern"]:
+            limits["pattern"] = f"^({pattern})$"
         if "properties" not in entry:
             entry["default"] = default_of(field)
         properties[field.name] = entry
@@ -226,93 +215,74 @@ def schema(cls: type) -> dict[str, Any]:
     }
 
 
-def _describe(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
+# Type to its names in the schema, in messages and in a command's help.
+_TYPES = {
+    int: ("integer", "a whole number", "number"),
+    float: ("number", "a number", "number"),
+    str: ("string", "text", "text"),
+    bool: ("boolean", "true or false", "true|false"),
+    type(None): ("null", "null", "null"),
+}
 
 
 def _type_name(kind: Any) -> str:
-    if get_origin(kind) in (Union, types.UnionType):
-        return "|".join(_type_name(k) for k in get_args(kind) if k is not type(None))
-    return {"str": "text", "float": "number", "int": "number", "bool": "true|false"}.get(
-        getattr(kind, "__name__", ""), "yaml"
-    )
+    """In a command's help."""
+    return _TYPES[kind][2] if kind in _TYPES else "yaml"
 
 
 def _type_schema(kind: Any) -> dict[str, Any]:
-    origin = get_origin(kind)
     if dataclasses.is_dataclass(kind):
         return schema(typing.cast(type, kind))
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_type_schema(k) for k in get_args(kind)]}
-    if origin is list:
+    if get_origin(kind) is types.UnionType:
+        return {"anyOf": [_type_schema(member) for member in get_args(kind)]}
+    if get_origin(kind) is list:
         return {"type": "array", "items": _type_schema(get_args(kind)[0])}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _type_schema(get_args(kind)[1])}
-    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
-    return {"type": names[kind]} if kind in names else {}
+    return {"type": _TYPES[kind][0]}
 
 
-def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field[Any] | None = None) -> Any:
-    """`value` as the declared type, or a UserError that names the key."""
-    origin = get_origin(kind)
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 3, 120, 120
+
+
+def describe(value: Any) -> str:
+    """A value of the user's and its type, for a message: never long, whatever it holds."""
+    return f"{_short.repr(value)} ({type(value).__name__})"
+
+
+def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field[Any]) -> Any:
+    """`value` as the declared type and within the field's limits, or a UserError that names the key."""
     if dataclasses.is_dataclass(kind):
         return from_mapping(typing.cast(type, kind), value, place)
-    if origin in (Union, types.UnionType):
-        for member in get_args(kind):
-            try:
-                result = _convert(member, value, place)
-                break
-            except UserError:
-                continue
-        else:
-            raise UserError(f"configuration: '{place}' must be {_type_name(kind)}, not {_describe(value)}")
-    elif origin is list:
+    if get_origin(kind) is types.UnionType:  # of a type and None
+        return None if value is None else _convert(get_args(kind)[0], value, place, field)
+    if get_origin(kind) is list:
         if not isinstance(value, list):
-            raise UserError(f"configuration: '{place}' must be a list, not {_describe(value)}")
-        items = [_convert(get_args(kind)[0], v, f"{place}[{i}]") for i, v in enumerate(value)]
-        return [os.path.expanduser(item) for item in items] if field and field.metadata.get("path") else items
-    elif origin is dict:
-        if not isinstance(value, Mapping):
-            raise UserError(f"configuration: '{place}' must be a mapping, not {_describe(value)}")
-        return {str(k): _convert(get_args(kind)[1], v, f"{place}.{k}") for k, v in value.items()}
-    elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        result = float(value)
-    elif kind is float and isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
-        result = float(value)  # YAML 1.1 takes 1e-4 for text
-    elif kind in (int, str, bool, type(None)) and type(value) is kind:
-        result = value
-    elif kind is Any:
-        return value
-    else:
-        expected = {
-            int: "a whole number",
-            float: "a number",
-            str: "text",
-            bool: "true or false",
-            type(None): "null",
-        }.get(kind, str(kind))
-        raise UserError(f"configuration: '{place}' must be {expected}, not {_describe(value)}")
-    if isinstance(result, float) and not math.isfinite(result):
-        raise UserError(f"configuration: '{place}' is {result}; it must be a finite number")
-    if field is not None:
-        meta = field.metadata
-        if meta.get("path") and isinstance(result, str):
-            result = os.path.expanduser(result)
-        if meta.get("pattern") and isinstance(result, str) and not re.fullmatch(meta["pattern"], result):
-            raise UserError(f"configuration: '{place}' is {result!r}; {meta['help']}")
-        if meta.get("choices") and result not in meta["choices"]:
-            raise UserError(
-                f"configuration: '{place}' is {result!r}; it must be one of {', '.join(map(repr, meta['choices']))}"
-            )
-        if isinstance(result, (int, float)) and not isinstance(result, bool):
-            low, high = meta.get("low"), meta.get("high")
-            if (low is not None and result < low) or (high is not None and result > high):
-                bounds = (
-                    f"at least {low}"
-                    if high is None
-                    else f"at most {high}"
-                    if low is None
-                    else f"between {low} and {high}"
-                )
-                raise UserError(f"configuration: '{place}' is {result}; it must be {bounds}")
-    return result
+            raise UserError(f"configuration: '{place}' must be a list, not {describe(value)}")
+        return [_convert(get_args(kind)[0], entry, f"{place}[{index}]", field) for index, entry in enumerate(value)]
+    if kind is float and (type(value) is int or (isinstance(value, str) and _SCIENTIFIC.fullmatch(value))):
+        try:
+            value = float(value)  # YAML 1.1 takes 1e-4 for text
+        except OverflowError:
+            value = math.inf
+    if type(value) is not kind:
+        raise UserError(f"configuration: '{place}' must be {_TYPES[kind][1]}, not {describe(value)}")
+    _check_limits(value, place, field)
+    return os.path.expanduser(value) if field.metadata["path"] else value
+
+
+def _check_limits(value: Any, place: str, field: dataclasses.Field[Any]) -> None:
+    choices, low, high, pattern = (field.metadata[name] for name in ("choices", "low", "high", "pattern"))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"configuration: '{place}' is {value}; it must be a finite number")
+    if pattern and not re.fullmatch(pattern, value):
+        raise UserError(f"configuration: '{place}' is {_short.repr(value)}; {field.metadata['help']}")
+    if choices and value not in choices:
+        near = difflib.get_close_matches(value, choices, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        names = ", ".join(map(repr, choices))
+        raise UserError(f"configuration: '{place}' is {_short.repr(value)}; it must be one of {names}{hint}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = (
+            f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
+        )
+        raise UserError(f"configuration: '{place}' is {_short.repr(value)}; it must be {bounds}")

@@ -36,10 +36,10 @@ def _lines(settings: Any, depth: int) -> list[str]:
                 *_lines(value, depth + 1),
             ]
             continue
+        choices = field.metadata["choices"]
         if isinstance(value, list):
-            value = [_plain(item) for item in value]
-        choices = field.metadata.get("choices")
-        allowed = f" ({' | '.join(map(str, choices))})" if choices else ""
+            value, choices = [_plain(item) for item in value], ()
+        allowed = f" ({' | '.join(choices)})" if choices else ""
         lines += _comment(field.metadata["help"] + allowed, indent)
         written = _dump({field.name: value})
         if value != (default := default_of(field)):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ag3d.config.settings import device_option, option
 from ag3d.config.stages import Stage, check_stages
-from ag3d.core.errors import UserError
 
 # Parts of the generator that can be frozen, and how their parameters' names begin.
 FREEZABLE = {
@@ -98,16 +97,11 @@ class Training:
         [],
         "parts that keep their weights: mapping, backbone, decoder, density, superresolution, or discriminator:N for the "
         "first N convolutions of every discriminator",
+        pattern="|".join([*FREEZABLE, r"discriminator:\d+"]),
     )
 
     def __post_init__(self) -> None:
         check_stages(self.stages)
-        for name in self.freeze:
-            part, _, number = name.partition(":")
-            if name not in FREEZABLE and not (part == "discriminator" and number.isdecimal()):
-                raise UserError(
-                    f"configuration: 'training.freeze' names {name!r}; it may name {', '.join(FREEZABLE)} and discriminator:N"
-                )
 
     def milestone_names(self) -> list[str]:
         """Names of the milestones' folders. Where a stage ends there is one too."""

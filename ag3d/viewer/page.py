@@ -72,16 +72,7 @@ def read_glb(path: Path) -> str:
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    people = [
-        {
-            "name": person.name,
-            "title": person.title,
-            "image": person.image,
-            "normal": person.normal,
-            "rigged": bool(person.glb),
-        }
-        for person in page.people
-    ]
+    people = [{**vars(person), "glb": "", "rigged": bool(person.glb)} for person in page.people]
     return render_page(
         HERE / "template.html",
         page=page,

@@ -7,6 +7,7 @@ what is rendered). What compares views and frames is in view_consistency.py.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,20 +136,6 @@ def _entry(name: str, values: list[float], floor: float | None) -> dict[str, Any
     }
 
 
-@dataclass
-class PoseErrors:
-    """Of each person. Whose landmarks are not found counts for `pck` alone, as 0."""
-
-    pixels: list[float] = field(default_factory=list)  # mean over 17 landmarks
-    height_share: list[float] = field(default_factory=list)  # the same as a share of the standing height
-    pck: list[float] = field(default_factory=list)  # share of landmarks within PCK_THRESHOLD
-
-    def metrics(self) -> dict[str, list[float]]:
-        percent = [100 * share for share in self.height_share]
-        metrics = {"pck": self.pck, "pck_pixels": self.pixels, "pck_share": percent}
-        return {name: values for name, values in metrics.items() if values}
-
-
 def _measure_pck(people: GeneratedPeople, data: list[Path], models: Path) -> dict[str, float]:
     """Pose errors of the people; returns those of as many photographs, which tell how good detector and labels are."""
     net = BlazePose(models)
@@ -158,28 +145,31 @@ def _measure_pck(people: GeneratedPeople, data: list[Path], models: Path) -> dic
         with torch.no_grad():
             images += to_uint8(generator.synthesis(ws, label)["image"])
     body = generator.body.to("cpu")
-    people.values |= pose_errors(net, body, images, people.label).metrics()
+    people.values |= pose_errors(net, body, images, people.label)
     dataset = ZipDataset(data, generator.settings.image_resolution, cache_bytes=0)
     count = min(len(dataset), settings.num_geometry_people)
     items = [dataset[int(k)] for k in np.linspace(0, len(dataset) - 1, count).round().astype(int)]
     photographs = [channels_last(item.image) for item in items]
     errors = pose_errors(net, body, photographs, torch.from_numpy(np.stack([item.label for item in items])))
-    return {name: float(np.mean(values)) for name, values in errors.metrics().items()}
+    return {name: float(np.mean(values)) for name, values in errors.items()}
 
 
-def pose_errors(net: BlazePose, body: Body, images: Iterable[np.ndarray], label: torch.Tensor) -> PoseErrors:
-    """Errors of pictures uint8 [R,R,3] whose people should be posed as label [n,111]."""
-    errors = PoseErrors()
+def pose_errors(
+    net: BlazePose, body: Body, images: Iterable[np.ndarray], label: torch.Tensor
+) -> dict[str, list[float]]:
+    """Of pictures uint8 [R,R,3] whose people should be posed as label [n,111]: the share of landmarks within PCK_THRESHOLD
+    (`pck`), and their mean distance in pixels and in percent of the standing height, of people who are found."""
+    errors: dict[str, list[float]] = defaultdict(list)
     for image, of_image in zip(images, label, strict=True):
         joints, face, standing_height = expected_landmarks(body, of_image.cpu(), len(image))
         landmarks = detect_landmarks(net, image)
         if landmarks is None:
-            errors.pck.append(0.0)
+            errors["pck"].append(0.0)
             continue
         distances = pose_metrics.landmark_errors(landmarks, joints, face)
-        errors.pixels.append(float(distances.mean()))
-        errors.height_share.append(float(distances.mean() / standing_height))
-        errors.pck.append(float((distances < PCK_THRESHOLD * standing_height).mean()))
+        errors["pck"].append(float((distances < PCK_THRESHOLD * standing_height).mean()))
+        errors["pck_pixels"].append(float(distances.mean()))
+        errors["pck_share"].append(100 * float(distances.mean() / standing_height))
     return errors
 
 

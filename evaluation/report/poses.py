@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import torch
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
 
 from ag3d.evaluation.report.figures import COLORS, plot
 from ag3d.evaluation.report.page import Figure
@@ -62,21 +63,17 @@ def viewing_angle_plot(global_orient: torch.Tensor) -> str:
         axes.set_xticks(np.radians([0, 45, 90, 135, 180, 225, 270, 315]))
         axes.set_xticklabels(["front", "", "90°", "", "back", "", "−90°", ""])
         axes.set_rlabel_position(22)
-        axes.yaxis.set_major_locator(_few_integers())
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return figure.uri
 
 
 def height_plot(betas: torch.Tensor, global_orient: torch.Tensor, body: Body) -> str:
+    values_of = {"height (m)": standing_heights(betas, body), "lean (degrees)": lean(global_orient)}
     with plot(7.4, 2.6, columns=2) as figure:
-        for axes, values, name in zip(
-            figure.axes,
-            (standing_heights(betas, body), lean(global_orient)),
-            ("height (m)", "lean (degrees)"),
-            strict=True,
-        ):
+        for axes, (name, values) in zip(figure.axes, values_of.items(), strict=True):
             axes.hist(values, bins=24, color=COLORS[0], alpha=0.85)
             axes.set_xlabel(name)
-            axes.yaxis.set_major_locator(_few_integers())
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return figure.uri
 
 
@@ -90,13 +87,8 @@ def joint_angle_plot(body_pose: torch.Tensor) -> str:
     with plot(7.4, 3.0) as figure:
         axes = figure.axes[0]
         _box_plot(axes, angles)
-        axes.set_xticks(
-            range(1, 24),
-            [name.replace("_", " ") for name in JOINTS[1:]],
-            rotation=60,
-            ha="right",
-            rotation_mode="anchor",
-        )
+        names = [name.replace("_", " ") for name in JOINTS[1:]]
+        axes.set_xticks(range(1, 24), names, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_ylabel("degrees")
     return figure.uri
 
@@ -120,9 +112,3 @@ def _box_plot(axes, values: np.ndarray) -> None:
         whiskerprops={"color": COLORS[0]},
         capprops={"color": COLORS[0]},
     )
-
-
-def _few_integers():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4, integer=True)

@@ -85,22 +85,13 @@ def read_accuracy(data: DatasetResults) -> dict[str, Grid]:
     path = data.root / "truth.json"
     if not path.exists():
         return {}
-    content: dict[str, Any] = read_json(path)
-    return {
-        stage: Grid(
-            ["against the truth", "mean", "median", "90 %", "n", "meaning"],
-            [
-                [
-                    m["name"],
-                    *(number(m.get(key), m["unit"]) for key in ("mean", "median", "p90")),
-                    str(m["count"]),
-                    m["meaning"],
-                ]
-                for m in measures
-            ],
-        )
-        for stage, measures in content["stages"].items()
-    }
+
+    def row(measure: dict[str, Any]) -> list[str]:
+        numbers = (number(measure.get(key), measure["unit"]) for key in ("mean", "median", "p90"))
+        return [measure["name"], *numbers, str(measure["count"]), measure["meaning"]]
+
+    heads = ["against the truth", "mean", "median", "90 %", "n", "meaning"]
+    return {stage: Grid(heads, [row(m) for m in measures]) for stage, measures in read_json(path)["stages"].items()}
 
 
 def number(value: float | None, unit: str) -> str:

@@ -103,13 +103,7 @@ def add_times(page: Page, folders: list[Path]) -> None:
     page.times = Grid(
         ["rule", "jobs", "time, all jobs", "longest job", "memory"],
         [
-            [
-                rule.name,
-                str(rule.jobs),
-                duration(rule.seconds),
-                duration(rule.longest),
-                f"{rule.memory / 1024:.1f} GB" if rule.memory else "–",
-            ]
+            [rule.name, str(rule.jobs), duration(rule.seconds), duration(rule.longest), rule.memory_text]
             for rule in rules
         ],
     )

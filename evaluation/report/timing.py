@@ -21,6 +21,10 @@ class RuleTime:
     longest: float
     memory: float  # MiB, the largest of the jobs
 
+    @property
+    def memory_text(self) -> str:
+        return f"{self.memory / 1024:.1f} GB" if self.memory else "–"
+
 
 def rule_times(folders: Iterable[Path]) -> list[RuleTime]:
     """Read <folder>/benchmarks/<rule>.tsv and <folder>/benchmarks/<rule>/<job>.tsv, the longest rule first."""

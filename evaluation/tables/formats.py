@@ -15,10 +15,10 @@ from ag3d.core.html import render_page
 from ag3d.evaluation.tables.comparison import Cell, Column, Row, Table, Value
 
 _LATEX = {
-    **{"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
-    **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "°": r"$^\circ$"},
-    **{"↓": r"$\downarrow$", "↑": r"$\uparrow$", "×": r"$\times$", "<": "$<$", ">": "$>$", "|": "$|$"},
-}
+    "\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "°": r"$^\circ$",
+    "↓": r"$\downarrow$", "↑": r"$\uparrow$", "×": r"$\times$", "<": "$<$", ">": "$>$", "|": "$|$",
+}  # fmt: skip
 
 
 def write_tables(tables: list[Table], stem: Path) -> None:

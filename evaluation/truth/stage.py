@@ -95,14 +95,10 @@ def compare(folder: Path, truth: Path, body: Body, shards: int | None = None) ->
     stages = summary(comparison.errors)
     if len(comparison.heights) > 2:
         rank = float(spearmanr(*zip(*comparison.heights, strict=True)).statistic)
-        entry = {
-            "key": "height_rank",
-            "name": "rank correlation of heights",
-            "unit": "",
-            "count": len(comparison.heights),
-        }
         meaning = "Spearman's, of fitted and true standing heights: 1 where the tall are fitted tall"
-        stages["fitting"].append({**entry, "meaning": meaning, "mean": rank, "median": None, "p90": None})
+        head = {"key": "height_rank", "name": "rank correlation of heights", "unit": "", "meaning": meaning}
+        count = len(comparison.heights)
+        stages["fitting"].append({**head, "count": count, "mean": rank, "median": None, "p90": None})
     return {"stages": stages, "photographs": len(comparison.people)}
 
 

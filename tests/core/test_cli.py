@@ -23,6 +23,6 @@ def test_unknown_verb():
 def test_every_verb_answers_help(verb, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"ag3d {verb}", "--help"])
     with pytest.raises(SystemExit) as caught:
-        importlib.import_module(VERBS[verb][0]).main()
+        importlib.import_module(f"ag3d.{VERBS[verb][0]}").main()
     assert caught.value.code == 0
     assert f"ag3d {verb}" in capsys.readouterr().out

@@ -56,7 +56,7 @@ def test_the_table_is_that_of_the_rules(rules):
         assert module == stages[name][0]
         assert stages[name][1].startswith(f"results/{results}"), name
         assert section in sections | {""}, name
-        assert VERBS[verb][0] in (module, f"{module}.stage", f"{module}.__main__"), name
+        assert f"ag3d.{VERBS[verb][0]}" in (module, f"{module}.stage", f"{module}.__main__"), name
 
 
 def test_a_stage_has_one_word():

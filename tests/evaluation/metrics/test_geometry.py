@@ -101,12 +101,12 @@ class Landmarks:
 def test_landmarks_where_the_label_has_them(tiny_body, label, side, monkeypatch):
     monkeypatch.setattr(geometry, "find_people", Landmarks(tiny_body, label, side, (3.0, 4.0), lost=(2,)))
     errors = geometry.pose_errors(None, tiny_body, [np.zeros((side, side, 3), np.uint8)] * 4, label)
-    assert errors.pixels == pytest.approx([5.0] * 3)
-    assert len(errors.pck) == 4
+    assert errors["pck_pixels"] == pytest.approx([5.0] * 3)
+    assert len(errors["pck"]) == 4
     standing_height = geometry.expected_landmarks(tiny_body, label[0], side)[2]
     near = 1.0 if geometry.PCK_THRESHOLD * standing_height > 5 else 0.0
-    assert errors.pck == [near, near, 0.0, near]
-    assert errors.height_share[0] == pytest.approx(5 / standing_height)
+    assert errors["pck"] == [near, near, 0.0, near]
+    assert errors["pck_share"][0] == pytest.approx(100 * 5 / standing_height)
 
 
 def test_the_height_on_the_picture(tiny_body):

@@ -11,7 +11,7 @@ import torch
 from support.stand_in_inception import Narrow, StandIn, Writer, save
 from support.without_torchvision import torchvision_or_stand_in
 
-from ag3d.config import Evaluation
+from ag3d.config import Evaluation, load
 from ag3d.core.errors import UserError
 from ag3d.evaluation.metrics import fid_math, inception, kid
 
@@ -116,7 +116,7 @@ def test_a_missing_file_is_an_error_that_says_where_to_get_it(tmp_path):
     with pytest.raises(UserError, match=r"'evaluation\.inception' is missing"):
         Evaluation(metrics=["frechet", "fid5k_full"])
     with pytest.raises(UserError, match="did you mean 'fid5k_full'"):
-        Evaluation(metrics=["fid5k"])
+        load({"evaluation": {"metrics": ["fid5k"]}})
 
 
 def test_programs_that_reach_files_are_not_loaded(tmp_path, monkeypatch):

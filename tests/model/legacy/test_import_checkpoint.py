@@ -169,7 +169,7 @@ def test_command(monkeypatch, caplog, tmp_path, released, tiny_body_path, body_a
 
 
 def test_verb_is_registered():
-    assert VERBS["import-checkpoint"][0] == command.__name__
+    assert f"ag3d.{VERBS['import-checkpoint'][0]}" == command.__name__
 
 
 def test_another_body_is_warned_of(monkeypatch, caplog, tmp_path, released, body_arrays, tiny_body):
