@@ -79,10 +79,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str], replace: bool = False) -> Iterator[Path]:
     """Yield a new folder beside `path` to write to; rename it to `path` on success, remove it on failure.
 
-    `path` must not exist. A full disk is a UserError.
+    `path` must not exist, or with `replace` goes when the new folder is whole. A full disk is a UserError.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +90,11 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         beside.mkdir()
         yield beside
+        for file in filter(Path.is_file, beside.rglob("*")):
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+        if replace:
+            shutil.rmtree(target, ignore_errors=True)
         os.rename(beside, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

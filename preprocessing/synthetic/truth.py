@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ag3d.core.files import atomic, write_table
+from ag3d.core.files import write_table
 from ag3d.core.shards import ShardWriter, encode_png
 from ag3d.preprocessing.photos.photo_index import photo_id
 from ag3d.preprocessing.synthetic.photograph import Photograph
@@ -34,11 +34,6 @@ MASK, NORMAL = "-mask.png", "-normal.png"
 
 def file_name(number: int) -> str:
     return f"person_{number:05d}.jpg"
-
-
-def write_photo(folder: Path, name: str, jpeg: bytes) -> None:
-    with atomic(folder / name) as beside:
-        beside.write_bytes(jpeg)
 
 
 def maps_of(photograph: Photograph) -> tuple[bytes, bytes]:

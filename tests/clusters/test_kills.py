@@ -1,6 +1,7 @@
 """kill -9 at random moments: the same command again goes on, and in the end all is as if nothing had happened.
 
-One kill of each kind but the power cut; AG3D_LONG_TESTS=1 makes it fifty, ten of each. AG3D_SEED chooses other moments.
+One kill of each kind but the power cut; AG3D_LONG_TESTS=1 makes it fifty, seven of each and eight of shells. AG3D_SEED
+chooses other moments. The training is started by torchrun in two processes, so that there is a launcher to kill.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from support import small_run
 pytestmark = pytest.mark.slow
 
 # What is killed. Readers of the training are threads and die with it; the workers that are processes render photographs.
-KINDS = ["a data worker", "a stage", "Snakemake", "training", "everything"]
+# What a shell or a launcher has started outlives it: Snakemake takes the job for failed and removes its results, and the
+# orphan goes on writing them.
+KINDS = ["a data worker", "a stage", "a shell", "Snakemake", "training", "a launcher", "everything"]
+GPUS = 2  # so many processes of the training, on the CPU
 SEED = int(os.environ.get("AG3D_SEED", "1"))
 EARLIEST, LATEST = 0.2, 12.0  # seconds from a start, or the last kill, to when a victim is looked for
 DELAY = 2.5  # at most so many seconds after it was first seen
@@ -33,10 +37,13 @@ PATIENCE = 1200.0
 def deck(dice: random.Random) -> list[str]:
     """What to kill, in turn."""
     if not small_run.LONG:
-        return KINDS[:4]
-    kinds = KINDS * 10
+        return KINDS[:-1]
+    kinds = [*KINDS * 7, "a shell"]
     dice.shuffle(kinds)
     return kinds
+
+
+TARGETS = ("data", "train", "--cores", "2", "--resources", f"gpu={GPUS}")
 
 
 class Run:
@@ -51,7 +58,7 @@ class Run:
         if list((self.folder / ".snakemake/locks").glob("*")):
             unlocked = small_run.snakemake(self.folder, "--unlock")
             assert unlocked.returncode == 0, unlocked.stderr
-        line = small_run.command(self.folder, "data", "train", "--cores", "2")
+        line = small_run.command(self.folder, *TARGETS)
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         with open(self.folder / "screen.log", "a") as screen:
@@ -84,7 +91,7 @@ class Run:
         return [process for process in self.processes() if self.kind(process) == kind]
 
     def kind(self, process: psutil.Process) -> str:
-        """Which kind of victim a process is. The shell round a stage counts as the stage."""
+        """Which kind of victim a process is."""
         with contextlib.suppress(psutil.Error):
             text = " ".join(process.cmdline())
             if self.main is not None and process.pid == self.main.pid:
@@ -92,6 +99,10 @@ class Run:
             if "multiprocessing.spawn" in text:
                 return "a data worker"
             if found := re.search(r"ag3d\.(preprocessing|model|evaluation)\.", text):
+                if process.name() in ("bash", "sh"):
+                    return "a shell"
+                if "torch.distributed.run" in text:
+                    return "a launcher"
                 return "training" if found.group(1) == "model" else "a stage"
         return ""
 
@@ -128,7 +139,8 @@ class Run:
         return moment
 
 
-def test_killed_at_random_moments(tmp_path, open_body_path, undisturbed, capsys):
+def test_killed_at_random_moments(tmp_path, tmp_path_factory, open_body_path, capsys):
+    undisturbed = small_run.undisturbed(tmp_path_factory.mktemp("undisturbed"), open_body_path, *TARGETS, gpus=GPUS)
     dice = random.Random(SEED)
     waiting = deck(dice)
     hits: Counter[str] = Counter()
@@ -139,7 +151,7 @@ def test_killed_at_random_moments(tmp_path, open_body_path, undisturbed, capsys)
     def fresh() -> None:
         for name in ("results", ".snakemake"):
             shutil.rmtree(tmp_path / name, ignore_errors=True)
-        small_run.prepare(tmp_path, open_body_path, small_run.settings(gpus=0))
+        small_run.prepare(tmp_path, open_body_path, small_run.settings(gpus=GPUS))
 
     def whole() -> None:
         nonlocal completed

@@ -106,10 +106,10 @@ def results(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): digest(path) for path in files if not path.name.startswith(".snakemake")}
 
 
-def undisturbed(folder: Path, body: Path, *targets: str) -> dict[str, str]:
+def undisturbed(folder: Path, body: Path, *targets: str, gpus: int = 0) -> dict[str, str]:
     """Hashes of the results of the targets, of a run of its own in the folder."""
-    prepare(folder, body, settings(gpus=0))
-    done = snakemake(folder, *targets, "--cores", "2")
+    prepare(folder, body, settings(gpus=gpus))
+    done = snakemake(folder, *targets, *(() if "--cores" in targets else ("--cores", "2")))
     assert done.returncode == 0, done.stdout + done.stderr
     return results(folder)
 
