@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from ag3d.core.errors import UserError
+from ag3d.core.errors import UserError, printable
 
 T = TypeVar("T")
 log = logging.getLogger("ag3d")
@@ -50,18 +50,23 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+class _LogLine(logging.Formatter):
+    """One line for each message, whatever file names are in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a command: plain log lines, and user errors as one line and exit status 2."""
-    logging.basicConfig(
-        level=os.environ.get("AG3D_LOG", "INFO"),
-        format="%(asctime)s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LogLine("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=os.environ.get("AG3D_LOG", "INFO"), handlers=[handler])
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -12,7 +12,6 @@ and labels as a list of pairs or of 111 numbers each; these are read, too.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,7 +88,7 @@ def label_rows(shard: ShardReader) -> dict[str, Any]:
     if LABELS not in shard:
         raise UserError(f"{shard.path} has no {LABELS} in its root; is it an AG3D data set?")
     try:
-        return dict(json.loads(shard.read(LABELS))["labels"])
+        return dict(shard.json(LABELS)["labels"])
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{shard.path}: {LABELS} is not {{'labels': mapping or list of pairs}} ({error}); every image needs a label"
@@ -107,7 +106,7 @@ def flat_label(row: Any, where: str) -> np.ndarray:
     try:
         with np.errstate(over="ignore"):
             flat = np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in row])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{where} is not a list of numbers") from error
     if flat.shape != (LABEL_LENGTH,) or not np.isfinite(flat).all():
         raise UserError(f"{where} has {flat.size} numbers; {LABEL_LENGTH} finite ones are needed")

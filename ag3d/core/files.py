@@ -21,10 +21,11 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ag3d.core.bounded import MOST_TEXT, parse_json, read_bytes
+from ag3d.core.bounded import MOST_TEXT, open_regular, parse_json, read_bytes
 from ag3d.core.errors import UserError
 
 T = TypeVar("T")
+SEAL = "checksum"
 
 
 def cache_folder() -> Path:
@@ -118,6 +119,28 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     return parse_json(read_bytes(path, MOST_TEXT), str(path))
 
 
+def write_sealed(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """As `write_json`, of an object, with a checksum that `read_sealed` compares."""
+    write_json(path, content | {SEAL: _seal(content)})
+
+
+def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `write_sealed` wrote; older files have no checksum, and are believed. Raises UserError."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object")
+    seal = content.pop(SEAL, None)
+    if seal is not None and seal != _seal(content):
+        raise UserError(
+            f"{path} was damaged or changed since it was written; who changed it knowingly removes '{SEAL}'"
+        )
+    return content
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def write_table(
     path: str | os.PathLike[str], table: pd.DataFrame, record: dict[str, Any], schema: pa.Schema | None = None
 ) -> None:
@@ -176,7 +199,8 @@ def _parquet(path: str | os.PathLike[str], read: Callable[[], T]) -> T:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    with open(path, "rb") as handle:
+    """Of a regular file's bytes. Raises UserError where there is none."""
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

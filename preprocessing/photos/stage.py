@@ -112,8 +112,8 @@ def _check(root: Path, entry: Entry, copy_of: str | None, row: Row) -> None:
 def _hash(path: Path) -> str:
     try:
         return sha256(path)
-    except OSError as error:
-        raise PhotoError(f"the file cannot be read: {error.strerror}") from error
+    except (OSError, UserError) as error:
+        raise PhotoError(f"the file cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def _printable(path: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from ag3d.core import console, files, shards
 from ag3d.core.errors import UserError
-from ag3d.core.files import atomic
+from ag3d.core.files import atomic, read_sealed, write_json, write_sealed
 from ag3d.core.shards import shard_files
 
 
@@ -123,3 +123,18 @@ def test_user_errors_are_one_line_and_status_2(capsys):
         console.run(main)
     assert caught.value.code == 2
     assert capsys.readouterr().err.strip().endswith("error: the file x is missing")
+
+
+def test_a_changed_digit_of_a_sealed_file_is_noticed(tmp_path):
+    path = tmp_path / "state.json"
+    content = {"steps": 5, "rate": 0.1, "nested": {"b": (1, 2), "a": None}}
+    write_sealed(path, content)
+    assert read_sealed(path) == {"steps": 5, "rate": 0.1, "nested": {"b": [1, 2], "a": None}}
+    path.write_text(path.read_text().replace('"steps": 5', '"steps": 13'))
+    with pytest.raises(UserError, match="damaged or changed"):
+        read_sealed(path)
+    write_json(path, content)
+    assert read_sealed(path)["steps"] == 5  # of a version that wrote no checksum
+    write_json(path, [content])
+    with pytest.raises(UserError, match="object"):
+        read_sealed(path)
