@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from lzma import LZMAError
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def allowance(size: int) -> int:
     return min(MOST_BYTES, SMALL_BYTES + MOST_RATIO * size)
 
 
-def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a file for reading, of which it is sure that reading ends: no pipe, device, socket, folder, nor link to one.
 
     Raises:

@@ -18,9 +18,9 @@ from ag3d.core.tensor_dataclass import TensorDataclass
 from ag3d.model.body import label as labels
 from ag3d.model.body.lbs import apply_transforms, blend_skinning_weights, forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix
+from ag3d.model.body.smpl_file import PARENTS as PARENTS
 from ag3d.model.body.smpl_file import read_body_file
 
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 JOINTS = [joint.name.lower() for joint in Joint]
 # nose, right eye, left eye, right ear, left ear on SMPL's own mesh of 6,890 vertices
 SMPL_LANDMARKS = (332, 6260, 2800, 4071, 583)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ag3d.core.bounded import MOST_BYTES
 from ag3d.model.safe_pickle.unpickler import Inert, Values, common_names, read, refusing
 
 SLACK = 64 << 20  # bytes; sparse matrices grow when they are filled in
@@ -22,13 +23,17 @@ class _Compressed(Inert):
         data, indices, starts = (values.array(self._part(name)) for name in ("data", "indices", "indptr"))
         rows, columns = (int(values(n)) for n in self._part("shape"))
         lines, width = (columns, rows) if self.by_column else (rows, columns)
-        if len(starts) != lines + 1 or starts[-1] != len(indices):
+        fits = all(part.ndim == 1 for part in (data, indices, starts)) and len(data) == len(indices)
+        if not fits or indices.dtype.kind not in "iu" or starts.dtype.kind not in "iu" or min(rows, columns) < 0:
+            raise ValueError("a sparse matrix of other parts than such have")
+        counts: np.ndarray = np.diff(starts.astype(np.int64))
+        if len(counts) != lines or starts[0] != 0 or starts[-1] != len(indices) or counts.min(initial=0) < 0:
             raise ValueError("a sparse matrix whose parts do not fit")
+        if indices.min(initial=0) < 0 or indices.max(initial=-1) >= width:
+            raise IndexError("an index beyond a sparse matrix")
         values.spend(rows * columns * data.itemsize)
         dense = np.zeros((lines, width), data.dtype)
-        if indices.min(initial=0) < 0:
-            raise IndexError("a negative index in a sparse matrix")
-        np.add.at(dense, (np.repeat(np.arange(lines), np.diff(starts)), indices), data)
+        np.add.at(dense, (np.repeat(np.arange(lines), counts), indices), data)
         return dense.T if self.by_column else dense
 
     def _part(self, name: str) -> Any:
@@ -87,5 +92,5 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         content = read(path, _names)
         if not isinstance(content, dict):
             raise ValueError("it holds no mapping of names to arrays")
-        values = Values(LARGEST * path.stat().st_size + SLACK)
+        values = Values(min(LARGEST * path.stat().st_size + SLACK, MOST_BYTES))
         return {name: values.array(content[name]) for name in names if name in content}

@@ -57,8 +57,8 @@ class Tensor(Inert):
         if len(size) != len(stride) or len(size) > 8:
             raise ValueError("a tensor whose size and strides do not fit")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if prod(size) == 0 or last >= len(flat):
-            raise ValueError(f"a tensor of size {list(size)} and {len(flat)} numbers")
+        if flat.ndim != 1 or prod(size) == 0 or last >= flat.size:  # as_strided reads wherever it is told to
+            raise ValueError(f"a tensor of size {list(size)} and {flat.size} numbers")
         values.spend(prod(size) * flat.itemsize)
         steps = [step * flat.itemsize for step in stride]
         return np.lib.stride_tricks.as_strided(flat[offset:], size, steps, writeable=False).copy()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,16 @@ from ag3d.model.legacy.key_map import mappings_with
 from ag3d.model.safe_pickle.unpickler import DAMAGED, Values
 
 SAME = 1e-5  # metres, or units of the blend shapes; files differ in rounding only
+MOST_BODIES = 8  # that a checkpoint is searched for
 _COMPARED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "faces")
 _OTHER_NAMES = {"weights": "lbs_weights", "faces": "faces_tensor"}
 
 
 def embedded_arrays(network: Any, values: Values) -> dict[str, np.ndarray] | None:
     """The body's arrays as a body file has them; None where the network holds no whole body."""
-    for state in mappings_with(network, "v_template"):
+    for state in itertools.islice(mappings_with(network, "v_template"), MOST_BODIES):
         try:
             arrays = {name: values.array(_part(state, name)) for name in _COMPARED}
-            vertices = len(arrays["v_template"])
-            arrays["posedirs"] = arrays["posedirs"].T.reshape(vertices, 3, -1)
         except (*DAMAGED, UserError):
             continue
         if all(array.dtype.kind in "iuf" for array in arrays.values()):
@@ -34,7 +34,7 @@ def embedded_arrays(network: Any, values: Values) -> dict[str, np.ndarray] | Non
     return None
 
 
-def _part(state: dict[str, Any], name: str) -> Any:
+def _part(state: Mapping[str, Any], name: str) -> Any:
     other = _OTHER_NAMES.get(name, name)
     return state[other] if other in state else state[name]
 

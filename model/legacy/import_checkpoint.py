@@ -53,13 +53,11 @@ def tell_body(released: Released, files: Sequence[Path], source: Path) -> tuple[
             log.info("it is the one in %s", each.path)
             return each.body, each.path
     for each in candidates:
+        how = "another mesh" if np.isinf(each.difference) else f"numbers differ by up to {each.difference:.2g}"
         log.warning(
             "%s is another body (%s vertices, fingerprint %s; %s): people made with it will differ from the authors'",
-            each.path,
-            f"{len(each.body.v_template):,}",
-            each.body.sha256[:12],
-            "another mesh" if np.isinf(each.difference) else f"numbers differ by up to {each.difference:.2g}",
-        )
+            each.path, f"{len(each.body.v_template):,}", each.body.sha256[:12], how,
+        )  # fmt: skip
     return inside, None
 
 

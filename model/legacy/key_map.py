@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,8 +41,9 @@ def _named(module: Any) -> Iterator[tuple[str, Any, bool]]:
     count = 0
     while stack:
         prefix, current, depth = stack.pop()
-        count += 1
         state = attributes(current)
+        children = state.get("_modules")
+        count += 1 + (len(children) if isinstance(children, dict) else 0)  # one mapping may be many modules' children
         if depth > DEEPEST or count > MOST_TENSORS or "_modules" not in state:
             raise ValueError(f"'{prefix or 'the network'}' is no module, or holds too many")
         for group in ("_parameters", "_buffers"):
@@ -70,7 +72,7 @@ def option(state: dict[str, Any], *path: str) -> int | float | bool | str | None
     return value if type(value) in (int, float, bool, str) else None
 
 
-def mappings_with(root: Any, key: str) -> Iterator[dict[str, Any]]:
+def mappings_with(root: Any, key: str) -> Iterator[MutableMapping[str, Any]]:
     """Every mapping with the key `wanted`, anywhere below `root`; modules count with their tensors as attributes."""
     stack: list[Any] = [root]
     visited: set[int] = set()
@@ -82,8 +84,8 @@ def mappings_with(root: Any, key: str) -> Iterator[dict[str, Any]]:
         if isinstance(current, Inert):
             stack += [current.arguments, current.state]
         elif isinstance(current, dict):
-            groups = [current, *(current.get(group) for group in ("_parameters", "_buffers"))]
-            merged = {name: value for group in groups if isinstance(group, dict) for name, value in group.items()}
+            groups = [current.get("_buffers"), current.get("_parameters"), current]
+            merged = ChainMap(*(group for group in groups if isinstance(group, dict)))
             if key in merged:
                 yield merged
             stack += list(current.values())

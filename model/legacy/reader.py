@@ -11,10 +11,11 @@ import numpy as np
 
 from ag3d.config import Network
 from ag3d.config.settings import from_mapping
+from ag3d.core.bounded import MOST_BYTES, open_regular
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
-from ag3d.model.body.body import PARENTS, Body
-from ag3d.model.body.smpl_file import check_body
+from ag3d.model.body.body import Body
+from ag3d.model.body.smpl_file import PARENTS, checked_body
 from ag3d.model.checkpoint import Shapes, check_shapes
 from ag3d.model.legacy import key_map
 from ag3d.model.legacy.allowed_names import Tensor, names
@@ -59,9 +60,9 @@ def read_released(path: Path, placeholders: Collection[str] = ()) -> Released:
         if not isinstance(content, dict) or content.get("G_ema") is None:
             raise ValueError("it holds no networks G, D, G_ema")
         # An honest file's tensors are not larger than it; text that is decoded into bytes counts, too.
-        budget = 2 * path.stat().st_size
+        values = Values(min(2 * path.stat().st_size, MOST_BYTES))
         raw = {
-            ours: key_map.tensors(content[theirs], Values(budget))
+            ours: key_map.tensors(content[theirs], values)
             for theirs, ours in PARTS.items()
             if content.get(theirs) is not None
         }
@@ -71,7 +72,7 @@ def read_released(path: Path, placeholders: Collection[str] = ()) -> Released:
             part: _fitting(our_tensors(arrays), buffers, wanted[part == "discriminator"], f"{path}: {part}")
             for part, (arrays, buffers) in raw.items()
         }
-        body = _body(content["G_ema"], budget, path)
+        body = _body(content["G_ema"], values, path)
         images = _images(content.get("progress"))
     return Released(settings, networks, body, images / 1000)
 
@@ -80,13 +81,8 @@ def check_kind(path: Path) -> None:
     """Raises UserError where `path` is plainly no pickle, saying what it is."""
     if (path / "checkpoint.json").exists():
         raise UserError(f"{path} is a checkpoint's folder already: use it as it is, with --checkpoint")
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
-    try:
-        with open(path, "rb") as handle:
-            start = handle.read(64)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    with open_regular(path) as handle:
+        start = handle.read(64)
     for beginning, kind in _BEGINNINGS.items():
         if start.lstrip().startswith(beginning):
             raise UserError(f"{path} is {kind}; {WHAT} is a .pkl file")
@@ -132,14 +128,14 @@ def _images(progress: Any) -> int:
     return stored if type(stored) is int and 0 <= stored < 10**12 else 0
 
 
-def _body(network: Any, budget: int, path: Path) -> dict[str, np.ndarray] | None:
+def _body(network: Any, values: Values, path: Path) -> dict[str, np.ndarray] | None:
     """The body inside, checked; None, with a warning, where there is none that can be used."""
-    arrays = embedded_arrays(network, Values(budget))
+    arrays = embedded_arrays(network, values)
     if arrays is None:
         log.warning("%s holds no body: it cannot be told which one it was trained with", path)
         return None
     try:
-        check_body(arrays, path)
+        arrays = checked_body(arrays, path)
         Body.from_arrays(arrays, path.name)
     except (UserError, ValueError, TypeError, RuntimeError) as error:
         log.warning("the body inside %s is left aside: %s", path, error)

@@ -6,7 +6,7 @@ import mmap
 import pickle
 import pickletools
 
-MAX_INSTRUCTIONS = 2_000_000  # a released checkpoint has about a tenth of this; each makes at most a small object
+MAX_INSTRUCTIONS = 1_000_000  # a released checkpoint has about a fifth of this; each makes at most a small object
 _LENGTHS = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -52,7 +52,7 @@ def check_pickle(
         if code in _BINARY_PUT:
             _check_memo(int.from_bytes(data[argument:position], "little"), count)
         elif code == _PUT:
-            _check_memo(int(data[argument : min(position, argument + 12)]), count)
+            _check_memo(int(data[argument:position]), count)
         elif code == _STOP:
             return position
     raise ValueError(f"it has more than {max_instructions:,} instructions")

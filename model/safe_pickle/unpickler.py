@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from ag3d.core.bounded import MOST_BYTES, open_regular
 from ag3d.core.errors import UserError
 from ag3d.model.safe_pickle import scanner
 
@@ -33,6 +35,9 @@ DAMAGED = (
     RecursionError,
     OverflowError,
 )
+
+
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"x": "zlib", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22M\x18": "lz4"}
 
 
 class Refused(pickle.UnpicklingError):
@@ -70,7 +75,7 @@ class Values:
     def spend(self, size: int) -> None:
         """To be asked before an array of `size` bytes is made."""
         self._left -= size
-        if self._left < 0:
+        if size < 0 or self._left < 0:
             raise ValueError("its parts are larger than the file can hold")
 
 
@@ -114,15 +119,17 @@ class _Dtype(Inert):
         name = self.arguments[0]
         name = name.decode("ascii") if isinstance(name, bytes) else name
         if not isinstance(name, str) or not re.fullmatch(r"[<>=|]?[biuf][0-9]{1,2}", name):
-            raise ValueError(f"an array of type {name!r:.40}")
+            raise ValueError(f"an array of type {name:.40}" if isinstance(name, str) else "an array of unknown type")
         dtype = np.dtype(name)
         return dtype.newbyteorder(self.state[1]) if self.state and self.state[1] in ("<", ">") else dtype
 
 
 def _array(values: Values, raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
     raw = values(raw)
-    data = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
-    values.spend(len(data))
+    if not isinstance(raw, str | bytes | bytearray):
+        raise ValueError("an array without bytes")
+    values.spend(len(raw))
+    data = raw.encode("latin1") if isinstance(raw, str) else raw
     return np.frombuffer(data, values(dtype)).reshape(tuple(int(n) for n in shape), order=order).copy()
 
 
@@ -153,8 +160,8 @@ class _Encoded(Inert):
 
     def value(self, values: Values) -> bytes:
         text, encoding = (*self.arguments, "latin1")[:2]
-        if encoding not in ("latin1", "latin-1", "ascii", "utf-8"):
-            raise ValueError(f"the encoding {encoding!r:.40}")
+        if encoding not in ("latin1", "latin-1", "ascii", "utf-8") or not isinstance(text, str):
+            raise ValueError("bytes of an unknown encoding")
         values.spend(len(text))
         return text.encode(encoding)
 
@@ -187,7 +194,46 @@ def common_names(module: str, name: str) -> Any:
     return EXACT.get((module, name)) or (NUMPY.get(name) if module.split(".", maxsplit=1)[0] == "numpy" else None)
 
 
-class _Reader(pickle.Unpickler):
+_Steps: Any = pickle._Unpickler  # the unpickler in Python, whose steps can be looked at; typeshed does not know them
+
+
+def _check_key(key: Any) -> None:
+    """Keys of equal hashes are compared without end, and anybody can write numbers and tuples that have them."""
+    small = isinstance(key, int) and abs(key) < sys.hash_info.modulus
+    if not small and not isinstance(key, str | bytes | Inert | type | None):
+        raise ValueError(f"a key of the kind {type(key).__name__}")
+
+
+def _with_checked_keys(code: int, keys: slice) -> Callable[[Any], None]:
+    """A step that takes keys from these places of the stack."""
+
+    def step(reader: Any) -> None:
+        for key in reader.stack[keys]:
+            _check_key(key)
+        _Steps.dispatch[code](reader)
+
+    return step
+
+
+def _build(reader: Any) -> None:
+    if not isinstance(reader.stack[-2], Inert | Mapping):  # a function that the reader handed out would be changed
+        raise Refused("a state for what has none")
+    _Steps.dispatch[pickle.BUILD[0]](reader)
+
+
+_KEYS = {
+    pickle.SETITEM: slice(-2, -1),
+    pickle.SETITEMS: slice(None, None, 2),
+    pickle.DICT: slice(None, None, 2),
+    pickle.ADDITEMS: slice(None),
+    pickle.FROZENSET: slice(None),
+}
+
+
+class _Reader(_Steps):
+    dispatch = _Steps.dispatch | {code[0]: _with_checked_keys(code[0], keys) for code, keys in _KEYS.items()}
+    dispatch[pickle.BUILD[0]] = _build
+
     def __init__(self, stream: BinaryIO, names: Names) -> None:
         super().__init__(stream, encoding="latin1")
         self._names = names
@@ -219,8 +265,13 @@ def refusing(path: Path, what: str, hint: str) -> Iterator[None]:
 
 def read(path: Path, names: Names) -> Any:
     """What the pickle describes, as plain containers and inert objects. Use it inside `refusing`."""
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if len(content) > MOST_BYTES:
+                raise ValueError("it is larger than 2 GB")
+            for beginning, kind in _COMPRESSED.items():
+                if content[: len(beginning)] == beginning:
+                    raise ValueError(f"it is compressed ({kind}), as joblib writes files; unpack it first")
             scanner.check_pickle(content)
         return _Reader(handle, names).load()
 

@@ -6,6 +6,7 @@ skinning weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, cKDTree
 
+from ag3d.core.bounded import read_npz
 from ag3d.core.errors import UserError
 from ag3d.core.landmarks import Joint
 from ag3d.model.body.body import Body
-from ag3d.model.body.smpl_file import read_npz
+from ag3d.model.body.smpl_file import dense_matrix
 from ag3d.model.rendering.rasterizer import vertex_normals
 
 
@@ -59,10 +61,10 @@ class Meshes:
         """Read the garments file that belongs to `body`. Raises UserError."""
         if not garments.exists():
             raise UserError(f"the garments file {garments} does not exist; `ag3d body` builds it")
-        data = read_npz(garments)
         origin = (body.J_regressor[0] @ body.v_template).numpy()
+        with read_npz(garments) as data:
+            tights, skirt = (_garment(data, name, origin, garments) for name in ("tights", "skirt"))
         skin = Mesh(body.v_template.numpy() - origin, body.shapedirs.numpy(), body.weights.numpy(), body.faces.numpy())
-        tights, skirt = (_garment(data, name, origin, garments) for name in ("tights", "skirt"))
         tights, skirt = subdivide(tights), subdivide(subdivide(skirt))
         tights.drape = _drape(tights)
         tights.fill, skirt.fill = _hollow(tights), np.zeros(len(skirt.canonical), np.float32)
@@ -72,14 +74,19 @@ class Meshes:
         return Meshes(origin, skin, eyes, centres, tights, skirt, shoes, scalp, curtain, angle, blob)
 
 
-def _garment(data: dict[str, np.ndarray], part: str, origin: np.ndarray, path: Path) -> Mesh:
+def _garment(data: Mapping[str, np.ndarray], part: str, origin: np.ndarray, path: Path) -> Mesh:
     names = [f"{part}_{name}" for name in ("v_template", "shapedirs", "weights_index", "weights_value", "faces")]
     missing = [name for name in names if name not in data]
     if missing:
         raise UserError(f"{path} is not a garments file of the open body: it has no {', '.join(missing)}")
     vertices, shapedirs, index, value, faces = (data[name] for name in names)
-    weights = np.zeros((len(vertices), 24), np.float32)
-    weights[tuple(index.astype(np.int64))] = value
+    count = len(vertices) if vertices.ndim else 0
+    whole = (
+        vertices.shape == (count, 3) and shapedirs.shape == (count, 3, 10) and faces.ndim == 2 and faces.shape[1] == 3
+    )
+    if not whole or faces.dtype.kind not in "iu" or faces.min(initial=0) < 0 or faces.max(initial=0) >= count:
+        raise UserError(f"{path}: '{part}' is no garment of the open body; delete the file, `ag3d body` builds it")
+    weights = dense_matrix(index, value, (count, 24), f"{path}: '{part}_weights'")
     return Mesh((vertices - origin).astype(np.float32), shapedirs, weights, faces.astype(np.int64))
 
 

@@ -326,3 +326,63 @@ def test_missing_file_and_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "body.obj").write_text("v 0 0 0")
     with pytest.raises(UserError, match=r"\.npz or \.pkl"):
         Body.load(tmp_path / "body.obj")
+
+
+# ---- layouts of other programs
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    arrays = tiny_body_arrays()
+    count = len(arrays["v_template"])
+    return arrays | {"posedirs": np.random.default_rng(3).normal(size=(count, 3, 207)).astype(np.float32) * 0.001}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda posedirs: posedirs.reshape(-1, 207),
+        lambda posedirs: posedirs.reshape(-1, 207).T,
+        lambda posedirs: posedirs.transpose(2, 0, 1),
+        lambda posedirs: np.asfortranarray(posedirs.astype(">f8")),
+    ],
+)
+def test_pose_corrections_in_every_layout_are_the_same_body(tmp_path: Path, layout: Callable) -> None:
+    arrays = _arrays()
+    np.savez(tmp_path / "smpl.npz", **arrays)
+    np.savez(tmp_path / "other.npz", **arrays | {"posedirs": layout(arrays["posedirs"])})
+    assert Body.load(tmp_path / "other.npz").sha256 == Body.load(tmp_path / "smpl.npz").sha256
+
+
+def test_further_betas_are_left_out_and_missing_ones_do_nothing(tmp_path: Path) -> None:
+    arrays = _arrays()
+    few = arrays["shapedirs"][:, :, :4]
+    wide = np.concatenate([arrays["shapedirs"], np.ones((len(few), 3, 290), np.float32)], axis=2)
+    for name, shapedirs in (("own", arrays["shapedirs"]), ("wide", wide), ("few", few)):
+        np.savez(tmp_path / f"{name}.npz", **arrays | {"shapedirs": shapedirs})
+    assert Body.load(tmp_path / "wide.npz").sha256 == Body.load(tmp_path / "own.npz").sha256
+    body = Body.load(tmp_path / "few.npz")
+    assert torch.equal(body.shapedirs[:, :, :4], torch.from_numpy(few))
+    assert not body.shapedirs[:, :, 4:].any()
+
+
+CHANGES: dict[str, Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]] = {
+    "posedirs": lambda a: {"posedirs": a["posedirs"].transpose(1, 0, 2)},
+    "v_template": lambda a: {"v_template": a["v_template"].astype("U9")},
+    "weights": lambda a: {"weights": np.float32(1)},
+    "J_regressor": lambda a: {"J_regressor": np.full_like(a["J_regressor"], 1e300, np.float64)},
+    "shapedirs": lambda a: {"shapedirs": a["shapedirs"].astype("M8[s]")},
+    "faces": lambda a: {"faces": a["faces"][:0]},
+    "landmarks": lambda a: {"landmarks": np.array([0, 1, 2, 3, 10**9])},
+    "kintree_table": lambda a: {"kintree_table": np.zeros((2, 24), np.int64)},
+    "weights_": lambda a: {"weights_index": np.array([[0], [24]]), "weights_value": np.ones(1)},
+    "no 'v": lambda a: {"v_template": np.array({"a": 1}, dtype=object)},
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_other_arrays_are_refused_by_name(tmp_path: Path, key: str) -> None:
+    arrays = _arrays()
+    np.savez(tmp_path / "body.npz", **arrays | CHANGES[key](arrays))
+    with pytest.raises(UserError, match=key.rstrip("_").removeprefix("no '")) as caught:
+        Body.load(tmp_path / "body.npz")
+    assert "allow_pickle" not in str(caught.value)

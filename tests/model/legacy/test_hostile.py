@@ -352,7 +352,7 @@ def zip_file(path: Path) -> None:
     ("make", "match"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.mkdir(), "is not a file"),
+        (lambda path: path.mkdir(), "a folder, not a file"),
         (lambda path: path.touch(), "not a checkpoint as AG3D released them"),
         (zip_file, "zip file"),
         (
