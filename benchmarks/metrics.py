@@ -162,7 +162,7 @@ def resizing(batches: list[ImageBatch], network: str, device: torch.device) -> f
     def legacy() -> None:
         for images in pictures:
             pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device, torch.float32)
-            torch.nn.functional.interpolate(pixels, [inception.SIDE] * 2, mode="bilinear", align_corners=False)
+            inception.resize_tensorflow(pixels)
 
     ways = {"clean": clean, "legacy_tensorflow": legacy}
     return timed(ways[network])[0] if network in ways else None

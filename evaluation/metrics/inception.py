@@ -1,11 +1,12 @@
-"""Features of the Inception network that FID is defined on (Heusel et al. 2017), from the TorchScript file that others use.
+"""Features of the Inception network that FID is defined on (Heusel et al. 2017), with the weights that others use.
 
-Two ways for an image to go in. `legacy_tensorflow`: the network resizes by itself, as in AG3D's evaluation and in
-clean-fid's mode of that name. `clean`: resized by Pillow with antialiasing, in floating point (Parmar et al. 2022).
+Two ways for an image to go in. `legacy_tensorflow`: resized as TensorFlow does, as in AG3D's evaluation and in clean-fid's
+mode of that name. `clean`: resized by Pillow with antialiasing, in floating point (Parmar et al. 2022).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,34 +15,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ag3d.core.errors import UserError
-from ag3d.core.files import sha256
-from ag3d.evaluation.metrics.inception_file import FILE, SOURCE, check_code, check_file
+from ag3d.evaluation.metrics.inception_file import FILE, KNOWN, read_network
+from ag3d.evaluation.metrics.inception_network import DIMENSIONS, SIDE, resize_tensorflow
 
+log = logging.getLogger(__name__)
 MODES = ("legacy_tensorflow", "clean")
-SIDE, DIMENSIONS = 299, 2048
 
 
 class Inception:
     """Callable: uint8 RGB images, or float32 in 0 … 255, to feature vectors."""
 
     def __init__(self, path: str | os.PathLike[str], mode: str, device: torch.device, batch: int = 64) -> None:
-        """Raises UserError where the file is missing, is another one, or could touch other files."""
+        """Raises UserError where the file is missing, or holds another network. Nothing in it is executed."""
         assert mode in MODES, mode
         self.mode, self.device, self.batch = mode, device, batch
         self.name = f"inception_{mode}"
-        self.path = check_file(path)
-        check_code(self.path)
-        self.sha256 = sha256(self.path)
-        try:
-            self._network = torch.jit.load(str(self.path), map_location=device).eval()
-            shape = tuple(self._forward(torch.zeros(1, 3, SIDE, SIDE, device=device)).shape)
-        except (RuntimeError, AttributeError, ValueError) as error:
-            raise UserError(f"{self.path} is not the network {FILE}: {error}; get it from {SOURCE}") from error
-        if shape != (1, DIMENSIONS):
-            raise UserError(
-                f"{self.path} is not the network {FILE}: its features are {list(shape)}; get it from {SOURCE}"
-            )
+        network, self.sha256 = read_network(path)
+        self._network = network.to(device)
+        if self.sha256 not in KNOWN:
+            log.warning("%s are not the weights of %s: values with them compare with each other alone", path, FILE)
 
     def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Images [H,W,3], all of one size, to float32 [n,2048]."""
@@ -59,9 +51,7 @@ class Inception:
     @torch.no_grad()
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # as the reference, which switches TF32 off
-            if self.mode == "clean":
-                return self._network.layers.forward((pixels - 128) / 128).view(len(pixels), -1)
-            return self._network(pixels, return_features=True).view(len(pixels), -1)
+            return self._network(((pixels if self.mode == "clean" else resize_tensorflow(pixels)) - 128) / 128)
 
 
 def resize(image: np.ndarray) -> np.ndarray:

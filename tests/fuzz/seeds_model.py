@@ -103,10 +103,17 @@ def released() -> list[bytes]:
 
 
 def inception() -> list[bytes]:
+    """Small files of the three layouts: of Inception's whole weights a run would change the numbers alone."""
+    import torch
     from support import stand_in_inception
 
+    module = stand_in_inception.Other()
     with tempfile.TemporaryDirectory() as folder:
-        return [stand_in_inception.save(stand_in_inception.StandIn(), Path(folder)).read_bytes()]
+        files = [stand_in_inception.save(module, Path(folder))]
+        for zipped in (True, False):
+            files.append(Path(folder) / f"{zipped}.pth")
+            torch.save(module.state_dict(), files[-1], _use_new_zipfile_serialization=zipped)
+        return [file.read_bytes() for file in files]
 
 
 def state() -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import torch
 from support import ROOT
 from support.stand_in_inception import StandIn, save
 
-from ag3d.config import Evaluation, Network
+from ag3d.config import Evaluation, Network, load
 from ag3d.config.results import METRICS, RENAMED_METRICS
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
@@ -276,8 +276,8 @@ def test_other_contents_have_other_caches(network, data, embedded, tmp_path):
 
 
 def test_unknown_metrics_are_named():
-    with pytest.raises(UserError, match=r"'evaluation\.metrics' names 'pcks'; did you mean 'pck'"):
-        Evaluation(metrics=["pcks"])
+    with pytest.raises(UserError, match=r"'evaluation\.metrics\[0\]' is 'pcks'.*did you mean 'pck'"):
+        load({"evaluation": {"metrics": ["pcks"]}})
 
 
 def test_names_of_version_0_1_are_taken_with_a_warning(caplog):

@@ -6,8 +6,7 @@ import argparse
 import sys
 
 import pytest
-import torch
-from support import ROOT, stand_in_inception
+from support import ROOT
 
 from ag3d.config import Evaluation, Network
 from ag3d.evaluation.metrics.protocols import requested_protocols
@@ -39,7 +38,7 @@ def benchmark(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fid5k_full", "clean_fid5k_full"])
 def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monkeypatch, name):
-    weights = str(stand_in_inception.save(stand_in_inception.StandIn(), tmp_path))
+    weights = str(benchmark.stand_in.save(tmp_path / "inception.pth"))
     args = argparse.Namespace(samples=4, size=40, batch=2, poses=None, data=[], models=tmp_path, inception=weights)
     generator = Generator(Network(**SIZES), tiny_body).eval().requires_grad_(False)
     settings = Evaluation(metrics=[name], num_images=4, batch=2, inception=weights, bootstrap=2)
@@ -54,13 +53,3 @@ def test_every_part_is_measured_and_scaled(benchmark, tiny_body, tmp_path, monke
     assert whole["generation"] == pytest.approx(10 * row["generate_s"])
     assert whole["resizing"] + whole["features"] == pytest.approx(10 * sum(row["networks_s"].values()))
     assert {"matrix root", "bootstrap", "kernel", "precision and recall"} <= whole.keys()
-
-
-def test_the_network_that_stands_in_has_inceptions_shape(benchmark):
-    import inception
-
-    layers = inception.layers().eval()
-    assert sum(part.numel() for part in layers.parameters()) == 21_785_568  # 23.8 M with the classifier
-    with torch.inference_mode():
-        assert layers[:7](torch.zeros(1, 3, 299, 299)).shape == (1, 192, 35, 35)
-        assert layers[7:](torch.zeros(1, 192, 35, 35)).shape == (1, 2048)
