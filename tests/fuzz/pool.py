@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import multiprocessing
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 from tests.fuzz.runner import Finding, Runner, Target, damaged
 
 CHUNK = 2000  # runs of a cheap target that a process does at a time
+SHIFT = 10.0  # seconds of the processor for them, where the time is what is limited
 PATIENCE = 120.0  # seconds of the clock after which a process that says nothing is ended
 _fork = multiprocessing.get_context("fork")
 
@@ -38,11 +40,12 @@ class Result:
 
 @dataclass
 class Job:
-    """Runs `start` to `stop` of a target."""
+    """Runs `start` to `stop` of a target, as many as can be done in `seconds` of the processor."""
 
     target: Target
     start: int
     stop: int
+    seconds: float = math.inf
 
 
 @dataclass
@@ -76,7 +79,7 @@ class Worker:
 
     def give(self, job: Job) -> None:
         self.job, self.since, self.current.value = job, time.monotonic(), -1
-        self.connection.send((job.target.name, job.start, job.stop))
+        self.connection.send((job.target.name, job.start, job.stop, job.seconds))
 
     def hangs(self) -> bool:
         if self.job is None or self.current.value != self._before:
@@ -113,22 +116,23 @@ def _work(fuzzing: Fuzzing, folder: Path, connection: Connection, current: Any) 
     seeds: dict[str, list[bytes]] = {}
     while True:
         try:
-            name, start, stop = connection.recv()
+            name, start, stop, limit = connection.recv()
         except EOFError:
             return
-        began, runner.slowest = time.process_time(), 0.0
+        began, runner.slowest, runs = time.process_time(), 0.0, 0
         reason = missing(TARGETS[name])
         if not reason:
             try:
-                _read_many(fuzzing, runner, Job(TARGETS[name], start, stop), seeds, connection, current)
+                runs = _read_many(fuzzing, runner, Job(TARGETS[name], start, stop, limit), seeds, connection, current)
             except Exception as error:  # of what makes whole files, not of the readers
                 reason = f"cannot be prepared: {type(error).__name__}: {error}"
-        connection.send((reason, time.process_time() - began, runner.slowest))
+        connection.send((reason, runs, time.process_time() - began, runner.slowest))
 
 
 def _read_many(
     fuzzing: Fuzzing, runner: Runner, job: Job, seeds: dict[str, list[bytes]], connection: Connection, current: Any
-) -> None:
+) -> int:
+    """Returns how many files were read."""
     target = job.target
     with runner.prepared(target) as path:
 
@@ -143,9 +147,13 @@ def _read_many(
             for number, data in enumerate(target.seeds()):  # all: whatever is imported on the way is imported now
                 finding = runner.whole(target, path, data)
                 tell(None if number else finding, -1)
+        end = time.process_time() + job.seconds
         for number in range(job.start, job.stop):
+            if time.process_time() > end:
+                return number - job.start
             current.value = number
             tell(runner.run(target, path, damaged(target, seeds[target.name], fuzzing.seed, number)), number)
+    return job.stop - job.start
 
 
 def missing(target: Target) -> str:
@@ -201,7 +209,7 @@ def fuzz(
                     results[job.target.name].add(finding)
                     results[job.target.name].runs += at + 1 - job.start
                     if at + 1 < job.stop:
-                        waiting.append(Job(job.target, at + 1, job.stop))
+                        waiting.append(Job(job.target, at + 1, job.stop, job.seconds))
                 else:
                     results[job.target.name].skipped = f"{kind} before the first file"
                 worker.end()
@@ -230,9 +238,8 @@ def _hear(worker: Worker, results: dict[str, Result]) -> str:
     if isinstance(said, Finding):
         result.add(said)
         return ""
-    result.skipped, seconds, slowest = said
-    if not result.skipped:
-        result.runs += worker.job.stop - worker.job.start
+    result.skipped, runs, seconds, slowest = said
+    result.runs += runs
     result.seconds += seconds
     result.slowest = max(result.slowest, slowest)
     return "done"
@@ -244,12 +251,12 @@ def _rounds(targets: list[Target], results: dict[str, Result], runs: int, first:
     while True:
         left = False
         for target in targets:
-            size = max(1, CHUNK // target.cost)
+            size = max(1, (CHUNK if runs else 10 * CHUNK) // target.cost)
             start = first + turn * size
             stop = start + size if not runs else min(start + size, first + max(1, runs // target.cost))
             if start < stop and not results[target.name].skipped:
                 left = True
-                yield Job(target, start, stop)
+                yield Job(target, start, stop, math.inf if runs else SHIFT)
         turn += 1
         if not left:
             return
