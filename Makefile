@@ -7,6 +7,7 @@
 # make clean  remove results of the demo, keep the environment
 # make clusters  also install what Snakemake needs for Slurm, Kubernetes, other schedulers and S3
 # make faults    kill runs at random moments, disturb a Slurm started here, install on a bare Debian; an hour and more
+# make fuzz      damaged and hostile files for every reader, ten minutes on all cores
 # make audit     known vulnerabilities of the pinned versions
 # make lock      renew the hashes of the pinned versions; needs uv
 PYTHON ?= python3
@@ -18,7 +19,7 @@ TORCH := $(shell sed -n 's/^torch==\([0-9.]*\).*/\1/p' envs/requirements-torch.t
 # Whether the PyTorch that pip chose for this computer asks for NVIDIA's libraries.
 NEEDS_CUDA := from importlib.metadata import requires; from packaging.requirements import Requirement as R; found = [R(r) for r in requires("torch")]; raise SystemExit(not any(r.name.startswith(("nvidia", "cuda")) and (not r.marker or r.marker.evaluate()) for r in found))
 
-.PHONY: help setup paddleseg clusters demo test test-all faults audit lock lint docs format bench clean
+.PHONY: help setup paddleseg clusters demo test test-all faults fuzz audit lock lint docs format bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -67,6 +68,9 @@ test-all: .venv/.ready-dev .venv/.ready-clusters
 
 faults: .venv/.ready-dev .venv/.ready-clusters
 	AG3D_LONG_TESTS=1 $(PYTEST) --timeout 7200 tests/clusters tests/environments/test_container_images.py
+
+fuzz: .venv/.ready-dev
+	$(BIN)/python -m tests.fuzz --seconds 600 --seed $$(date +%s) --results build/fuzz.json
 
 # Known vulnerabilities of the pinned versions; asks the advisory service of the package index.
 audit: .venv/.ready
