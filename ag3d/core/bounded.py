@@ -6,6 +6,7 @@ Whoever reads a file of the user's opens it with `open_regular` (or reads it wit
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from lzma import LZMAError
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ MOST_BYTES = 2**31  # of memory for one file, whatever it says
 SMALL_BYTES = 2**28  # of memory that any file may ask for, however small it is
 MOST_RATIO = 50  # bytes of memory for each byte of a file, beyond SMALL_BYTES
 MOST_TEXT = 2**30  # bytes of a text
+_PART = 2**20  # bytes at once
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -110,13 +112,21 @@ def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
 
 def read_entry(archive: zipfile.ZipFile, name: str, where: str, most: int = MOST_BYTES) -> bytes:
     """One entry of a zip, of at most `most` bytes and within the allowance of what it takes in the archive."""
+    with open_entry(archive, name, where, most) as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def open_entry(archive: zipfile.ZipFile, name: str, where: str, most: int = MOST_BYTES) -> Iterator[IO[bytes]]:
+    """As `read_entry`, to be read in parts."""
     try:
         entry = archive.getinfo(name)
         if entry.file_size > min(most, allowance(entry.compress_size)):
             raise UserError(
                 f"{where}: entry '{name}' would unpack from {entry.compress_size:,} to {entry.file_size:,} bytes; at most {min(most, allowance(entry.compress_size)):,} are read"
             )
-        return archive.read(entry)
+        with archive.open(entry) as stream:
+            yield stream
     except KeyError as error:
         raise UserError(f"{where} has no entry '{name}'") from error
     except (NotImplementedError, RuntimeError) as error:  # unknown compression, a password
@@ -125,9 +135,8 @@ def read_entry(archive: zipfile.ZipFile, name: str, where: str, most: int = MOST
         raise UserError(f"{where}: entry '{name}' is damaged ({error}); get or make the file anew") from error
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
-    """The array of a .npy's bytes, which are all there. Never Python objects."""
-    stream = io.BytesIO(data)
+def _array(stream: IO[bytes], size: int, name: str) -> np.ndarray:
+    """The array of a .npy of `size` bytes, straight into its memory. Never Python objects."""
     try:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -136,16 +145,27 @@ def _array(data: bytes, name: str) -> np.ndarray:
         raise UserError(f"{name} is no array of NumPy's (.npy), or is damaged") from error
     if dtype.kind not in _ARRAYS_OF or dtype.hasobject:
         raise UserError(f"{name} holds Python objects or records, not numbers; they are not read: save plain arrays")
-    left, count = len(data) - stream.tell(), math.prod(shape)
+    left, count = size - stream.tell(), math.prod(shape)
     if not 0 <= count < 2**40 or count * dtype.itemsize != left:
         raise UserError(f"{name} states {list(shape)} values and has {left:,} bytes: damaged, or cut off")
-    values = np.frombuffer(data, dtype, count, stream.tell()) if left else np.zeros(count, dtype)
-    return values.reshape(shape, order="F" if fortran else "C").copy(order="K")
+    raw = np.empty(left, np.uint8)
+    place = 0
+    while place < left and (part := stream.read(min(_PART, left - place))):
+        raw[place : place + len(part)] = np.frombuffer(part, np.uint8)
+        place += len(part)
+    if place < left or stream.read(1):  # beyond the last byte, zips compare the checksum
+        raise UserError(f"{name} is damaged, or cut off")
+    values = raw.view(dtype) if left else np.zeros(count, dtype)
+    return values.reshape(shape, order="F" if fortran else "C")
 
 
 def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     """A .npy file's array of numbers or text."""
-    return _array(read_bytes(path), str(path))
+    with open_regular(path) as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size > MOST_BYTES:
+            raise UserError(f"{path} is larger than {MOST_BYTES / 2**20:,.0f} MB; it is no file of this kind")
+        return _array(handle, size, str(path))
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -159,9 +179,10 @@ class Arrays(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         entry = self._names[name]
-        data = read_entry(self._archive, entry, self._path, self._left)
-        self._left -= len(data)
-        return _array(data, f"{self._path}: '{name}'")
+        with open_entry(self._archive, entry, self._path, self._left) as stream:
+            size = self._archive.getinfo(entry).file_size
+            self._left -= size
+            return _array(stream, size, f"{self._path}: '{name}'")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,8 +30,13 @@ SEAL = "checksum"
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: AG3D_CACHE, or ~/.cache/ag3d."""
-    return Path(os.environ.get("AG3D_CACHE") or Path.home() / ".cache" / "ag3d")
+    """Where fetched files are kept: AG3D_CACHE, or ~/.cache/ag3d; for users without a home, in the folder of temporary files."""
+    if named := os.environ.get("AG3D_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "ag3d"
+    except RuntimeError:  # neither HOME nor the list of users tells one
+        return Path(tempfile.gettempdir()) / f"ag3d-{os.getuid()}"
 
 
 def _umask() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ag3d.core.bounded import read_npy
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, sha256
 from ag3d.model.avatars.batching import map_with_oom_backoff
@@ -24,18 +25,13 @@ _POSE = slice(29, 101)  # of a label: the rotations, before the build
 def read_poses(path: str | Path) -> Tensor:
     """The pose distribution [N,111]. Raises UserError, also where it is not the file that a .json beside it names."""
     beside = Path(path).with_suffix(".json")
-    recorded = beside.name == "poses.json" and beside.exists() and Path(path).exists()
-    if recorded and read_json(beside).get("file") != sha256(path):
+    recorded = read_json(beside) if beside.name == "poses.json" and beside.exists() and Path(path).exists() else None
+    if recorded is not None and (not isinstance(recorded, dict) or recorded.get("file") != sha256(path)):
         raise UserError(
             f"{path} is damaged, or was replaced: {beside.name} beside it names another; delete both and run again"
         )
-    try:
-        poses = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"the pose distribution {path} does not exist") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a readable pose distribution (.npy): {error}") from error
-    if not isinstance(poses, np.ndarray) or poses.dtype.kind not in "fiu":
+    poses = read_npy(path)
+    if poses.dtype.kind not in "fiu":
         raise UserError(f"{path} is not a pose distribution: expected one array of numbers (.npy)")
     if poses.ndim != 2 or poses.shape[1] != labels.LENGTH or len(poses) == 0:
         raise UserError(f"{path} is {list(poses.shape)}; a pose distribution is [N,{labels.LENGTH}]")

@@ -9,7 +9,6 @@ above what the network makes of it, with normals, and the person from other side
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,15 @@ import torch
 import torch.nn.functional as F
 
 from ag3d.core import console
+from ag3d.core.bounded import read_bytes, read_npy
 from ag3d.core.console import progress
 from ag3d.core.dataset_format import flat_label
 from ag3d.core.errors import UserError
+from ag3d.core.files import read_json
 from ag3d.core.shards import decode_image, save_png
 from ag3d.model.avatars.command import add_network_options, open_network
 from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.avatars.latents import write_latents
-from ag3d.model.body import label as labels
 from ag3d.model.generator import Generator
 from ag3d.model.imaging import grid, resize_square, to_uint8
 from ag3d.model.ops.resize import resize
@@ -223,20 +223,11 @@ def from_files(image: Path, label: Path, normal: Path | None, generator: Generat
 
 def read_label(path: Path) -> np.ndarray:
     """111 numbers of a file: .npy, or .json. Raises UserError."""
-    try:
-        content = json.loads(path.read_text()) if path.suffix == ".json" else np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"--label {path} does not exist") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"--label {path} is not a label (.npy or .json, {labels.LENGTH} numbers): {error}") from error
-    return flat_label([content], f"--label {path}")
+    return flat_label([read_json(path) if path.suffix == ".json" else read_npy(path)], f"--label {path}")
 
 
 def _picture(path: Path) -> np.ndarray:
-    try:
-        pixels = decode_image(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    pixels = decode_image(read_bytes(path), str(path))
     if pixels.ndim != 3 or pixels.shape[0] != pixels.shape[1]:
         raise UserError(f"{path} is {list(pixels.shape)}; an aligned crop is square and has colours")
     return pixels
@@ -279,6 +270,9 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError(f"--output {output}: the name of a file of 'invert' ends in .npz")
     if bool(arguments.data) == bool(arguments.image) or bool(arguments.image) != bool(arguments.label):
         raise UserError("give either --data and --person, or --image and --label (and --normal)")
+    picture = output.with_suffix(".png")
+    if picture.exists() and not output.exists():
+        raise UserError(f"{picture} exists and is not of an earlier --output {output}; choose another name")
     if arguments.steps < 1 or arguments.starts < 0 or not arguments.rate > 0 or arguments.side < 16:
         raise UserError("--steps must be at least 1, --starts 0, --side 16, and --rate above 0")
     generator = open_network(arguments, precision="float32")
@@ -292,5 +286,5 @@ def main(arguments: argparse.Namespace) -> None:
     console.log.info("at first: %s", _LOG.format(**history[0]))
     console.log.info("at last:  %s", _LOG.format(**best))
     write_latents(output, ws, target.label, [0])
-    save_png(output.with_suffix(".png"), comparison(generator, ws, target, arguments.side))
-    console.log.info("wrote %s and %s", output, output.with_suffix(".png"))
+    save_png(picture, comparison(generator, ws, target, arguments.side))
+    console.log.info("wrote %s and %s", output, picture)

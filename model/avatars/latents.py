@@ -9,19 +9,16 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ag3d.core.bounded import read_npy, read_npz
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
 from ag3d.model.body import label as labels
-
-_DAMAGED = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
@@ -41,15 +38,14 @@ class Latents:
 
 def read_latents(path: str | Path, num_ws: int, w_dim: int) -> Latents:
     """The people of a file (.npz; or .npy with ws alone), for a network of that size. Raises UserError."""
-    try:
-        content = np.load(path, allow_pickle=False)
-        arrays = {"ws": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
-    except FileNotFoundError as error:
-        raise UserError(f"the style codes {path} do not exist") from error
-    except _DAMAGED as error:
-        raise UserError(f"{path} is not a file of style codes (.npz with 'ws', or .npy): {error}") from error
+    if Path(path).suffix == ".npy":
+        arrays = {"ws": read_npy(path)}
+    else:
+        with read_npz(path) as archive:
+            arrays = {name: archive[name] for name in ("ws", "label", "seed") if name in archive}
+            present = ", ".join(sorted(archive))
     if "ws" not in arrays:
-        raise UserError(f"{path} holds no style codes: 'ws' is missing (it has: {', '.join(sorted(arrays))})")
+        raise UserError(f"{path} holds no style codes: 'ws' is missing (it has: {present})")
     ws = _numbers(arrays["ws"], "ws", path)
     if ws.ndim == 2:
         ws = ws[:, None].expand(-1, num_ws, -1)

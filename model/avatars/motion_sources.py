@@ -16,20 +16,21 @@ import torch
 
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_record
-from ag3d.model.avatars.motion import TO_LABEL, Motion, motion_from, read_motion
+from ag3d.core.files import read_record, read_table
+from ag3d.model.avatars.motion import TO_LABEL, USUAL_RATE, Motion, motion_from, read_motion
 from ag3d.model.body.body import JOINTS
 from ag3d.model.body.rotation import axis_angle_to_matrix, compose_axis_angles, matrix_to_axis_angle, slerp
+from ag3d.preprocessing.schemas import FITS
 
-NAMES = "walk, wave, a motion file (.npz: SMPL, SMPL-H, SMPL-X), or fits of a video (results/DATA/fitting#VIDEO)"
+NAMES = "walk, wave, a motion file (.npz, .npy or .pkl: SMPL, SMPL-H, SMPL-X), or fits of a video (results/DATA/fitting#VIDEO)"
 _THIGH, _SHIN = 0.40, 0.42  # metres
 _HEEL, _BALL, _SOLE = -0.06, 0.12, 0.08  # metres: of the sole, in front of the ankle and below it
 _PELVIS = 0.02  # metres of `trans` above the hips
 _STRIDE = 1.32  # metres of two steps: with it, the foot on the ground stays where it is
 _UPRIGHT = (np.pi / 2, 0.0, 0.0)  # AMASS's world has z up
 _COLUMNS = ("photo_id", "path", "centre_x", "centre_y", "half", "transl", "global_orient", "body_pose", "status")
-_FRAME = re.compile(r"-f(\d{6,})$")  # how the stage photos names frames
-_USUAL = 30.0
+_FRAME = re.compile(r"-f(\d{6,9})$")  # how the stage photos names frames
+MOST_FRAMES = 1_000_000  # nine hours
 
 
 def named_motion(name: str) -> Motion:
@@ -140,8 +141,9 @@ def read_fits(name: str | Path) -> Motion:
     """
     folder, _, video = str(name).partition("#")
     table = _read_table(Path(folder))
-    table["frame"] = [int(match[1]) if (match := _FRAME.search(photo)) else -1 for photo in table["photo_id"]]
+    table["frame"] = [int(match[1]) if (match := _FRAME.search(str(photo))) else -1 for photo in table["photo_id"]]
     table = table[(table["status"] == "ok") & (table["frame"] >= 0)]
+    table["path"] = table["path"].astype(str)
     films = sorted(set(table["path"]))
     if not films:
         raise UserError(f"{folder} holds no fitted frames of a video")
@@ -156,7 +158,10 @@ def read_fits(name: str | Path) -> Motion:
         )
     rows = table[table["path"] == matching[0]].sort_values("frame").drop_duplicates("frame")
     step = math.gcd(*(int(gap) for gap in np.diff(rows["frame"]))) or 1
-    return _interpolated(rows, step, _video_rate(Path(folder), matching[0], step) / step)
+    count = (int(rows["frame"].iloc[-1]) - int(rows["frame"].iloc[0])) // step + 1
+    if count > MOST_FRAMES:
+        raise UserError(f"{folder}: the frames of {matching[0]} span {count:,}; at most {MOST_FRAMES:,} make a motion")
+    return _interpolated(_checked(rows, folder), step, _video_rate(Path(folder), matching[0], step) / step)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -165,19 +170,23 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path} holds no fits (.parquet); the folder of a data set's fits is results/<dataset>/fitting"
         )
-    parts = []
-    for file in files:
-        try:
-            part = pd.read_parquet(file)
-        except FileNotFoundError as error:
-            raise UserError(f"the fits {file} do not exist") from error
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{file} is not a readable table (.parquet): {error}") from error
-        missing = [column for column in _COLUMNS if column not in part]
-        if missing:
-            raise UserError(f"{file} is not a table of fits: '{missing[0]}' is missing")
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    schema = pa.schema([FITS.field(column) for column in _COLUMNS])
+    return pd.concat([read_table(file, schema)[list(_COLUMNS)] for file in files], ignore_index=True)
+
+
+def _checked(rows: pd.DataFrame, folder: str) -> pd.DataFrame:
+    """Rows whose numbers are as many as such have, and finite. Raises UserError."""
+    for key in ("transl", "global_orient", "body_pose"):
+        length = int(FITS.field(key).metadata[b"length"])
+        values = [np.asarray(value, np.float32) for value in rows[key]]
+        if not all(value.shape == (length,) and np.isfinite(value).all() for value in values):
+            raise UserError(
+                f"{folder}: '{key}' of some frames is not {length} finite numbers; delete the table and run again"
+            )
+    frame = rows[["centre_x", "centre_y", "half"]].to_numpy(np.float32)
+    if not np.isfinite(frame).all() or not (frame[:, 2] > 0).all():
+        raise UserError(f"{folder}: the picture's frame of some rows is no numbers; delete the table and run again")
+    return rows
 
 
 def _interpolated(rows: pd.DataFrame, step: int, fps: float) -> Motion:
@@ -210,13 +219,15 @@ def _video_rate(fits: Path, video: str, step: int) -> float:
     per_second = 0.0
     for manifest in sorted((folder.parent / "photos").glob("*.parquet")):
         record = read_record(manifest)
-        settings = record.get("settings", {})
-        per_second = 0.0 if settings.get("frame_stride") else float(settings.get("frames_per_second") or 0)
-        path = manifest.parent / record.get("folder", "") / video
-        with contextlib.suppress(OSError, RuntimeError, StopIteration):
+        settings = record.get("settings")
+        if isinstance(settings, dict) and not settings.get("frame_stride"):
+            per_second = number if isinstance(number := settings.get("frames_per_second"), int | float) else 0.0
+        path = manifest.parent / str(record.get("folder", "")) / video
+        with contextlib.suppress(OSError, RuntimeError, StopIteration, ValueError):
             if path.is_file():
-                with contextlib.closing(imageio_ffmpeg.read_frames(str(path))) as reader:
-                    return float(next(reader)["fps"])
-    guess = per_second * step or _USUAL
+                with contextlib.closing(imageio_ffmpeg.read_frames(f"file:{path.resolve()}")) as reader:
+                    if 1 <= (fps := float(next(reader)["fps"])) <= 1000:
+                        return fps
+    guess = per_second * step or USUAL_RATE
     log.warning("the video %s is not there any more: %g frames per second are taken for its rate", video, guess)
     return guess

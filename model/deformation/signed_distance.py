@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from ag3d.core.bounded import read_npz
+from ag3d.core.errors import UserError
 from ag3d.core.files import atomic, cache_folder
 
-_VERSION = 2  # of what is kept in the cache
+_VERSION = 3  # of what is kept in the cache
 
 
 def cached_signed_distance(points: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor, key: str) -> torch.Tensor:
     """`signed_distance` on the regular grid `points`, kept in the cache folder under `key` (a hash of the body)."""
-    file = cache_folder() / f"sdf{_VERSION}-{key[:24]}-{'x'.join(map(str, points.shape[:3]))}.npy"
-    if file.exists():
-        try:
-            return torch.from_numpy(np.load(file, allow_pickle=False)).to(points.device)
-        except (ValueError, OSError, EOFError):
-            file.unlink(missing_ok=True)
+    file = cache_folder() / f"sdf{_VERSION}-{key[:24]}-{'x'.join(map(str, points.shape[:3]))}.npz"
+    with contextlib.suppress(UserError, KeyError, OSError), read_npz(file) as kept:
+        found = kept["distance"]
+        if found.shape == points.shape[:3] and found.dtype == np.float32:
+            return torch.from_numpy(found).to(points.device)
     values = signed_distance(points.cpu(), vertices.cpu(), faces.cpu())
     try:
         with atomic(file) as beside:
-            np.save(beside, values.numpy())
+            np.savez(beside, allow_pickle=False, distance=values.numpy())  # zips have checksums
     except OSError:
         pass  # an unwritable cache costs time, nothing else
     return values.to(points.device)

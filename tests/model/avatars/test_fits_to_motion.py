@@ -119,14 +119,14 @@ def test_no_fits(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no fits"):
         read_fits(tmp_path / "empty")
-    with pytest.raises(UserError, match=r"none.parquet do not exist"):
+    with pytest.raises(UserError, match=r"none.parquet does not exist"):
         read_fits(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("no table")
-    with pytest.raises(UserError, match=r"text.parquet is not a readable table"):
+    with pytest.raises(UserError, match=r"text.parquet is not a readable Parquet file"):
         read_fits(tmp_path / "text.parquet")
     photos = [row | {"photo_id": "a-12345678"} for row in rows("a.jpg", range(2))]
     with pytest.raises(UserError, match=r"holds no fitted frames of a video"):
         read_fits(save(tmp_path, photos))
     save(tmp_path, [{key: value for key, value in row.items() if key != "half"} for row in photos])
-    with pytest.raises(UserError, match=r"is not a table of fits: 'half' is missing"):
+    with pytest.raises(UserError, match=r"has no column 'half'"):
         read_fits(tmp_path / "fitting")

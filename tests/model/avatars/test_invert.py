@@ -184,7 +184,7 @@ def test_a_crop_of_ones_own(command, photograph: dict[str, np.ndarray], tmp_path
         ("a.npz", ["--data", "{data}"], "--person is missing: .*00000.zip has ada, bob"),
         ("a.npz", ["--data", "{data}", "--person", "eve"], "--person eve: .*00000.zip has ada, bob"),
         ("a.npz", ["--data", "none.zip", "--person", "ada"], "none.zip does not exist"),
-        ("a.npz", ["--image", "none.png", "--label", "none.npy"], "none.png cannot be read: No such file"),
+        ("a.npz", ["--image", "none.png", "--label", "none.npy"], "none.png does not exist"),
         ("a.npz", ["--data", "{data}", "--person", "ada", "--steps", 0], "--steps must be at least 1"),
         ("a.npz", ["--data", "{data}", "--person", "ada", "--checkpoint", "no"], "no is not a checkpoint"),
     ],
@@ -202,7 +202,7 @@ def test_labels_of_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="short.npy has 110 numbers; 111"):
         invert.read_label(tmp_path / "short.npy")
     (tmp_path / "text.json").write_text("{")
-    with pytest.raises(UserError, match="text.json is not a label"):
+    with pytest.raises(UserError, match="text.json is not valid JSON"):
         invert.read_label(tmp_path / "text.json")
 
 

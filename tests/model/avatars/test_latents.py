@@ -52,7 +52,7 @@ def test_one_code_serves_all_layers(tmp_path: Path) -> None:
         ({"ws": np.zeros((2, 4)), "label": np.zeros((1, 111))}, r"'label' is \[1, 111\], expected \[2, 111\]"),
         ({"ws": np.zeros((2, 4)), "seed": np.array([1, 1])}, "'seed' must be 2 different whole numbers"),
         ({"ws": np.zeros((2, 4)), "seed": np.array([1.0, 2.0])}, "'seed' must be"),
-        ({"ws": np.array([[None]])}, "is not a file of style codes"),
+        ({"ws": np.array([[None]])}, "'ws' holds Python objects"),
     ],
 )
 def test_wrong_content_is_named(tmp_path: Path, arrays: dict, message: str) -> None:
@@ -62,8 +62,8 @@ def test_wrong_content_is_named(tmp_path: Path, arrays: dict, message: str) -> N
 
 
 def test_no_file_of_codes(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="none.npz do not exist"):
+    with pytest.raises(UserError, match="none.npz does not exist"):
         read_latents(tmp_path / "none.npz", 5, 4)
     (tmp_path / "text.npz").write_text("codes")
-    with pytest.raises(UserError, match="text.npz is not a file of style codes"):
+    with pytest.raises(UserError, match="text.npz is no .npz file"):
         read_latents(tmp_path / "text.npz", 5, 4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -60,6 +62,50 @@ def test_layout_in_parts(tmp_path: Path, width: int) -> None:
     assert bool((motion.body_pose[:, 63:] == 0).all())  # of SMPL-H and SMPL-X, 63 are the body's
     assert motion.fps == 30
     assert bool((motion.trans == 0).all())
+
+
+def test_dialects_of_other_programs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    poses, trans = columns(4, 72).astype(np.float32), columns(4, 3).astype(np.float32)
+    own = read_motion(save(tmp_path, poses=poses, trans=trans, mocap_framerate=60))
+    joints = poses.reshape(4, 24, 3)
+    rows = np.zeros((4, 322), np.float32)
+    rows[:, :66], rows[:, 309:312] = poses[:, :66], trans
+    files = {
+        "smplx.npz": {"global_orient": poses[:, :3], "body_pose": joints[:, 1:22], "transl": trans, "fps": [60]},
+        "moyo.npz": {"poses": np.tile(poses[:, :66], (1, 3))[:, :165], "trans": trans, "mocap_frame_rate": 60},
+        "joints.npz": {"poses": joints, "translation": trans, "frame_rate": np.float32(60)},
+        "first_22.npz": {"fullpose": poses[:, :66], "root_trans": trans, "framerate": 60},
+    }
+    for name, arrays in files.items():
+        np.savez(tmp_path / name, **arrays)
+    aist = {"smpl_poses": poses.astype(float), "smpl_trans": trans * 93.5, "smpl_scaling": np.array([93.5]), "fps": 60}
+    (tmp_path / "aist.pkl").write_bytes(pickle.dumps(aist))
+    np.save(tmp_path / "motion_x.npy", rows)
+    for name in (*files, "aist.pkl", "motion_x.npy"):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            motion = read_motion(tmp_path / name)
+        assert_close(motion.global_orient, own.global_orient)
+        assert_close(motion.body_pose[:, :63], own.body_pose[:, :63])
+        assert_close(motion.trans, own.trans, atol=1e-6, rtol=0)
+        assert motion.fps == (30 if name.endswith(".npy") else 60)
+        assert f"{name}: 4 frames; assumed: z up, metres" in caplog.text
+        assert ("no frame rate is told: 30 per second" in caplog.text) == name.endswith(".npy")
+
+
+def test_bodies_that_lie_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_motion(save(tmp_path, poses=np.zeros((4, 72))))
+    assert "was the file written with y up" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.bvh", "a.npy", "a.pkl", "pipe.npz"])
+def test_other_kinds_of_files_are_told(tmp_path: Path, name: str) -> None:
+    if name == "pipe.npz":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(b"HIERARCHY")
+    with pytest.raises(UserError, match=name):
+        read_motion(tmp_path / name)
 
 
 # ---- into the label's world
@@ -171,10 +217,10 @@ INFINITE[4, 0] = np.inf
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"smpl_poses": columns(5, 72)}, "neither 'poses' nor .*smpl_poses"),
+        ({"turns": columns(5, 72)}, "neither 'poses' nor .*turns"),
         ({"root_orient": columns(5, 3)}, "neither 'poses' nor"),
         ({"poses": columns(5, 70)}, r"'poses' is \[5, 70\]"),
-        ({"poses": columns(5, 72).reshape(5, 24, 3)}, r"'poses' is \[5, 24, 3\]"),
+        ({"poses": columns(5, 72).reshape(5, 8, 9)}, r"'poses' is \[5, 8, 9\]"),
         ({"poses": np.zeros(72)}, r"'poses' is \[72\]"),
         ({"poses": np.array(["a", "b"])}, "'poses' holds no numbers"),
         ({"poses": np.zeros((0, 156))}, "no frames"),
@@ -239,13 +285,13 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
     trap = np.array([Trap(tmp_path / "sprung")], dtype=object)
     motion = read_motion(save(tmp_path, poses=GOOD, markers_latent_vids=trap))  # as in AMASS's SMPL-X files
     assert_close(motion.body_pose[:, :63], torch.from_numpy(GOOD[:, 3:66]).float())
-    with pytest.raises(UserError, match="motion.npz: 'poses' cannot be read"):
+    with pytest.raises(UserError, match="motion.npz: 'poses' holds Python objects"):
         read_motion(save(tmp_path, poses=trap))
-    with pytest.raises(UserError, match="motion.npz: 'trans' cannot be read"):
+    with pytest.raises(UserError, match="motion.npz: 'trans' holds Python objects"):
         read_motion(save(tmp_path, poses=GOOD, trans=trap))
     pickled = tmp_path / "motion.pkl"
     pickled.write_bytes(trap.dumps())
-    with pytest.raises(UserError, match="motion.pkl is not a motion file"):
+    with pytest.raises(UserError, match="motion.pkl was refused"):
         read_motion(pickled)
     assert not (tmp_path / "sprung").exists()
     np.load(pickled, allow_pickle=True)  # the trap works
