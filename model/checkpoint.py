@@ -17,11 +17,16 @@ from ag3d.config import Network, to_mapping
 from ag3d.config.network import Departures
 from ag3d.config.renamed import renew_section
 from ag3d.config.settings import from_mapping
+from ag3d.core.bounded import open_regular
 from ag3d.core.errors import UserError
-from ag3d.core.files import atomic, read_json, sha256
+from ag3d.core.files import atomic, read_sealed, sha256
 from ag3d.model.body.body import Body
 from ag3d.model.generator import Generator
+from ag3d.model.networks.backbone import Backbone
+from ag3d.model.networks.decoder import Decoder
+from ag3d.model.networks.superresolution import SuperResolution
 from ag3d.model.precision import resolve_precision, set_precision
+from ag3d.model.rendering.renderer import Renderer
 
 Shapes = Mapping[str, tuple[int, ...]]
 DESCRIPTION = "checkpoint.json"
@@ -41,7 +46,8 @@ def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, to
     """Raises UserError where the file is missing or damaged, or not the one that the checkpoint.json beside it names."""
     if not path.exists():
         raise UserError(f"{path} does not exist; is {path.parent} the folder of a checkpoint?")
-    known = read_json(path.parent / DESCRIPTION).get("files", {}) if (path.parent / DESCRIPTION).exists() else {}
+    open_regular(path).close()
+    known = _description(path.parent / DESCRIPTION).get("files", {}) if (path.parent / DESCRIPTION).exists() else {}
     if path.name in known and sha256(path) != known[path.name]:
         raise UserError(
             f"{path} is damaged: it is not the file that {DESCRIPTION} beside it names; use another checkpoint, or delete "
@@ -82,6 +88,21 @@ def check_shapes(shapes: Shapes, wanted: Shapes, source: str) -> None:
             )
 
 
+def generator_shapes(settings: Network) -> Shapes:
+    """Of a generator's tensors; no memory is taken, and no body needed. Raises UserError where there is no such network."""
+    try:
+        with torch.device("meta"):
+            parts = {
+                "renderer": Renderer(settings),
+                "backbone": Backbone(settings),
+                "decoder": Decoder(settings.plane_channels, settings.decoder_hidden, settings.plane_channels),
+                "superresolution": SuperResolution(settings, settings.image_resolution // 2),
+            }
+            return shapes_of(nn.ModuleDict(parts).state_dict())
+    except (RuntimeError, OverflowError, ValueError, TypeError) as error:
+        raise UserError(f"no network can be so large: {error}; compare the network settings") from error
+
+
 def describe(settings: Network, body: Body | None, **more: Any) -> dict[str, Any]:
     """The content of checkpoint.json; `body` is None where it is not known."""
     named = {} if body is None else {"name": body.name, "sha256": body.sha256}
@@ -93,18 +114,24 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     file = Path(folder) / DESCRIPTION
     if not file.exists():
         raise UserError(f"{folder} is not a checkpoint: {DESCRIPTION} is missing")
-    content = read_json(file)
-    if not isinstance(content, dict) or "network" not in content:
+    content = _description(file)
+    if "network" not in content:
         raise UserError(f"{file} does not describe a network")
+    return content
+
+
+def _description(file: Path) -> dict[str, Any]:
+    content = read_sealed(file)
+    for name in ("network", "body", "files"):
+        if not isinstance(content.get(name, {}), dict):
+            raise UserError(f"{file} does not describe a network: '{name}' is no JSON object")
     return content
 
 
 def settings_of(description: dict[str, Any]) -> Network:
     """The network that a checkpoint.json describes. A departure that it does not name was not there, and is off."""
-    network = description["network"]
-    if isinstance(network, dict):
-        network = renew_section(network, "network", warn=False)
-    if isinstance(network, dict) and isinstance(network.get("departures"), dict):
+    network = renew_section(description["network"], "network", warn=False)
+    if isinstance(network.get("departures"), dict):
         absent = {field.name: False for field in fields(Departures)}
         network = network | {"departures": absent | network["departures"]}
     return from_mapping(Network, network, "network")
@@ -126,9 +153,13 @@ def load_generator(
             f"{folder} was trained with the body '{description['body'].get('name')}', not with '{body.name}'; shapes may differ",
             stacklevel=2,
         )
-    generator = Generator(settings, body)
     path = Path(folder) / weights
-    load_weights(generator, read_weights(path), str(path))
+    state = read_weights(path)
+    if settings.mapping_layers > len(state):
+        raise UserError(f"{path} is of another network: mapping_layers is {settings.mapping_layers} in {DESCRIPTION}")
+    check_shapes(shapes_of(state), generator_shapes(settings), str(path))
+    generator = Generator(settings, body)
+    load_weights(generator, state, str(path))
     generator = generator.to(device).eval().requires_grad_(False)
     if settings.compatibility != "reference" or precision != "auto":
         set_precision(resolve_precision(precision, torch.device(device), training=False), generator)

@@ -125,25 +125,41 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     return parse_json(read_bytes(path, MOST_TEXT), str(path))
 
 
+def read_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises UserError."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object; it is damaged, or another kind of file")
+    return content
+
+
 def write_sealed(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     """As `write_json`, of an object, with a checksum that `read_sealed` compares."""
-    write_json(path, content | {SEAL: _seal(content)})
+    write_json(path, sealed(content))
 
 
 def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `write_sealed` wrote; older files have no checksum, and are believed. Raises UserError."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object")
-    seal = content.pop(SEAL, None)
-    if seal is not None and seal != _seal(content):
+    content = read_object(path)
+    if not unsealed(content):
         raise UserError(
-            f"{path} was damaged or changed since it was written; who changed it knowingly removes '{SEAL}'"
+            f"{path} was damaged or changed since it was written; who changed it knowingly removes '{SEAL}' from it"
         )
     return content
 
 
-def _seal(content: dict[str, Any]) -> str:
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """With a checksum of the rest."""
+    return content | {SEAL: _checksum(content)}
+
+
+def unsealed(content: dict[str, Any]) -> bool:
+    """Takes the checksum out. Whether it is that of the rest, or there is none."""
+    checksum = content.pop(SEAL, None)
+    return checksum is None or checksum == _checksum(content)
+
+
+def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ag3d.core.bounded import read_npy
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_json, sha256
+from ag3d.core.files import read_object, sha256
 from ag3d.model.avatars.batching import map_with_oom_backoff
 from ag3d.model.avatars.latents import Latents, finite
 from ag3d.model.body import label as labels
@@ -25,8 +25,8 @@ _POSE = slice(29, 101)  # of a label: the rotations, before the build
 def read_poses(path: str | Path) -> Tensor:
     """The pose distribution [N,111]. Raises UserError, also where it is not the file that a .json beside it names."""
     beside = Path(path).with_suffix(".json")
-    recorded = read_json(beside) if beside.name == "poses.json" and beside.exists() and Path(path).exists() else None
-    if recorded is not None and (not isinstance(recorded, dict) or recorded.get("file") != sha256(path)):
+    recorded = read_object(beside) if beside.name == "poses.json" and beside.exists() and Path(path).exists() else None
+    if recorded is not None and recorded.get("file") != sha256(path):
         raise UserError(
             f"{path} is damaged, or was replaced: {beside.name} beside it names another; delete both and run again"
         )

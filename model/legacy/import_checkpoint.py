@@ -26,7 +26,7 @@ from ag3d.config import Network, to_mapping
 from ag3d.core import console, provenance
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
-from ag3d.core.files import atomic_folder, write_json, write_text
+from ag3d.core.files import atomic_folder, write_sealed, write_text
 from ag3d.model import checkpoint
 from ag3d.model.body.body import Body
 from ag3d.model.legacy.bodies import compare
@@ -81,7 +81,7 @@ def write(
         heading = FINE_TUNE.format(file=output / "fine-tune.yaml")
         content = yaml.safe_dump(fine_tuning(released.settings, output, body_file), sort_keys=False)
         write_text(folder / "fine-tune.yaml", heading + content)
-        write_json(folder / checkpoint.DESCRIPTION, description)
+        write_sealed(folder / checkpoint.DESCRIPTION, description)
 
 
 def fine_tuning(settings: Network, output: Path, body_file: Path | None) -> dict[str, Any]:

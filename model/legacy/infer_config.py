@@ -6,18 +6,13 @@ import re
 from typing import Any
 
 import torch
-from torch import nn
 
 from ag3d.config import Network
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
-from ag3d.model.checkpoint import Shapes, shapes_of
+from ag3d.model.checkpoint import Shapes, generator_shapes, shapes_of
 from ag3d.model.legacy.key_map import attributes, option
-from ag3d.model.networks.backbone import Backbone
-from ag3d.model.networks.decoder import Decoder
 from ag3d.model.networks.discriminator import Discriminators
-from ag3d.model.networks.superresolution import SuperResolution
-from ag3d.model.rendering.renderer import Renderer
 
 CLAMP = 256.0
 MOST_SAMPLES = 1024
@@ -73,16 +68,8 @@ def _layers(shapes: Shapes, mapping: str) -> int:
 def expected_shapes(settings: Network) -> tuple[Shapes, Shapes]:
     """Names and shapes of the tensors of generator and discriminators; no memory is taken, no body needed."""
     with torch.device("meta"):
-        generator = nn.ModuleDict(
-            {
-                "renderer": Renderer(settings),
-                "backbone": Backbone(settings),
-                "decoder": Decoder(settings.plane_channels, settings.decoder_hidden, settings.plane_channels),
-                "superresolution": SuperResolution(settings, settings.image_resolution // 2),
-            }
-        )
         discriminators = Discriminators(settings)
-    return shapes_of(generator.state_dict()), shapes_of(discriminators.state_dict())
+    return generator_shapes(settings), shapes_of(discriminators.state_dict())
 
 
 def settings_from_options(generator: Any, discriminator: Any, image_resolution: int, source: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,13 @@ from typing import Any, Protocol
 import torch
 
 from ag3d.config import Machine
+from ag3d.core.bounded import MOST_TEXT, read_bytes
 from ag3d.core.errors import UserError
-from ag3d.core.files import write_text
+from ag3d.core.files import sealed, unsealed, write_text
 from ag3d.core.shards import decode_image
 from ag3d.model.training.distributed import Processes
 
+log = logging.getLogger(__name__)
 WON = 0.01  # a loss below: the other side's logits are wrong by more than 4.6 in the mean
 ALIKE = 0.002  # variety or contrast below, where white - black is 2: less than an 8-bit step
 
@@ -73,27 +76,47 @@ class MetricsFile:
         self.path = path
 
     def rows(self) -> list[dict[str, Any]]:
-        """The whole rows; a line cut off by a crash is dropped."""
+        """The whole rows. A line cut off by a crash is dropped; damaged ones are told."""
         if not self.path.exists():
             return []
-        rows = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+        rows, damaged = [], []
+        lines = read_bytes(self.path, MOST_TEXT).splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
+            row = _whole_row(line)
+            if row is not None:
+                rows.append(row)
+            elif line.endswith(b"\n"):
+                damaged.append(number)
+        if damaged:
+            log.warning("%s: %d damaged rows are left out, the first is line %d", self.path, len(damaged), damaged[0])
         return rows
 
     def rewind(self, images: int) -> None:
         """Forget rows beyond `images`."""
         if self.path.exists():
             rows = [row for row in self.rows() if row["images"] <= images]
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+            write_text(self.path, "".join(_line(row) for row in rows))
 
     def append(self, row: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row, allow_nan=False) + "\n")
+            handle.write(_line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(sealed(row), allow_nan=False) + "\n"
+
+
+def _whole_row(line: bytes) -> dict[str, Any] | None:
+    """A row of finite numbers, which has its own checksum, if it has one."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not unsealed(row) or not isinstance(row.get("images"), int):
+        return None
+    numbers = all(isinstance(value, int | float) and abs(value) < math.inf for value in row.values())
+    return row if numbers else None
 
 
 class Observer(Protocol):

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -19,12 +20,13 @@ from typing import Any
 
 from ag3d.config.renamed import renew_section
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_json, write_json
+from ag3d.core.files import read_object, read_sealed, write_sealed
 from ag3d.model.training.monitoring import MetricsFile
 from ag3d.model.training.stages import TrainingStage
-from ag3d.model.training.training_state import StateStore
+from ag3d.model.training.training_state import StateStore, read_header
 
 log = logging.getLogger(__name__)
+_KEY = re.compile(r"[\w-]{1,64}")  # they name folders
 _OWN = ("state", "previews", "tensorboard", "metrics.jsonl", "run.json")
 
 
@@ -41,11 +43,12 @@ class RunFolder:
         What another training left here is moved to `other-<key>`, and comes back when its settings do. A training that
         began alike is the same as long as the settings of the stages that both have reached are.
         """
-        before = self._description(self.folder)
         keys = [stage.key for stage in stages]
+        before = self._description(self.folder, keys)
         if before is not None and not compatible(before["keys"], keys):
             first = common_beginning(before["keys"], keys)
-            changed = sorted(differences(_renewed(before["sciences"][first]), stages[first].science))
+            known = before["sciences"][first:]
+            changed = sorted(differences(_renewed(known[0]), stages[first].science)) if known else ["settings"]
             aside = self.folder / f"other-{before['keys'][-1]}"
             log.warning(
                 "%s holds another training (%s changed); it is kept in %s and this one starts from %s",
@@ -55,11 +58,11 @@ class RunFolder:
             before = self._bring_back(keys)
             if before is None and first:
                 shutil.copy(aside / "metrics.jsonl", self.metrics.path)
-        elif before is not None and before["content"] != data:
+        elif before is not None and before["content"] not in (None, data):
             log.warning("the data set has changed since this training began; it goes on with the data as they are now")
         if before is None or len(before["keys"]) <= len(keys):
             sciences = [stage.science for stage in stages]
-            write_json(self.folder / "run.json", {"keys": keys, "sciences": sciences, "content": data})
+            write_sealed(self.folder / "run.json", {"keys": keys, "sciences": sciences, "content": data})
 
     def rewind(self, images: int) -> None:
         """Forget everything beyond `images`: training goes on from there."""
@@ -69,14 +72,29 @@ class RunFolder:
             if int(path.stem) > images:
                 path.unlink()
 
-    def _description(self, folder: Path) -> dict[str, Any] | None:
+    def _description(self, folder: Path, keys: list[str]) -> dict[str, Any] | None:
+        """run.json; where it is damaged, what the states tell: whether they are of the training with these keys."""
         path = folder / "run.json"
-        description = read_json(path) if path.exists() else None
-        return description if description is None or "keys" in description else None
+        if not path.exists():
+            return None
+        try:
+            description = read_sealed(path)
+            if "keys" not in description or _is_description(description):
+                return description if "keys" in description else None
+            log.warning("%s is damaged: it is made anew from the saved states", path)
+        except UserError as error:
+            log.warning("%s: it is made anew from the saved states", error)
+        for state in reversed(StateStore(folder / "state").folders()):
+            with contextlib.suppress(ValueError):
+                key = read_header(state)["key"]
+                own = keys[: keys.index(key) + 1] if key in keys else [key]
+                if _KEY.fullmatch(key):
+                    return {"keys": own, "sciences": [], "content": None}
+        return None
 
     def _bring_back(self, keys: list[str]) -> dict[str, Any] | None:
         """Put back the training that was moved aside and is farthest on of those with these keys."""
-        aside = [(self._description(folder), folder) for folder in sorted(self.folder.glob("other-*"))]
+        aside = [(self._description(folder, keys), folder) for folder in sorted(self.folder.glob("other-*"))]
         fitting = [(before, folder) for before, folder in aside if before and compatible(before["keys"], keys)]
         if not fitting:
             return None
@@ -91,6 +109,16 @@ class RunFolder:
         for name in _OWN:
             if (source / name).exists():
                 (source / name).rename(target / name)
+
+
+def _is_description(content: dict[str, Any]) -> bool:
+    keys, sciences = content.get("keys"), content.get("sciences")
+    if not isinstance(keys, list) or not isinstance(sciences, list) or len(keys) != len(sciences) or not keys:
+        return False
+    named = all(isinstance(key, str) and _KEY.fullmatch(key) for key in keys)
+    sections = ("training", "network")
+    told = all(isinstance(one, dict) and all(isinstance(one.get(name), dict) for name in sections) for one in sciences)
+    return named and told and isinstance(content.get("content"), str)
 
 
 def _renewed(science: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +159,10 @@ def run_lock(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lock.json"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; it must be a plain file, or absent") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,7 +185,6 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 def _owner(path: Path) -> str:
     try:
-        owner = json.loads(path.read_text())
-        return ", ".join(f"{name} {value}" for name, value in owner.items())
-    except (OSError, ValueError):
+        return ", ".join(f"{name} {value}" for name, value in read_object(path).items())
+    except UserError:
         return "owner unknown"

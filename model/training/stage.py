@@ -19,7 +19,7 @@ from ag3d.config.settings import add_options, from_options
 from ag3d.core import console, provenance
 from ag3d.core.device import choose_device
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_json
+from ag3d.core.files import read_object
 from ag3d.core.shards import ShardReader, content_hash
 from ag3d.model import checkpoint
 from ag3d.model.body.body import Body
@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
 def content_of(data: list[Path], index: Path | None) -> str:
     """A hash of the data set's content, without reading a pixel. Raises UserError where the index names another."""
     content = content_hash([ShardReader(path) for path in data])
-    recorded = read_json(index).get("content") if index is not None else None
+    recorded = read_object(index).get("content") if index is not None else None
     if recorded and recorded != content:
         raise UserError(
             f"{index} names another content than these {len(data)} shards have: one of them was damaged, or replaced after the "
@@ -137,7 +137,7 @@ def train(args: argparse.Namespace) -> None:
                 if args.dry_run:
                     log.info("would train from %d to %d images; %s", trainer.images, images, sizes(trainer))
                     return
-                state = run.train(stage, trainer, dataset, 0.0 if state is None else state.values["seconds"])
+                state = run.train(stage, trainer, dataset, 0.0 if state is None else state.seconds)
                 del trainer
             output = args.output if stage is plan[-1] else args.output.parent / stage.milestone
             if first and (stage is plan[-1] or not is_milestone(output, stage.key)):

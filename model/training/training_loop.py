@@ -103,12 +103,25 @@ class TrainingRun:
             if settings.resume_from:
                 start_from(Path(settings.resume_from), trainer.networks())
         elif state.key == stage.key:
-            trainer.restore(state.tensors, state.values)
+            self._restore(trainer, state)
             log.info("going on from %d images", state.images)
         else:
             log.info("stage %d begins at %d images", stage.number, stage.start)
             trainer.begin_stage(state.tensors, state.values)
         return trainer, dataset
+
+    def _restore(self, trainer: Trainer, state: TrainingState) -> None:
+        try:
+            trainer.restore(state.tensors, state.values)
+            fits = trainer.images == state.images
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            log.debug("restoring failed", exc_info=error)
+            fits = False
+        if not fits:
+            raise UserError(
+                f"the saved state of {state.images} images, of {self.folder.store.folder} or a milestone, is not of this "
+                "training, though it says so; delete it and run again"
+            )
 
     def train(self, stage: TrainingStage, trainer: Trainer, dataset: ZipDataset, seconds: float) -> TrainingState:
         """Train to the end of the stage; `seconds` were spent before. Returns the state, on the CPU."""

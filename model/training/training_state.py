@@ -13,7 +13,6 @@ A milestone is a folder with the networks, for use, and the whole state, to go o
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -28,11 +27,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ag3d.core.errors import UserError
-from ag3d.core.files import atomic, read_json, sha256, write_json
+from ag3d.core.files import atomic, read_sealed, sha256, write_sealed
 from ag3d.model.checkpoint import DESCRIPTION
 
 log = logging.getLogger(__name__)
 TENSORS, VALUES = "state.safetensors", "state.json"
+_HEADER = {"key": str, "images": int, "sha256": str, "values": dict}
 NETWORKS = ("generator_ema", "generator", "discriminator")
 
 
@@ -45,6 +45,12 @@ class TrainingState:
     tensors: dict[str, torch.Tensor]
     values: dict[str, Any]
 
+    @property
+    def seconds(self) -> float:
+        """How long the training took, as far as is known."""
+        seconds = self.values.get("seconds")
+        return float(seconds) if isinstance(seconds, int | float) else 0.0
+
     def write(self, folder: Path) -> None:
         """Write both files into `folder`, the tensors first. Raises UserError when the disk is full."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,29 +59,30 @@ class TrainingState:
         with disk_errors(target), atomic(target) as beside:
             save_file(tensors, beside)
         values = {"key": self.key, "images": self.images, "sha256": sha256(target), "values": self.values}
-        write_json(folder / VALUES, values)
+        write_sealed(folder / VALUES, values)
 
 
 def read_header(folder: Path) -> dict[str, Any]:
     """The JSON part: key, images, sha256, values. Raises ValueError if it is damaged."""
     try:
-        header = json.loads((folder / VALUES).read_text(encoding="utf-8"))
-        return {name: header[name] for name in ("key", "images", "sha256", "values")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / VALUES}: {error!r}") from error
+        header = read_sealed(folder / VALUES)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    for name, kind in _HEADER.items():
+        if type(header.get(name)) is not kind:
+            raise ValueError(f"{folder / VALUES}: '{name}' is missing, or of another type")
+    return {name: header[name] for name in _HEADER}
 
 
 def read_state(folder: Path) -> TrainingState:
     """Read and check a state. Raises ValueError if it is damaged."""
     header = read_header(folder)
     path = folder / TENSORS
-    if not path.exists():
-        raise ValueError(f"{path} is missing")
-    if sha256(path) != header["sha256"]:
-        raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {VALUES}")
     try:
+        if sha256(path) != header["sha256"]:
+            raise ValueError(f"{path} is damaged: its SHA-256 is not the one in {VALUES}")
         return TrainingState(header["key"], header["images"], load_file(path), header["values"])
-    except SafetensorError as error:
+    except (SafetensorError, OSError, UserError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -167,12 +174,14 @@ def write_milestone(folder: Path, state: TrainingState, description: dict[str, A
         with disk_errors(path), atomic(path) as beside:
             save_file({key: value.contiguous() for key, value in tensors_of(state.tensors, name).items()}, beside)
         hashes[path.name] = sha256(path)
-    write_json(folder / DESCRIPTION, description | {"files": hashes})
+    write_sealed(folder / DESCRIPTION, description | {"files": hashes})
 
 
 def is_milestone(folder: Path, key: str) -> bool:
     """Whether the folder is a whole milestone of the science `key`."""
-    return (folder / DESCRIPTION).exists() and read_json(folder / DESCRIPTION).get("key") == key
+    with contextlib.suppress(UserError):  # a damaged one is written anew
+        return bool(read_sealed(folder / DESCRIPTION).get("key") == key)
+    return False
 
 
 def milestones_with_state(folder: Path) -> list[Path]:

@@ -136,5 +136,5 @@ def test_a_changed_digit_of_a_sealed_file_is_noticed(tmp_path):
     write_json(path, content)
     assert read_sealed(path)["steps"] == 5  # of a version that wrote no checksum
     write_json(path, [content])
-    with pytest.raises(UserError, match="object"):
+    with pytest.raises(UserError, match="JSON object"):
         read_sealed(path)

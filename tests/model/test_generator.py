@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 
+import psutil
 import pytest
 import torch
 from support.networks import SMALL
@@ -13,7 +15,7 @@ from torch.testing import assert_close
 from ag3d.config import Network
 from ag3d.config.network import Departures
 from ag3d.core.errors import UserError
-from ag3d.core.files import write_json
+from ag3d.core.files import write_json, write_sealed
 from ag3d.model import checkpoint
 from ag3d.model.avatars.identities import orbit_view
 from ag3d.model.body import label as labels
@@ -137,3 +139,42 @@ def test_a_checkpoint_from_before_a_departure_comes_back(tiny_body, tmp_path):
     again = checkpoint.load_generator(tmp_path, tiny_body)
     assert again.settings == made.settings
     assert torch.equal(again.backbone.mapping.embed.weight, made.backbone.mapping.embed.weight)
+
+
+LIES = {
+    "z_dim": lambda d: d["network"].update(z_dim=4_000_000),
+    "z_dim beyond numbers": lambda d: d["network"].update(z_dim=10**18),
+    "mapping_layers": lambda d: d["network"].update(mapping_layers=10**6),
+    "channels": lambda d: d["network"].update(channel_max=10**6, channel_base=10**9),
+    "no body": lambda d: d.update(body=None),
+    "a body's list": lambda d: d.update(body=[]),
+    "no departures": lambda d: d["network"].update(departures=[]),
+    "files": lambda d: d.update(files=3),
+    "a network's number": lambda d: d.update(network=3),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_sizes_that_no_weights_have_take_no_memory(tiny_body, tmp_path, lie):
+    made = Generator(Network(**SMALL), tiny_body)
+    checkpoint.save_weights(made, tmp_path / checkpoint.EMA)
+    description = checkpoint.describe(made.settings, tiny_body)
+    LIES[lie](description)
+    write_json(tmp_path / checkpoint.DESCRIPTION, description)
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(UserError, match=re.escape(str(tmp_path)) + "|network"):
+        checkpoint.load_generator(tmp_path, tiny_body)
+    assert psutil.Process().memory_info().rss - before < 2**27
+
+
+def test_a_changed_setting_is_noticed(tiny_body, tmp_path):
+    made = Generator(Network(**SMALL), tiny_body)
+    checkpoint.save_weights(made, tmp_path / checkpoint.EMA)
+    file = tmp_path / checkpoint.DESCRIPTION
+    write_sealed(file, checkpoint.describe(made.settings, tiny_body))
+    checkpoint.load_generator(tmp_path, tiny_body)
+    old = f'"depth_resolution": {made.settings.depth_resolution}'
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, '"depth_resolution": 7'))
+    with pytest.raises(UserError, match="checkpoint.json was damaged or changed"):
+        checkpoint.load_generator(tmp_path, tiny_body)

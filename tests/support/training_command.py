@@ -85,7 +85,7 @@ class Command:
         ]
 
 
-CLOCK = {"seconds", "seconds_per_kimg", "waiting", "memory_gb"}
+CLOCK = {"seconds", "seconds_per_kimg", "waiting", "memory_gb", "checksum"}
 
 
 def environment() -> dict[str, str]:

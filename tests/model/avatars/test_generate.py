@@ -322,7 +322,7 @@ def test_a_gpu_repeats_itself(small_checkpoint: Path, tiny_body_path: Path, pose
         ({"show": "image,face"}, "--show image,face: give one or more of image, raw, normal, depth, mesh"),
         ({"columns": 0}, "--columns must be at least 1"),
         ({"poses": None}, "--poses is missing"),
-        ({"ws": "none.npz"}, "none.npz do not exist"),
+        ({"ws": "none.npz"}, "none.npz does not exist"),
     ],
 )
 def test_wrong_options_are_named(command, tmp_path: Path, options: dict, message: str) -> None:

@@ -223,7 +223,7 @@ def test_nothing_is_left_when_writing_fails(monkeypatch, tmp_path, small_release
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(command, "write_json", full)
+    monkeypatch.setattr(command, "write_sealed", full)
     with pytest.raises(UserError, match="no space left while writing .*out"):
         run(monkeypatch, small_released, tmp_path / "out")
     assert not list(tmp_path.iterdir())

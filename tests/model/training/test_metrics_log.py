@@ -51,3 +51,27 @@ def test_resuming_never_doubles_a_row(tmp_path):
     file.rewind(16)
     file.append({"images": 24})
     assert [row["images"] for row in file.rows()] == [0, 8, 16, 24]
+
+
+def test_a_damaged_row_takes_no_other_with_it(tmp_path, caplog):
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    for images in (8, 16, 24, 32, 40, 48, 56):
+        file.append({"images": images, "loss/G": 0.1 * images})
+    lines = file.path.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b"1.6", b"1.7")  # still a number
+    lines[2] = b"\xff\xfe" + lines[2]
+    lines[3] = b"[" * 100_000 + b"\n"
+    lines[4] = b'{"images": "40"}\n'
+    lines[5] = b'{"images": 48, "loss/G": NaN}\n'
+    file.path.write_bytes(b"".join(lines) + b'{"images": 6')
+    assert [row["images"] for row in file.rows()] == [8, 56]
+    assert "5 damaged rows are left out, the first is line 2" in caplog.text
+    file.rewind(100)
+    caplog.clear()
+    assert file.rows() == [{"images": 8, "loss/G": 0.8}, {"images": 56, "loss/G": 0.1 * 56}]
+    assert not caplog.text
+
+
+def test_rows_of_before_there_were_checksums_count(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"images": 8}\n')
+    assert MetricsFile(tmp_path / "metrics.jsonl").rows() == [{"images": 8}]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import logging
 
+import pytest
+import torch
+
 from ag3d.config import Network, Training
 from ag3d.config.renamed import old_names
 from ag3d.config.stages import Stage
+from ag3d.core.files import read_sealed
 from ag3d.model.training.run_folder import RunFolder
 from ag3d.model.training.stages import plan_stages
+from ag3d.model.training.training_state import TrainingState, newest_state
 
 
 def plan(data="photos-1", kimg=100.0, **changes):
@@ -89,3 +94,37 @@ def test_later_stages_leave_the_earlier_ones_as_they_are(tmp_path, caplog):
     (tmp_path / "metrics.jsonl").write_text("third\n")
     run.adopt(plan(kimg=25, stages=stages(1.0, 2.0)), "content")
     assert (tmp_path / "metrics.jsonl").read_text() == "first\n"
+
+
+DAMAGE = {
+    "cut": lambda text: text[: len(text) // 2],
+    "a digit": lambda text: text.replace('"r1_gamma": 5.0', '"r1_gamma": 6.0') if "r1_gamma" in text else text[:-9],
+    "a list": lambda text: "[]",
+    "types": lambda text: '{"keys": 3, "sciences": {}}',
+    "a way out": lambda text: '{"keys": ["../../away"], "sciences": [{"training": {}, "network": {}}], "content": ""}',
+    "a settings' list": lambda text: '{"keys": ["k"], "sciences": [[]], "content": ""}',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("own", [True, False])
+def test_a_damaged_description_is_made_anew_from_the_states(tmp_path, caplog, damage, own):
+    """The training goes on where the states are its own, and is set aside, whole, where they are another's."""
+    run = RunFolder(tmp_path / "train")
+    run.adopt(plan(), "content")
+    before, path = plan()[0], tmp_path / "train" / "run.json"
+    run.store.save(TrainingState(before.key, 64, {"a": torch.zeros(1)}, {"steps": 2}))
+    path.write_text(DAMAGE[damage](path.read_text()))
+    now = plan() if own else plan(r1_gamma=9.0)
+    with caplog.at_level(logging.WARNING):
+        run.adopt(now, "content")
+    assert "made anew" in caplog.text
+    folder = tmp_path / "train" if own else tmp_path / "train" / f"other-{before.key}"
+    state = newest_state(RunFolder(folder).store.folders(), before.key, 100)
+    assert state is not None
+    assert state.images == 64
+    assert read_sealed(path)["keys"] == [now[0].key]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["train"]
+    caplog.clear()
+    run.adopt(now, "content")
+    assert not caplog.text

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import pytest
 import torch
@@ -32,7 +33,9 @@ def test_keeps_the_last_two(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "no tensors", "no json", "bad json"])
+@pytest.mark.parametrize(
+    "damage", ["flip", "cut", "no tensors", "no json", "bad json", "a digit", "types", "deep", "pipe"]
+)
 def test_damaged_newest_falls_back_with_a_warning(tmp_path, caplog, damage):
     store = StateStore(tmp_path)
     store.save(make(5))
@@ -46,6 +49,15 @@ def test_damaged_newest_falls_back_with_a_warning(tmp_path, caplog, damage):
         tensors.write_bytes(data[:-5])
     elif damage == "no tensors":
         tensors.unlink()
+    elif damage == "a digit":
+        values.write_text(values.read_text().replace("0.1", "0.2"))
+    elif damage == "types":
+        values.write_text('{"key": "k", "images": {}, "sha256": 3, "values": []}')
+    elif damage == "deep":
+        values.write_text("[" * 200_000)
+    elif damage == "pipe":
+        tensors.unlink()
+        os.mkfifo(tensors)
     elif damage == "no json":
         values.unlink()
     else:
