@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ag3d.config import Config
 
 
+SHARED = ("body", "models")  # folders of results of no run
+
+
 def check(config: Config) -> None:
     """Check and complete a configuration in place. Raises UserError naming the key."""
     _names(config)
@@ -24,6 +27,11 @@ def check(config: Config) -> None:
 
 
 def _names(config: Config) -> None:
+    for key in ("run", "dataset_name"):
+        if getattr(config, key) in SHARED:
+            raise UserError(
+                f"configuration: '{key}' is '{getattr(config, key)}', a folder that all runs share; choose another"
+            )
     if config.run == config.dataset_name:
         raise UserError(
             f"configuration: 'run' and 'dataset_name' are both {config.run!r}; they name two folders of results and must differ"

@@ -66,6 +66,8 @@ def renew_section(values: Mapping[str, Any], section: str, *, warn: bool = True,
     `where` is the section's place for messages. Raises UserError where a key stands under both names.
     """
     place = where or section
+    if not isinstance(values, Mapping):
+        raise UserError(f"configuration: '{place}' must be a mapping of keys")
     renewed = dict(values)
     for old, new in old_names(section):
         if old in renewed:

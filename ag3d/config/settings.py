@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import os
@@ -23,9 +24,12 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 
 from ag3d.config.renamed import old_names
+from ag3d.core.bounded import parse_json, read_text
 from ag3d.core.errors import UserError
 
 S = TypeVar("S")
+MOST_TEXT = 2**22  # bytes of a configuration
+MOST_PARTS = 200_000
 _SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -98,26 +102,57 @@ class _StrictLoader(yaml.SafeLoader):
         return mapping
 
 
+def parse_yaml(text: str, name: str) -> Any:
+    """YAML to plain values. An anchor may be used over and over, but not so often that the whole is longer than a
+    configuration can be. Raises UserError that names `name` and the line."""
+    try:
+        loader = _StrictLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _parts(node, {}) > MOST_PARTS:
+            raise ValueError(f"its anchors (&) make more than {MOST_PARTS:,} parts of it")
+        return loader.construct_document(node)
+    except Exception as error:  # PyYAML's own constructors fail in many ways
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{name} is not valid YAML: {reason}") from error
+
+
+def _parts(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many parts a node has where every alias is written out."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_PARTS + 1  # while it is being counted: it may hold itself
+        pairs = node.value if isinstance(node, yaml.MappingNode) else [(part,) for part in node.value]
+        known[id(node)] = 1 + sum(_parts(part, known) for pair in pairs for part in pair)
+    return known[id(node)]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping of YAML, or of JSON from a file of that name, without constructing objects.
 
     Raises UserError naming the file and the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not text: {error}") from error
-    try:
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid {'JSON' if path.suffix == '.json' else 'YAML'}: {error}") from error
+    text = read_text(path, MOST_TEXT)
+    if path.suffix == ".json":
+        parse_json(text, str(path))
+        content = json.loads(text, object_pairs_hook=functools.partial(_unique, path))
+    else:
+        content = parse_yaml(text, str(path))
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of keys, not {describe(content)}")
     return content
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise UserError(f"{path}: '{next(key for key in keys if keys.count(key) > 1)}' stands in it twice")
+    return mapping
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,18 +203,11 @@ def from_options(cls: type[S], arguments: argparse.Namespace) -> S:
 
     settings = getattr(read(arguments.config), cls.__name__.lower())
     given = {
-        field.name: _parse(text, f"--{field.name.replace('_', '-')}")
+        field.name: parse_yaml(text, f"--{field.name.replace('_', '-')}")
         for field in dataclasses.fields(cls)  # type: ignore[arg-type]
         if (text := getattr(arguments, f"setting_{field.name}")) is not None
     }
     return from_mapping(cls, to_mapping(settings) | given)
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: {text!r} is not valid YAML: {error}") from error
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:
@@ -240,13 +268,15 @@ def _type_schema(kind: Any) -> dict[str, Any]:
     return {"type": _TYPES[kind][0]}
 
 
-_short = reprlib.Repr()
-_short.maxlevel, _short.maxstring, _short.maxother = 3, 120, 120
+def short(value: Any) -> str:
+    """A value of the user's for a message: never long, whatever it holds."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 120 else f"{text[:120]} …"
 
 
 def describe(value: Any) -> str:
-    """A value of the user's and its type, for a message: never long, whatever it holds."""
-    return f"{_short.repr(value)} ({type(value).__name__})"
+    """The same with its type."""
+    return f"{short(value)} ({type(value).__name__})"
 
 
 def _convert(kind: Any, value: Any, place: str, field: dataclasses.Field[Any]) -> Any:
@@ -275,14 +305,14 @@ def _check_limits(value: Any, place: str, field: dataclasses.Field[Any]) -> None
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"configuration: '{place}' is {value}; it must be a finite number")
     if pattern and not re.fullmatch(pattern, value):
-        raise UserError(f"configuration: '{place}' is {_short.repr(value)}; {field.metadata['help']}")
+        raise UserError(f"configuration: '{place}' is {short(value)}; {field.metadata['help']}")
     if choices and value not in choices:
         near = difflib.get_close_matches(value, choices, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         names = ", ".join(map(repr, choices))
-        raise UserError(f"configuration: '{place}' is {_short.repr(value)}; it must be one of {names}{hint}")
+        raise UserError(f"configuration: '{place}' is {short(value)}; it must be one of {names}{hint}")
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = (
             f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
         )
-        raise UserError(f"configuration: '{place}' is {_short.repr(value)}; it must be {bounds}")
+        raise UserError(f"configuration: '{place}' is {short(value)}; it must be {bounds}")

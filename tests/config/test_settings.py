@@ -244,3 +244,61 @@ def test_milestones_sort_by_name():
     names = Training(kimg=25000, milestones=7).milestone_names()
     assert names == sorted(names)
     assert names[-1] == "025000"
+
+
+def bomb(first: str, times: str) -> str:
+    """YAML whose anchors stand for 10^9 parts."""
+    lines = [first.replace("N", "0")]
+    for k in range(1, 10):
+        lines.append(times.replace("N", str(k)).replace("OLD", ", ".join([f"*a{k - 1}"] * 10)))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb("aN: &aN [x, x]", "aN: &aN [OLD]") + "\nrun: *a9",
+        bomb("aN: &aN {x: 1}", "aN: &aN {<<: [OLD]}") + "\nrun: *a9",
+        "ablations: {seeds: &a [*a]}",
+        "photos: &a {onnx: *a}",
+    ],
+)
+def test_anchors_do_not_multiply_without_end(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"c\.yaml is not valid YAML: its anchors"):
+        read_yaml(path)
+
+
+def test_values_in_messages_are_short():
+    with pytest.raises(UserError) as caught:
+        load({"run": [["x" * 10**6] * 100] * 100, "photos": {}})
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("text", ["x: !!timestamp x", "? [a, b]\n: 1", "x: !!int q", "&a : &a *a", "x: 2026-13-45"])
+def test_strange_yaml_is_one_error(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError):
+        load(read_yaml(path))
+
+
+def test_a_key_twice_in_json_is_refused(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"training": {"seed": 1, "seed": 2}}')
+    with pytest.raises(UserError, match=r"c\.json: 'seed' stands in it twice"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("run", "body"), ("dataset_name", "models"), ("run", "x" * 300), ("run", "a\n")]
+)
+def test_names_that_are_taken_or_too_long(key, name):
+    with pytest.raises(UserError, match=f"'{key}'"):
+        load({key: name})
+
+
+def test_huge_whole_numbers_are_no_traceback():
+    with pytest.raises(UserError, match=r"training\.kimg.*finite"):
+        load({"training": {"kimg": 10**400}})
