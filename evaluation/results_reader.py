@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,21 @@ import numpy as np
 import pandas as pd
 
 from ag3d.core.dataset_format import people_in
+from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader, shard_files
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import PhotoError
 from ag3d.preprocessing.stage import passed
+
+
+@contextlib.contextmanager
+def expecting(path: Path, what: str) -> Iterator[None]:
+    """Reading of a small file of results that may hold anything: UserError where it does not hold `what`."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise UserError(f"{path} is not {what} ({type(error).__name__}: {error}); delete it and run again") from error
 
 
 @dataclass

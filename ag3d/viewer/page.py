@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ag3d.config.settings import short
+from ag3d.core.bounded import parse_json, read_bytes
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
-from ag3d.core.html import render_page
+from ag3d.core.html import POLICY, render_page
 from ag3d.core.shards import decode_image, encode_png
 from ag3d.evaluation.report.media import data_uri
+from ag3d.evaluation.results_reader import expecting
 from ag3d.model.imaging import KINDS
 
 HERE = Path(__file__).parent
@@ -45,7 +52,8 @@ def page_of_run(run: Path) -> Page:
     seeds: list[int] = []
     for record in (run / "avatars" / "avatars.json", run / "export" / "export.json"):
         if record.exists():
-            seeds += [seed for seed in read_json(record)["seeds"] if seed not in seeds]
+            with expecting(record, "a list of avatars"):
+                seeds += [seed for seed in map(operator.index, read_json(record)["seeds"]) if seed not in seeds]
     people = [_person_of_run(run, seed) for seed in seeds]
     return Page(f"Avatars of run {run.resolve().name}", "Generated people. None of them exists.", people)
 
@@ -61,26 +69,45 @@ def page_of_files(paths: list[Path]) -> Page:
 
 def read_glb(path: Path) -> str:
     """A .glb file as base64 text. Raises UserError where it is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if data[:4] != GLB_MAGIC or int.from_bytes(data[8:12], "little") != len(data):
+    data = read_bytes(path)
+    if data[:4] != GLB_MAGIC or int.from_bytes(data[8:12], "little") != len(data) or data[16:20] != b"JSON":
         raise UserError(f"{path} is not a whole .glb file (binary glTF)")
+    content = parse_json(data[20 : 20 + int.from_bytes(data[12:16], "little")], f"{path}: its description")
+    if foreign := next((address for address in _addresses(content) if not address.startswith("data:")), ""):
+        raise UserError(
+            f"{path} takes a part from {short(foreign)}; only what is inside the file is shown: pack it whole"
+        )
     return base64.b64encode(data).decode()
+
+
+def _addresses(content: Any) -> Iterator[str]:
+    """Whatever a glTF description calls `uri`, of pictures, of numbers and in extensions."""
+    waiting = [content]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict) and "uri" in part:
+            yield str(part["uri"])
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
 
 
 def render(page: Page) -> str:
     """The page as HTML."""
     people = [{**vars(person), "glb": "", "rigged": bool(person.glb)} for person in page.people]
+    scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("three/three.js", "viewer.js")]
     return render_page(
         HERE / "template.html",
         page=page,
         data=json.dumps(people, ensure_ascii=False).replace("<", "\\u003c"),
         style=(HERE / "viewer.css").read_text(encoding="utf-8"),
-        script=(HERE / "viewer.js").read_text(encoding="utf-8"),
-        three=(HERE / "three" / "three.js").read_text(encoding="utf-8"),
+        scripts=scripts,
+        # The browser runs these scripts and no others, and asks nothing of the network.
+        policy=f"{POLICY}; connect-src blob: data:; script-src {' '.join(map(_script_hash, scripts))}",
     )
+
+
+def _script_hash(script: str) -> str:
+    """A script as a Content-Security-Policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _person_of_run(run: Path, seed: int) -> Person:
@@ -97,7 +124,7 @@ def _person_of_run(run: Path, seed: int) -> Person:
 
 def _pictures(strip: Path) -> dict[str, str]:
     """The pictures of one person, side by side in a file, as data URIs."""
-    pixels = decode_image(strip.read_bytes(), str(strip))
+    pixels = decode_image(read_bytes(strip), str(strip))
     if pixels.ndim != 3 or pixels.shape[1] != len(KINDS) * pixels.shape[0]:
         raise UserError(f"{strip} is not a row of {len(KINDS)} pictures; delete it and run again")
     pictures = np.split(pixels, len(KINDS), axis=1)

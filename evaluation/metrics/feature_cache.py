@@ -8,12 +8,13 @@ import logging
 import os
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ag3d.core.bounded import read_npz
+from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
 from ag3d.core.provenance import digest
 from ag3d.evaluation.metrics.feature_extraction import Extractor, Features, extract_features
@@ -125,10 +126,10 @@ def read_features(path: Path) -> Features | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        log.warning("%s is damaged and is computed again", path)
+        with read_npz(path) as arrays:
+            return dict(arrays)
+    except UserError as error:
+        log.warning("%s; it is computed again", error)
         return None
 
 

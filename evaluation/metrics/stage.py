@@ -87,6 +87,7 @@ class Measurement:
         data = data_sha256(self.data)
         metrics: dict[str, Entry] = {}
         conditions: dict[str, dict[str, Any]] = {}  # by protocol id
+        too_few: list[str] = []
 
         def add(name: str, entry: Entry, agreed: dict[str, Any]) -> None:
             entry["protocol_id"] = provenance.digest(agreed)
@@ -98,7 +99,11 @@ class Measurement:
             features = self.features(source, [e for protocol in of_source for e in extractors[protocol.network]])
             if features is None:
                 continue
-            for protocol in of_source:
+            if few := min(len(values) for of_set in features for values in of_set.values()) < 2:
+                too_few += [
+                    f"{protocol.name}: nothing is measured, one photograph is too few" for protocol in of_source
+                ]
+            for protocol in () if few else of_source:
                 networks = {extractor.name: extractor.sha256 for extractor in extractors[protocol.network]}
                 fake, real = (
                     {key: values for key, values in of_set.items() if key.split("/")[1] in networks}
@@ -124,7 +129,7 @@ class Measurement:
             "protocols": conditions,
             "counts": {"poses": len(self.poses), "people": settings.num_geometry_people},
             "seed": settings.seed,
-            "notes": notes(metrics),
+            "notes": [*too_few, *notes(metrics)],
         }
 
 
@@ -176,6 +181,8 @@ def main() -> None:
             "record": provenance.record("metrics", to_mapping(settings), [weights, args.body, args.poses, *args.data]),
         },
     )
+    for note in result["notes"]:
+        log.warning("%s", note)
     for name, entry in result["metrics"].items():
         log.info("%s %.4g%s", name, entry["value"], f" ± {entry['deviation']:.2g}" if entry.get("deviation") else "")
 

@@ -14,13 +14,14 @@ from ag3d.config import Config, load
 from ag3d.config.settings import read_yaml
 from ag3d.core import console
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_json, write_text
+from ag3d.core.files import write_text
 from ag3d.core.html import render_page
 from ag3d.evaluation.report.page import Card, Page
 from ag3d.evaluation.report.preprocessing import add_preprocessing
 from ag3d.evaluation.report.results import add_measurements, add_origin, add_run, add_times
-from ag3d.evaluation.results_reader import DatasetResults
+from ag3d.evaluation.results_reader import DatasetResults, expecting
 from ag3d.model.body.body import Body
+from ag3d.model.checkpoint import read_description, settings_of
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -43,8 +44,10 @@ def build(dataset: Path, run: Path, body: Body, configuration: dict[str, Any], p
         page.cards.append(Card(f"{len(data.people())} of {photographs}", "photographs in the data set"))
     checkpoints = [path for name in milestones if (path := run / "training" / name / "checkpoint.json").exists()]
     if checkpoints:
-        last = read_json(checkpoints[-1])
-        page.cards.append(Card(f"{last['kimg']:g} kimg", "trained", f"{last['network']['image_resolution']} pixels"))
+        last = read_description(checkpoints[-1].parent)
+        with expecting(checkpoints[-1], "a checkpoint's description"):
+            card = Card(f"{last['kimg']:g} kimg", "trained", f"{settings_of(last).image_resolution} pixels")
+        page.cards.append(card)
     add_measurements(page, run, milestones)
     add_preprocessing(page, data, body, settings or Config())
     add_run(page, run)

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ag3d.core.shards import encode_png
+from ag3d.core.bounded import read_bytes
+from ag3d.core.shards import decode_image, encode_png
 
 
 def data_uri(data: bytes, kind: str) -> str:
@@ -31,17 +32,25 @@ def png(image: np.ndarray, side: int = 0) -> str:
 
 def picture_file(path: Path, side: int, lossless_below: int = 200_000) -> str:
     """An image file: as it is where small, else reduced to `side` as JPEG."""
-    data = path.read_bytes()
+    data = read_bytes(path)
+    image = decode_image(data, str(path))
     if len(data) <= lossless_below and path.suffix == ".png":
         return data_uri(data, "image/png")
-    with Image.open(io.BytesIO(data)) as source:
-        rgba = source.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return jpeg(np.asarray(flat), side, quality=90)
+    return jpeg(on_white(image), side, quality=90)
 
 
 def video_file(path: Path) -> str:
-    return data_uri(path.read_bytes(), "video/mp4")
+    return data_uri(read_bytes(path), "video/mp4")
+
+
+def on_white(image: np.ndarray) -> np.ndarray:
+    """uint8 grey, RGB or RGBA to RGB on white."""
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=2)
+    if image.shape[2] == 3:
+        return image.copy()
+    alpha = image[..., 3:].astype(np.float32) / 255
+    return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def shrink(image: np.ndarray, side: int) -> np.ndarray:

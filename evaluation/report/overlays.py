@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from ag3d.core.camera import project
 from ag3d.core.resize import resize
+from ag3d.evaluation.report.media import on_white
 from ag3d.model.body.body import Body
 from ag3d.model.rendering.rasterizer import interpolate, rasterize, render_normals, vertex_normals
 
@@ -73,13 +74,3 @@ def crop_with_outline(crop: np.ndarray, body: Body, label: np.ndarray, side: int
     _, mask = render_normals(vertices, body.faces, side)
     contours, _ = cv2.findContours(mask.numpy().astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(white, contours, -1, (230, 30, 90), 1, cv2.LINE_AA)
-
-
-def on_white(image: np.ndarray) -> np.ndarray:
-    """uint8 grey, RGB or RGBA to RGB on white."""
-    if image.ndim == 2:
-        return np.repeat(image[..., None], 3, axis=2)
-    if image.shape[2] == 3:
-        return image.copy()
-    alpha = image[..., 3:].astype(np.float32) / 255
-    return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)

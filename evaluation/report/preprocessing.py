@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ag3d.config import Config
 from ag3d.core import console
 from ag3d.core.files import read_json
@@ -14,7 +12,8 @@ from ag3d.evaluation.report.media import jpeg, png
 from ag3d.evaluation.report.page import Grid, Page, Picture, Stage
 from ag3d.evaluation.report.poses import pose_figures
 from ag3d.evaluation.report.sheets import SIDE, Sheets, Tile, reason, striped
-from ag3d.evaluation.results_reader import DatasetResults
+from ag3d.evaluation.results_reader import DatasetResults, expecting
+from ag3d.model.avatars.identities import read_poses
 from ag3d.model.body.body import Body
 
 STAGES = {
@@ -48,7 +47,7 @@ def add_preprocessing(
     page.filters = filter_figures(data, settings)
     poses = data.root / "poses.npy"
     if poses.exists():
-        page.poses = pose_figures(np.load(poses, allow_pickle=False), body)
+        page.poses = pose_figures(read_poses(poses).numpy(), body)
 
 
 def add_rejected(page: Page, data: DatasetResults, sheets: Sheets) -> None:
@@ -91,7 +90,9 @@ def read_accuracy(data: DatasetResults) -> dict[str, Grid]:
         return [measure["name"], *numbers, str(measure["count"]), measure["meaning"]]
 
     heads = ["against the truth", "mean", "median", "90 %", "n", "meaning"]
-    return {stage: Grid(heads, [row(m) for m in measures]) for stage, measures in read_json(path)["stages"].items()}
+    with expecting(path, "a comparison with the truth"):
+        stages = read_json(path)["stages"].items()
+        return {stage: Grid(heads, [row(m) for m in measures]) for stage, measures in stages}
 
 
 def number(value: float | None, unit: str) -> str:

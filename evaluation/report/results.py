@@ -12,8 +12,8 @@ from ag3d.evaluation.report.media import picture_file, video_file
 from ag3d.evaluation.report.page import Card, Figure, Grid, Page
 from ag3d.evaluation.report.timing import duration, rule_times, time_bars
 from ag3d.evaluation.report.training import curve_figures, preview_figures, read_curves
-from ag3d.evaluation.tables.comparison import read_measurements
 from ag3d.evaluation.tables.formats import read_tables
+from ag3d.evaluation.tables.measurements import read_measurements
 
 PICTURES = {
     "samples.png": "Generated people, in poses of the data set: image, normals, volume rendering, depth.",

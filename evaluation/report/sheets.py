@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ag3d.evaluation.report import overlays
+from ag3d.evaluation.report.media import on_white
 from ag3d.evaluation.results_reader import DatasetResults, resample_evenly
 from ag3d.model.body.body import Body
 
@@ -105,7 +106,7 @@ class Sheets:
             image = self.data.image("dataset", f"img_{person}.png")
             normal = self.data.image("dataset", f"normal_{person}.png")
             if image is not None and normal is not None:
-                pairs.append((Tile(overlays.on_white(image)), Tile(overlays.on_white(normal))))
+                pairs.append((Tile(on_white(image)), Tile(on_white(normal))))
         return pairs
 
     def _tiles(self, stage: str, people: list[tuple[str, str]], rejected: bool) -> list[Tile]:

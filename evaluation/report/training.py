@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ag3d.core.bounded import read_bytes
 from ag3d.evaluation.report.figures import plot
 from ag3d.evaluation.report.media import picture_file
 from ag3d.evaluation.report.page import Figure
@@ -18,12 +20,11 @@ Series = dict[str, tuple[list[float], list[float]]]  # name to x, y
 def read_curves(path: Path) -> Series:
     """Numbers of metrics.jsonl over kimg. Lines that are cut off are skipped."""
     series: Series = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_bytes(path).decode("utf-8", "replace").splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:
+            flat = dict(_flatten(json.loads(line)))
+        except (ValueError, RecursionError, OverflowError):
             continue
-        flat = dict(_flatten(entry))
         x = flat.get("kimg", flat.get("images", flat.get("nimg", 0.0) / 1000))
         for name, value in flat.items():
             if name not in ("kimg", "images", "nimg", "step", "stage", "tick", "seconds") and math.isfinite(value):
@@ -33,9 +34,9 @@ def read_curves(path: Path) -> Series:
     return series
 
 
-def _flatten(entry: dict, prefix: str = "") -> list[tuple[str, float]]:
+def _flatten(entry: Any, prefix: str = "") -> list[tuple[str, float]]:
     flat: list[tuple[str, float]] = []
-    for key, value in entry.items():
+    for key, value in entry.items() if isinstance(entry, dict) else ():
         if isinstance(value, dict):
             flat += _flatten(value, f"{prefix}{key}/")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -15,20 +15,18 @@ from ag3d.config.ablations import FULL
 from ag3d.core import console
 from ag3d.evaluation.tables.comparison import (
     Column,
-    Measurement,
-    Metric,
     Row,
     Table,
     Value,
     bias_notes,
     columns_of,
     metrics_in,
-    read_measurements,
     table_names,
     version_notes,
 )
 from ag3d.evaluation.tables.descriptions import describe
 from ag3d.evaluation.tables.formats import write_tables
+from ag3d.evaluation.tables.measurements import Measurement, Metric, read_measurements
 
 log = logging.getLogger(__name__)
 HEAD = ("variant", "kimg", "seeds")

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ag3d.config.results import RENAMED_METRICS
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_json
 from ag3d.evaluation.tables.descriptions import column_order, describe, describe_deviation, table_order
+from ag3d.evaluation.tables.measurements import Measurement, Metric
 
 NOT_RUN = "not run"
-Measurement = dict[str, Any]  # a file of ag3d.evaluation.metrics
-Metric = dict[str, Any]
-KEYS = ("run", "kimg", "metrics", "protocols")  # of a file of measurements
 
 
 @dataclass(frozen=True)
@@ -140,33 +135,6 @@ class Table:
         return lines
 
 
-def read_measurements(paths: list[Path]) -> list[Measurement]:
-    """The JSON files of ag3d.evaluation.metrics; for a file that is not there, what its name tells."""
-    measurements = []
-    for path in paths:
-        if path.exists():
-            content = read_json(path)
-            for key in KEYS:
-                if key not in content:
-                    raise UserError(f"{path} is not a file of measurements: '{key}' is missing; measure the run again")
-            measurements.append({**content, "metrics": _current_names(content["metrics"])})
-        else:
-            measurements.append({"run": path.parent.parent.name, "kimg": _number(path.stem), "metrics": {}})
-    return measurements
-
-
-def _current_names(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """Metrics of a file of any version under the names that they have today."""
-
-    def current(name: str) -> str:
-        for old, new in RENAMED_METRICS.items():
-            if name == old or name.startswith(f"{old}_"):
-                return new + name.removeprefix(old).removeprefix("_pck")
-        return name
-
-    return {current(name): {**metric, "table": current(metric["table"])} for name, metric in metrics.items()}
-
-
 def metrics_in(measurement: Measurement, table: str) -> dict[str, Metric]:
     """Column to metric of what stands in the table of that name."""
     metrics = (metric for metric in measurement["metrics"].values() if metric["table"] == table and metric["main"])
@@ -284,10 +252,3 @@ def _by_protocol(measurements: list[Measurement], name: str) -> list[list[Measur
         else:
             groups.append([measurement])
     return groups
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ag3d.core.files import read_json, write_text
 from ag3d.core.html import render_page
+from ag3d.evaluation.results_reader import expecting
 from ag3d.evaluation.tables.comparison import Cell, Column, Row, Table, Value
 
 _LATEX = {
@@ -42,7 +43,8 @@ def to_csv(tables: list[Table]) -> str:
                 if value is not None:
                     numbers = [f"{value.value:.6g}", "" if value.deviation is None else f"{value.deviation:.6g}"]
                 protocol = "" if value is None else value.protocol
-                writer.writerow([*head, column.name, *numbers, column.better, protocol, row.source])
+                words = [*head, column.name, *numbers, column.better, protocol, row.source]
+                writer.writerow([_csv_cell(word) for word in words])
     return out.getvalue()
 
 
@@ -50,10 +52,11 @@ def to_markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
         head = [*table.head, *(f"{column.name}{column.arrow}" for column in table.columns)]
-        lines = [f"**{table.title}**", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+        lines = [f"**{_markdown(table.title)}**", "", "| " + " | ".join(map(_markdown, head)) + " |"]
+        lines.append("|" + " --- |" * len(head))
         for row in table.rows:
             lines.append("| " + " | ".join(map(_markdown_cell, table.cells(row))) + " |")
-        lines += ["", *(f"{note}  " for note in table.caption())]
+        lines += ["", *(f"{_markdown(note)}  " for note in table.caption())]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -94,14 +97,16 @@ def to_json(tables: list[Table]) -> str:
 
 def read_tables(path: Path) -> list[Table]:
     """The tables of a .json file of these."""
-    tables = []
-    for fields in read_json(path):
-        columns = [Column(**column) for column in fields["columns"]]
-        rows = []
-        for row in fields["rows"]:
-            values = {name: Value(**value) for name, value in row["values"].items()}
-            rows.append(Row(**{**row, "cells": tuple(row["cells"]), "values": values}))
-        tables.append(Table(**{**fields, "columns": columns, "rows": rows, "head": tuple(fields["head"])}))
+    with expecting(path, "a file of tables"):
+        tables = []
+        for fields in read_json(path):
+            columns = [Column(**column) for column in fields["columns"]]
+            rows = []
+            for row in fields["rows"]:
+                values = {name: Value(**value) for name, value in row["values"].items()}
+                rows.append(Row(**{**row, "cells": tuple(row["cells"]), "values": values}))
+            tables.append(Table(**{**fields, "columns": columns, "rows": rows, "head": tuple(fields["head"])}))
+        to_markdown(tables)  # what cannot be shown is no table
     return tables
 
 
@@ -114,8 +119,23 @@ FORMATS: dict[str, Callable[[list[Table]], str]] = {
 }
 
 
+def _csv_cell(text: str) -> str:
+    """A spreadsheet takes what begins so for a formula, but for numbers."""
+    return (
+        f"'{text}"
+        if text.startswith(("=", "+", "-", "@")) and not re.fullmatch(r"[-+]?[\d.]+(e[-+]\d+)?", text)
+        else text
+    )
+
+
+def _markdown(text: str) -> str:
+    """Escaped: neither markup nor HTML."""
+    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", text).replace("<", "&lt;")
+
+
 def _markdown_cell(cell: Cell) -> str:
-    return (f"**{cell.text}**" if cell.best else cell.text) + cell.plus_minus
+    text = _markdown(cell.text)
+    return (f"**{text}**" if cell.best else text) + cell.plus_minus
 
 
 def _latex_cell(cell: Cell) -> str:

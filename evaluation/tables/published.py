@@ -8,6 +8,7 @@ from typing import Any
 from ag3d.config.settings import read_yaml
 from ag3d.core.errors import UserError
 from ag3d.evaluation.tables.comparison import Column, Row, Table, Value
+from ag3d.evaluation.tables.measurements import LARGEST, single_lines
 
 NOT_ENTERED = "not entered"
 STREAMS = ("image", "normal", "face")
@@ -18,7 +19,7 @@ def read_published(path: Path, data: str = "") -> list[Table]:
 
     A method whose values nobody entered is a row that says so. Raises UserError.
     """
-    content = read_yaml(path)
+    content = single_lines(read_yaml(path))
     values = content.get("values") or []
     if not isinstance(values, list):
         raise UserError(f"{path}: 'values' must be a list")
@@ -49,6 +50,8 @@ def _row(entry: Any, where: str) -> Row:
     try:
         written = {stream: str(entry[stream]) for stream in STREAMS if entry.get(stream) is not None}
         values = {stream: Value(float(text), protocol=protocol, written=text) for stream, text in written.items()}
+        if not all(abs(value.value) < LARGEST for value in values.values()):
+            raise ValueError("too large, or none")
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: the values of {', '.join(STREAMS)} must be numbers ({error})") from error
     source = str(entry["source"])

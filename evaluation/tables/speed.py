@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ag3d.config.settings import short
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json
 from ag3d.evaluation.tables.comparison import Column, Row, Table, Value
+from ag3d.evaluation.tables.measurements import LARGEST, single_lines
 
 KEYS = ("name", "device", "value", "dtype")
 SOURCE = "AG3D's released code, measured on one H200 with 36 + 36 samples a ray and without TF32"
@@ -56,7 +58,7 @@ def read_speed(paths: list[Path]) -> list[Table]:
 def _entries(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise UserError(f"{path} does not exist; make it with: python benchmarks/network.py")
-    content = read_json(path)
+    content = single_lines(read_json(path))
     if not isinstance(content, list) or not all(isinstance(e, dict) and e.keys() >= set(KEYS) for e in content):
         raise UserError(f"{path} is not a file of benchmarks/network.py: a list of entries with {', '.join(KEYS)}")
     return content
@@ -64,9 +66,11 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _measure(name: str, value: float, path: Path) -> tuple[Column, float]:
     """Column and number of a benchmark; milliseconds become pictures a second."""
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(str(name))
     if not match:
         raise UserError(f"{path}: '{name}' is no benchmark of speed or memory")
+    if type(value) not in (int, float) or not 0 < value < LARGEST:
+        raise UserError(f"{path}: '{name}' is {short(value)}, which is no measured number")
     what, unit, better = _COLUMNS[match["unit"]]
     batch = f" ×{match['batch']}" if match["what"] == "train" else ""
     number = 1000 / float(value) if match["unit"] == "ms" else float(value)

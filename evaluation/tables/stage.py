@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ag3d.core import console
 from ag3d.core.errors import UserError
-from ag3d.evaluation.tables.comparison import comparison, read_measurements
+from ag3d.evaluation.tables.comparison import comparison
 from ag3d.evaluation.tables.formats import write_tables
+from ag3d.evaluation.tables.measurements import read_measurements
 from ag3d.evaluation.tables.published import read_published
 from ag3d.evaluation.tables.speed import read_speed
 

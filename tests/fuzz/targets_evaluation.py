@@ -30,8 +30,9 @@ def _variants(path: Path) -> object:
 
 
 def _measurements(path: Path) -> object:
-    from ag3d.evaluation.tables.comparison import comparison, read_measurements
+    from ag3d.evaluation.tables.comparison import comparison
     from ag3d.evaluation.tables.formats import FORMATS
+    from ag3d.evaluation.tables.measurements import read_measurements
 
     made = comparison(read_measurements([path]))
     return [render(made) for render in FORMATS.values()]

