@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import tempfile
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -12,9 +16,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
 from ag3d.core.resize import resize
 
+# One thread and no encoder banner: the same frames give the same bytes.
+_ENCODING = (
+    "-vcodec libx264 -pix_fmt yuv420p -crf 18 -preset medium -threads 1 "
+    "-movflags +faststart -fflags +bitexact -flags:v +bitexact"
+)
 KINDS = ("image", "raw", "normal", "depth")
 
 
@@ -62,36 +72,23 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     iterator = iter(frames)
     first = next(iterator)
     height, width = (side + side % 2 for side in first.shape[:2])
-    with atomic(path) as beside:
-        writer = imageio_ffmpeg.write_frames(
-            str(beside),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            pix_fmt_out="yuv420p",
-            macro_block_size=2,
-            ffmpeg_log_level="error",
-            # One thread and no encoder banner: the same frames give the same bytes.
-            output_params=[
-                "-crf",
-                "18",
-                "-preset",
-                "medium",
-                "-threads",
-                "1",
-                "-movflags",
-                "+faststart",
-                "-fflags",
-                "+bitexact",
-                "-flags:v",
-                "+bitexact",
-            ],
-        )
-        with closing(writer):
-            writer.send(None)
-            for frame in chain([first], iterator):
-                padded = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), mode="edge")
-                writer.send(np.ascontiguousarray(padded))
+    with atomic(path) as beside, tempfile.TemporaryFile() as said:
+        source = f"-y -v error -f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps:.02f} -i - -an".split()
+        target = [*_ENCODING.split(), f"file:{beside.resolve()}"]
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), *source, *target]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as encoder:
+            assert encoder.stdin is not None
+            with suppress(BrokenPipeError):  # it has ended, and says why
+                for frame in chain([first], iterator):
+                    missing = ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0))
+                    encoder.stdin.write(np.pad(frame, missing, mode="edge").tobytes())
+                encoder.stdin.close()
+        if encoder.returncode:
+            said.seek(0)
+            reason = said.read(1000).decode(errors="replace")
+            if os.strerror(errno.ENOSPC) in reason:
+                raise OSError(errno.ENOSPC, reason)
+            raise UserError(f"{path} cannot be written: the encoder ended with {encoder.returncode}: {reason}")
 
 
 def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ag3d.core.errors import printable
 from ag3d.model.avatars.motion import Motion
 from ag3d.model.avatars.motion_sources import BUILT_IN, named_motion
 from ag3d.model.body.body import Body
@@ -59,7 +60,7 @@ def read_clips(names: list[str], fps: float, travel: bool = False) -> list[Clip]
     clips: list[Clip] = []
     for name in names:
         known = name in BUILT_IN
-        short = name if known else Path(name.rpartition("#")[2]).stem
+        short = name if known else printable(Path(name.rpartition("#")[2]).stem)
         same = sum(clip.name.split("#")[0] == short for clip in clips)
         clips.append(make_clip(named_motion(name), f"{short}#{same + 1}" if same else short, fps, travel, closed=known))
     return clips

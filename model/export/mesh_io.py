@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from trimesh.exchange.obj import export_obj
 from trimesh.exchange.ply import export_ply
 from trimesh.visual import TextureVisuals
 
+from ag3d.core.bounded import read_bytes
 from ag3d.core.errors import UserError
 from ag3d.core.files import atomic
 from ag3d.core.shards import encode_png
@@ -42,6 +44,21 @@ def write_mesh(mesh: trimesh.Trimesh, path: Path) -> None:
         data = _obj(mesh, path)
     with atomic(path) as beside:
         beside.write_bytes(data)
+
+
+def check_beside(path: Path) -> None:
+    """Raises UserError where an .obj's material or texture would replace a file that is not of an earlier one."""
+    if path.suffix != ".obj":
+        return
+    material, picture = (path.with_name(_plain(path) + suffix) for suffix in (".mtl", ".png"))
+    for file, owner in ((material, path), (picture, material)):
+        if file.exists() and not (owner.is_file() and file.name in read_bytes(owner)[:10_000].decode(errors="replace")):
+            raise UserError(f"{file} exists, and would be replaced by a part of {path}; choose another name")
+
+
+def _plain(path: Path) -> str:
+    """The name under which others refer to what belongs to `path`: readers of .obj and .mtl end names at blanks."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
 
 
 def glb_of(mesh: trimesh.Trimesh, name: str = "person") -> bytes:
@@ -86,9 +103,9 @@ def _obj(mesh: trimesh.Trimesh, path: Path) -> bytes:
     """The text; a texture's files are written beside `path`."""
     smooth = _with_smooth_normals(mesh)
     if isinstance(smooth.visual, TextureVisuals):
-        smooth.visual.material.name = path.stem
+        smooth.visual.material.name = _plain(path)
     text, files = export_obj(
-        smooth, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl", header="ag3d, metres, y up"
+        smooth, include_normals=True, return_texture=True, mtl_name=f"{_plain(path)}.mtl", header="ag3d, metres, y up"
     )
     for beside_name, content in files.items():
         with atomic(path.with_name(beside_name)) as beside:

@@ -32,7 +32,7 @@ from ag3d.model.avatars.motion import motion_labels
 from ag3d.model.avatars.motion_sources import NAMES, named_motion
 from ag3d.model.body import label as labels
 from ag3d.model.export.clips import Clip, read_clips
-from ag3d.model.export.mesh_io import check_suffix, write_mesh
+from ag3d.model.export.mesh_io import check_beside, check_suffix, write_mesh
 from ag3d.model.export.rig import avatar_glb, rig
 from ag3d.model.export.texture import textured
 from ag3d.model.export.texture_baking import ImageSource
@@ -113,6 +113,7 @@ def main() -> None:
     output, what = arguments.output, arguments.what
     if what != "all":
         check_suffix(output, (".glb", ".obj", ".ply") if what == "mesh" else (".glb",))
+        check_beside(output)
     if arguments.posed and not arguments.poses and not arguments.ws:
         raise UserError("--posed needs --poses, the pose distribution to take the pose from (or --ws with poses)")
     if arguments.posed and arguments.motion:

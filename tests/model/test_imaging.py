@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ag3d.core.errors import UserError
 from ag3d.model.imaging import KINDS, depth_picture, grid, pictures_of, resize_square, to_uint8, write_gif, write_video
 
 
@@ -153,3 +154,22 @@ def test_no_half_video(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         write_video(tmp_path / "video.mp4", [*moving(2, 32, 32), np.zeros((64, 64, 3), np.uint8)], 12)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "match"), [("No space left on device", "no space left"), ("bad luck", "bad luck")])
+def test_an_encoder_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, match: str
+) -> None:
+    encoder = tmp_path / "ffmpeg"
+    encoder.write_text(f"#!/bin/sh\necho '{words}' >&2\nfor last; do :; done; echo half > ${{last#file:}}\nexit 1\n")
+    encoder.chmod(0o755)
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: str(encoder))
+    with pytest.raises(UserError, match=match):
+        write_video(tmp_path / "a.mp4", [np.zeros((512, 512, 3), np.uint8)] * 9, 25)
+    assert [path.name for path in tmp_path.iterdir()] == ["ffmpeg"]
+
+
+def test_names_of_videos_are_no_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video("http:/a%03d.mp4", [np.zeros((16, 16, 3), np.uint8)] * 3, 25)
+    assert (tmp_path / "http:" / "a%03d.mp4").stat().st_size > 0

@@ -139,7 +139,7 @@ def test_a_folder_as_the_rule_wants_it(command, tmp_path: Path, poses_path: Path
         ("mesh", "a.glb", ["--texture", -1], "texture' is -1"),
         ("mesh", "a.glb", ["--faces", 3], "faces' is 3"),
         ("mesh", "a.glb", ["--colors", "red"], "texture_source' is 'red'; it must be one of 'auto', 'images', 'field'"),
-        ("mesh", "a.glb", ["--ws", "none.npz"], "none.npz do not exist"),
+        ("mesh", "a.glb", ["--ws", "none.npz"], "none.npz does not exist"),
         ("mesh", "a.glb", ["--seed", -1], "'seed' is -1"),
         ("mesh", "a.glb", ["--truncation", 2], "'truncation' is 2.0"),
     ],

@@ -115,7 +115,7 @@ def test_a_texture_inside_glb(tmp_path: Path, square: trimesh.Trimesh) -> None:
 
 def test_a_texture_beside_obj(tmp_path: Path, square: trimesh.Trimesh) -> None:
     mesh_io.write_mesh(square, tmp_path / "my square.obj")
-    assert {path.name for path in tmp_path.iterdir()} == {"my square.obj", "my square.mtl", "my square.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"my square.obj", "my_square.mtl", "my_square.png"}
     again = trimesh.load_mesh(tmp_path / "my square.obj", process=False)
     colors = again.visual.to_color().vertex_colors
     for place, color in (((0, 1, 0), (255, 0, 0)), ((1, 1, 0), (0, 255, 0)), ((0, 0, 0), (0, 0, 255))):
@@ -138,3 +138,28 @@ def test_other_names_are_refused(tmp_path: Path, square: trimesh.Trimesh) -> Non
     with pytest.raises(UserError, match=r"a.obj: the name must end in .glb$"):
         mesh_io.check_suffix(tmp_path / "a.obj", (".glb",))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stem", ["my person", "a\nb", "Größe", "#1"])
+def test_parts_of_an_obj_are_found_whatever_its_name(tmp_path: Path, painted: trimesh.Trimesh, stem: str) -> None:
+    image = Image.fromarray(np.full((8, 8, 3), 200, np.uint8))
+    mesh = trimesh.Trimesh(painted.vertices, painted.faces, process=False)
+    mesh.visual = TextureVisuals(uv=np.full((len(mesh.vertices), 2), 0.5), material=SimpleMaterial(image=image))
+    path = tmp_path / f"{stem}.obj"
+    mesh_io.check_beside(path)
+    mesh_io.write_mesh(mesh, path)
+    (material,) = (line.split()[1:] for line in path.read_text().splitlines() if line.startswith("mtllib"))
+    assert len(material) == 1
+    text = (tmp_path / material[0]).read_text()
+    (picture,) = (line.split()[1:] for line in text.splitlines() if line.startswith("map_Kd"))
+    assert len(picture) == 1
+    assert (tmp_path / picture[0]).exists()
+    mesh_io.check_beside(path)  # may be written again
+
+
+@pytest.mark.parametrize("name", ["ada.png", "ada.mtl"])
+def test_files_of_the_user_beside_an_obj_stay(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=name):
+        mesh_io.check_beside(tmp_path / "ada.obj")
+    mesh_io.check_beside(tmp_path / "ada.glb")
