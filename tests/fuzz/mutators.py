@@ -69,6 +69,10 @@ VALUES: list[Any] = [
 VALUES += [{"": 0}, [1, [2, [3]]], *NUMBERS, *TEXTS]
 
 
+RARELY = 0.004  # how often a file grows to megabytes, which takes time to read
+GROWN = 2 << 20  # bytes
+
+
 def mutated(random: Random, data: bytes, mutators: Sequence[Mutator]) -> bytes:
     """The file, damaged once, sometimes twice or three times."""
     for _ in range(random.choices((1, 2, 3), (8, 2, 1))[0]):
@@ -123,6 +127,13 @@ def _inserted(random: Random, content: bytearray, place: int) -> None:
     content[place:place] = random.randbytes(random.choice((1, 2, 4, 16)))
 
 
+def _grown(random: Random, content: bytearray, place: int) -> None:
+    """To some megabytes of the same."""
+    part = content[place : place + random.choice((1, 5, 40, 1000))]
+    if part and random.random() < 20 * RARELY:
+        content[place:place] = part * (GROWN // len(part))
+
+
 def _moved(random: Random, content: bytearray, place: int) -> None:
     size, target = random.choice((1, 4, 16, 64)), random.randrange(len(content) + 1)
     part = content[place : place + size]
@@ -138,7 +149,7 @@ def _digits(random: Random, content: bytearray, place: int) -> None:
         content[found.start() : found.end()] = number.encode()
 
 
-_BYTE_CHANGES = (_bit, _bit, _byte, _number, _number, _removed, _repeated, _inserted, _moved, _digits)
+_BYTE_CHANGES = (_bit, _bit, _byte, _number, _number, _removed, _repeated, _inserted, _moved, _digits, _grown)
 
 
 # ---- text
@@ -148,6 +159,8 @@ def in_lines(random: Random, data: bytes) -> bytes:
     """Lines of text dropped, repeated, exchanged, joined, or with a word replaced."""
     lines = data.split(b"\n")
     here, there = random.randrange(len(lines)), random.randrange(len(lines))
+    if random.random() < RARELY:
+        lines[here:here] = lines[there : there + 3] * (GROWN // max(100, len(lines[there])))
     kind = random.randrange(6)
     if kind == 0:
         del lines[here]
@@ -172,6 +185,7 @@ def in_lines(random: Random, data: bytes) -> bytes:
 def changed_tree(random: Random, tree: Any) -> Any:
     """A copy of a tree of mappings and lists with a part replaced, removed, renamed, repeated or wrapped."""
     whole = [deepcopy(tree)]
+    many = 100_000 if random.random() < RARELY else 3
     holder: Any = whole
     key: Any = 0
     while isinstance(holder[key], (dict, list)) and holder[key] and random.random() < 0.85:
@@ -185,9 +199,9 @@ def changed_tree(random: Random, tree: Any) -> Any:
     elif kind == 4 and isinstance(holder, dict):
         holder[random.choice((f"{key}x", *TEXTS))] = holder.pop(key)
     elif kind == 5:
-        holder[key] = random.choice(([holder[key]], {"x": holder[key]}, str(holder[key])[:10000], [holder[key]] * 3))
+        holder[key] = random.choice(([holder[key]], {"x": holder[key]}, str(holder[key])[:10000], [holder[key]] * many))
     elif kind == 6 and isinstance(holder, list):
-        holder += holder[: random.choice((1, 10, 1000))]
+        holder += holder[: random.choice((1, 10, 1000))] * many
     elif kind == 7:
         holder[key] = deepcopy(whole[0])
     elif isinstance(holder[key], (int, float)):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.mutators import NUMBERS, TEXTS, in_bytes
+from tests.fuzz.mutators import GROWN, NUMBERS, RARELY, TEXTS, in_bytes
 
 KEYS = [
     "v_template",
@@ -343,6 +343,9 @@ def _boundaries(data: bytes) -> list[int]:
 def in_instructions(random: Random, data: bytes) -> bytes:
     """Instructions dropped, repeated, exchanged, or others put between."""
     places = _boundaries(data)
+    if random.random() < RARELY:
+        start, end = sorted(random.choices(places, k=2))
+        return data[:start] + data[start:end] * min(GROWN // max(1, end - start), 200_000) + data[end:]
     for _ in range(random.choice((1, 1, 2, 4))):
         here = random.randrange(len(places) - 1)
         start, end = places[here], places[min(here + random.choice((1, 1, 2, 5)), len(places) - 1)]

@@ -17,7 +17,7 @@ from typing import Any
 from tests.fuzz.runner import Finding, Runner, Target, damaged
 
 CHUNK = 2000  # runs of a cheap target that a process does at a time
-SHIFT = 10.0  # seconds of the processor for them, where the time is what is limited
+SHIFT = 10.0  # seconds of the processor at most for a job, where the time is what is limited
 PATIENCE = 120.0  # seconds of the clock after which a process that says nothing is ended
 _fork = multiprocessing.get_context("fork")
 
@@ -169,7 +169,8 @@ def fuzz(
     targets = list(targets)
     results = {target.name: Result() for target in targets}
     end = time.monotonic() + seconds if seconds else None
-    jobs = _rounds(targets, results, runs, first) if not seconds else _rounds(targets, results, 0, first)
+    shift = min(SHIFT, seconds * processes / (2 * len(targets))) if seconds else math.inf
+    jobs = _rounds(targets, results, 0 if seconds else runs, first, shift)
     waiting: list[Job] = []
     workers = [Worker(fuzzing, number) for number in range(processes)]
     number = processes
@@ -245,8 +246,8 @@ def _hear(worker: Worker, results: dict[str, Result]) -> str:
     return "done"
 
 
-def _rounds(targets: list[Target], results: dict[str, Result], runs: int, first: int) -> Iterable[Job]:
-    """Jobs in turn; without a number of `runs` without end."""
+def _rounds(targets: list[Target], results: dict[str, Result], runs: int, first: int, shift: float) -> Iterable[Job]:
+    """Jobs in turn, each of `shift` seconds at most; without a number of `runs` without end."""
     turn = 0
     while True:
         left = False
@@ -256,7 +257,7 @@ def _rounds(targets: list[Target], results: dict[str, Result], runs: int, first:
             stop = start + size if not runs else min(start + size, first + max(1, runs // target.cost))
             if start < stop and not results[target.name].skipped:
                 left = True
-                yield Job(target, start, stop, math.inf if runs else SHIFT)
+                yield Job(target, start, stop, shift)
         turn += 1
         if not left:
             return

@@ -12,6 +12,7 @@ from random import Random
 from typing import NamedTuple
 
 STORED, DEFLATED = 0, 8
+RARELY, MANY = 0.004, 10_000  # how often a zip gets so many entries
 NAMES = ["../../escaped.png", "/tmp/escaped.png", "a/../b.png", "record.json", "dataset.json", "img_x.png"]
 NAMES += ["normal_x.png", "\x1b[31m.png", "a\nb.png", "é.png", "", "x" * 300]
 _FIELDS = {
@@ -93,6 +94,8 @@ def in_members(
     def change(random: Random, data: bytes) -> bytes:
         members = unpack(data)
         here, kind = random.randrange(len(members)), random.randrange(16)
+        if random.random() < RARELY:
+            members += [members[here]._replace(name=f"{number}{members[here].name}") for number in range(MANY)]
         member = members[here]
         if kind == 0:
             del members[here]
