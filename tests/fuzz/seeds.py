@@ -195,7 +195,9 @@ def fits_table() -> list[bytes]:
 
 
 def aligned_table() -> list[bytes]:
-    return [table({**PERSON, "phash": ["0f" * 32, "f0" * 32], "sharpness": [1.0, 2.0], **VERDICTS})]
+    return [
+        table({**PERSON, "phash": ["0f" * 32, "f0" * 32], "sharpness": [1.0, 2.0], "label": [LABEL, None], **VERDICTS})
+    ]
 
 
 def rejected_people() -> list[bytes]:
