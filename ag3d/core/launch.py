@@ -11,14 +11,19 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ag3d.core import console
 from ag3d.core.errors import UserError
 
 TORCHRUN = ["-m", "torch.distributed.run"]
+LAUNCHER = "AG3D_LAUNCHER"  # in the environment: the process of torchrun
+GRACE = 30.0  # seconds between being asked to end and ending
 
 
 def ask(*command: str) -> str:
@@ -77,6 +82,24 @@ def command(
     return ["srun", *step, "--kill-on-bad-exit=1", sys.executable, *torchrun, "-m", *module]
 
 
+def end_with_launcher() -> None:
+    """To be called in a process of several: it ends when torchrun is gone, as by a kill of it alone.
+
+    Without torchrun the processes would wait for one another, for ever or half an hour long, and nobody would hear of
+    their end. SIGTERM comes first, on which a training saves its state.
+    """
+    launcher = int(os.environ.get(LAUNCHER) or os.getppid())
+    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+
+
+def _end_with(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)  # whoever waits in a library does not hear of signals
+    os._exit(128 + signal.SIGTERM)
+
+
 def main() -> None:
     parser = console.parser("ag3d.core.launch", __doc__)
     parser.add_argument("--nodes", type=int, default=1, help="computers")
@@ -87,6 +110,8 @@ def main() -> None:
     if not args.module or args.module[0].startswith("-"):
         parser.error("name the module to start, after all options")
     line = command(args.module, args.nodes, args.gpus, args.threads, os.environ)
+    if args.nodes == 1:
+        os.environ[LAUNCHER] = str(os.getpid())
     # The launcher becomes what it starts: signals of Slurm, of Snakemake and of a terminal reach it directly.
     os.execvp(line[0], line)
 

@@ -30,6 +30,7 @@ from ag3d.config.settings import add_options, from_options, to_mapping
 from ag3d.core import console, provenance
 from ag3d.core.device import choose_device
 from ag3d.core.files import read_json, sha256, write_json
+from ag3d.core.launch import end_with_launcher
 from ag3d.core.shards import save_png
 from ag3d.evaluation.metrics.distances import Entry, compute_distances
 from ag3d.evaluation.metrics.feature_cache import fake_features, rank_and_world_size, real_features, remove_blocks
@@ -156,6 +157,8 @@ def main() -> None:
     add_options(parser, Evaluation)
     args = parser.parse_args()
     settings = from_options(Evaluation, args)
+    if rank_and_world_size()[1] > 1:
+        end_with_launcher()
     device = choose_device(settings.device, "evaluation.device")
     weights = args.checkpoint / "generator_ema.safetensors"
     measurement = Measurement(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from ag3d.core.launch import end_with_launcher
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -24,6 +26,7 @@ class Processes:
         world = int(os.environ.get("WORLD_SIZE", 1))
         if world == 1:
             return Processes(device=device)
+        end_with_launcher()
         if not dist.is_initialized():
             cuda = device.startswith("cuda")
             dist.init_process_group("nccl" if cuda else "gloo", device_id=torch.device(device) if cuda else None)

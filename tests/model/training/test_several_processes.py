@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 from support import ROOT
@@ -17,6 +18,8 @@ from ag3d.model.training import training_state
 pytestmark = pytest.mark.slow
 STEPS = 3
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+
+OURS = (sys.executable, "-m", "ag3d.core.launch", "--gpus", "2")
 
 
 def train_alone_and_together(training_command, device: str):
@@ -102,6 +105,21 @@ def test_sigterm_to_the_launcher_saves(training_command):
     output = process.communicate(timeout=60)[0]
     assert "run the same command again to go on" in output
     assert training_state.read_state(command.states()[-1]).images > 0
+
+
+@pytest.mark.parametrize("moment", ["they meet", "they train"])
+def test_processes_end_with_their_launcher(training_command, moment):
+    """kill -9 of torchrun alone: by themselves, processes that have not met yet would wait for half an hour."""
+    command = training_command(f"orphans, {moment}", training={"batch_size": 4}, launcher=OURS)
+    process = command.start(1000)
+    launcher = psutil.Process(process.pid)
+    wait_for(lambda: command.states() if moment == "they train" else len(launcher.children()) == 2, process)
+    orphans = launcher.children()
+    process.kill()
+    assert psutil.wait_procs(orphans, timeout=60)[1] == []
+    if moment == "they train":
+        assert "run the same command again to go on" in process.communicate()[0]
+        assert training_state.read_state(command.states()[-1]).images > 0
 
 
 def test_more_processes_than_images_are_refused(training_command):
