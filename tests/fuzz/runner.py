@@ -254,7 +254,8 @@ def _too_long(*_: object) -> None:
 
 
 def _of_message(target: Target, text: str, ended: SystemExit) -> Finding | None:
-    """An error line as a person sees it."""
+    """An error line as a person sees it, perhaps under bars of progress."""
+    text = text[text.rfind("\nerror: ") + 1 :]
     if ended.code == 2 and _is_line(text.removesuffix("\n")):
         return None
     place = where(ended.__context__) if ended.__context__ is not None else ""
