@@ -55,8 +55,8 @@ def tree(bare: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tree)
 
 
-def inside(tree: Path, command: str, folder: str = "/", **more: str) -> str:
-    """Run a shell command in the tree, as root, with nothing of this environment but how to reach the package index."""
+def inside(tree: Path, command: str, folder: str = "/", user: str = "root", **more: str) -> str:
+    """Run a shell command in the tree, with nothing of this environment but how to reach the package index."""
     carried = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
     if "PIP_CERT" in carried:
         carried["PIP_CERT"] = CERTIFICATES
@@ -69,7 +69,9 @@ def inside(tree: Path, command: str, folder: str = "/", **more: str) -> str:
         mounts.append(f"mount --bind {shlex.quote(wheels)} {shlex.quote(str(tree) + wheels)}")
     step = f"cd {shlex.quote(folder)} && {command}"
     told = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
-    script = " && ".join([*mounts, f"exec chroot {shlex.quote(str(tree))} env -i {told} sh -c {shlex.quote(step)}"])
+    script = " && ".join(
+        [*mounts, f"exec chroot --userspec={user} {shlex.quote(str(tree))} env -i {told} sh -c {shlex.quote(step)}"]
+    )
     # A mount namespace of its own: whatever happens, the mounts end with it.
     done = subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "bash", "-c", script], capture_output=True, text=True, timeout=2400
@@ -100,7 +102,8 @@ def check(folder: Path) -> None:
     assert list((folder / "results" / small_run.RUN / "training").glob("*/generator_ema.safetensors"))
 
 
-def test_dockerfile_on_a_bare_debian(tree):
+@pytest.mark.parametrize("user", ["", "12345:12345"], ids=["its own user", "a user that the image does not know"])
+def test_dockerfile_on_a_bare_debian(tree, user):
     folder, environment = "/", {}
     start: list[str] = []
     for name, text in docker():
@@ -115,11 +118,13 @@ def test_dockerfile_on_a_bare_debian(tree):
         elif name == "ENV":
             key, value = text.split("=", 1)
             environment[key] = value.replace("$PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        elif name == "USER":
+            user = user or text
         elif name == "ENTRYPOINT":
             start = json.loads(text)
     work = tree / folder[1:]
     line = [*start, "--cores", "all", "train", "--configfile", small_configuration(work)]
-    inside(tree, shlex.join(line), folder, **environment)
+    inside(tree, shlex.join(line), folder, user, **environment)
     check(work)
 
 
@@ -130,9 +135,10 @@ def test_apptainer_recipe_on_a_bare_debian(tree):
     inside(tree, "set -e\n" + "\n".join(sections["post"]))
     environment = "\n".join(sections["environment"])
     inside(tree, f"{environment}\n" + "\n".join(sections["test"]))
-    name = small_configuration(tree / "ag3d")
-    arguments = f"set -- data --cores all --configfile {name}"
-    inside(tree, "\n".join([":", environment, arguments, *sections["runscript"]]))
-    index = json.loads((tree / "ag3d/results" / small_run.DATA / "index.json").read_text())
+    work = tree / "work"
+    work.mkdir()
+    arguments = f"set -- data --cores all --configfile {small_configuration(work)}"
+    inside(tree, "\n".join([":", environment, arguments, *sections["runscript"]]), "/work")
+    index = json.loads((work / "results" / small_run.DATA / "index.json").read_text())
     assert index["number"] > 0
     assert re.search(r"/ag3d/.venv", environment)

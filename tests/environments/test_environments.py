@@ -52,6 +52,17 @@ def test_both_images_install_the_same():
     assert packages((ROOT / "Dockerfile").read_text()) == packages("\n".join(sections["post"]))
 
 
+def test_the_image_runs_as_any_user_and_its_base_is_one_image():
+    steps = docker()
+    assert re.fullmatch(r"debian:12-slim@sha256:[0-9a-f]{64}", dict(steps)["FROM"])
+    names = [name for name, _ in steps]
+    assert dict(steps)["USER"] != "root"
+    assert names.index("USER") > max(index for index, name in enumerate(names) if name == "RUN")
+    setup = [text for name, text in steps if name == "RUN"][-1]
+    assert "chmod 1777 . results /home/ag3d" in setup
+    assert {"HOME=/home/ag3d", "USER=ag3d"} <= {text for name, text in steps if name == "ENV"}
+
+
 @pytest.mark.parametrize("name", ["post", "environment", "runscript", "test"])
 def test_scripts_of_the_recipe_are_valid(name):
     subprocess.run(
