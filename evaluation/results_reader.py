@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from ag3d.core.dataset_format import people_in
+from ag3d.core.dataset_format import LABEL_LENGTH, people_in
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader, shard_files
 from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.schemas import REJECTED
 from ag3d.preprocessing.stage import passed
 
 
@@ -51,11 +53,12 @@ class DatasetResults:
     @functools.cache  # noqa: B019  one short-lived object per report
     def table(self, stage: str) -> pd.DataFrame:
         """All shards of a stage's table, indexed by identity; empty where there is none."""
-        parts = [read_table(path) for path in self._files(stage, ".parquet")]
+        identity = "photo_id" if stage == "photos" else "person_id"
+        needed = pa.schema([(identity, pa.string()), ("status", pa.string())])
+        parts = [read_table(path, needed) for path in self._files(stage, ".parquet")]
         parts = [part for part in parts if len(part)]
         if not parts:
             return pd.DataFrame(columns=["path", "status", "reason", "value"])
-        identity = "photo_id" if stage == "photos" else "person_id"
         return pd.concat(parts, ignore_index=True).set_index(identity, drop=False).sort_index()
 
     @functools.cache  # noqa: B019
@@ -65,8 +68,9 @@ class DatasetResults:
     @functools.cache  # noqa: B019
     def labels(self) -> dict[str, np.ndarray]:
         """Person to label [111], of the aligned crops."""
-        table = self.table("alignment")
-        return {row["person_id"]: np.array(row["label"], np.float32) for row in passed(table)}
+        with expecting(self.root / "alignment", "a folder of aligned crops with labels"):
+            rows = passed(self.table("alignment"))
+            return {row["person_id"]: np.array(row["label"], np.float32).reshape(LABEL_LENGTH) for row in rows}
 
     def image(self, stage: str, name: str) -> np.ndarray | None:
         """Entry `name` of the stage's zips; None where there is none."""
@@ -84,8 +88,7 @@ class DatasetResults:
     def rejected(self) -> pd.DataFrame:
         """photo_id, path, stage, reason, value of everybody left out."""
         path = self.root / "rejected.parquet"
-        columns = ["photo_id", "path", "stage", "reason", "value"]
-        return read_table(path) if path.exists() else pd.DataFrame(columns=columns)
+        return read_table(path, REJECTED) if path.exists() else pd.DataFrame(columns=REJECTED.names)
 
     @functools.cache  # noqa: B019
     def manifests(self) -> dict[str, Manifest]:

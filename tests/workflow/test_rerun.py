@@ -39,7 +39,8 @@ def test_nothing_runs_twice(smoke_run):
     ("changes", "expected"),
     [
         ({"machine.workers": 2, "machine.log_every_images": 8}, set()),
-        ({"avatars.frames": 5}, {"avatars", "export", "viewer"}),
+        ({"avatars.frames": 5}, {"avatars", "viewer"}),
+        ({"avatars.seed": 5}, {"avatars", "export", "viewer"}),
         ({"export.max_faces": 1000}, {"export", "viewer"}),
         ({"evaluation.num_images": 17}, {"metrics", "tables"}),
         ({"training.r1_gamma": 3.0}, AFTER_TRAINING),

@@ -21,7 +21,7 @@ try:
         for seed in SEEDS
     }
 except UserError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(printable(error))
 
 
 def ablation_metrics(name, seed):

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from ag3d.config import load, to_mapping
 from ag3d.config.settings import read_yaml
-from ag3d.core.errors import UserError
+from ag3d.core.errors import UserError, printable
 from ag3d.core.files import existing, write_json
 from ag3d.core.provenance import digest
 
@@ -23,7 +23,7 @@ try:
         read_yaml(Path(file))
     settings = load(config)
 except UserError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(printable(error))
 
 D = f"results/{settings.dataset_name}"
 R = f"results/{settings.run}"
@@ -38,7 +38,7 @@ def own(key, path):
     try:
         return local(existing(path, key))
     except UserError as error:
-        raise WorkflowError(str(error))
+        raise WorkflowError(printable(error))
 
 
 BODY = (

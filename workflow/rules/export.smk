@@ -19,7 +19,9 @@ def motion_files():
 rule export:
     input:
         checkpoint=network(f"{R}/training/{LAST}"),
-        config=config_file(R, "export", section("avatars", "export")),
+        config=config_file(
+            R, "export", section("avatars.seed", "avatars.truncation", "export")
+        ),
         motions=motion_files(),
         poses=ancient(f"{D}/poses.npy"),
         body=ancient(BODY),

@@ -1,13 +1,16 @@
 from ag3d.preprocessing.matting.paddleseg import paddle_files
 from ag3d.preprocessing.onnx_model import onnx_file
+from ag3d.preprocessing.onnx_weights import external_weights
 
 
 def matting_files():
     """What the mattes are made from, beside photographs and people."""
     if settings.matting.method == "onnx":
-        return own(
-            "matting.onnx.file", str(onnx_file(settings.matting.onnx, "matting.onnx"))
-        )
+        file = onnx_file(settings.matting.onnx, "matting.onnx")
+        return [
+            own("matting.onnx.file", str(path))
+            for path in (file, *external_weights(file))
+        ]
     if settings.matting.method == "paddleseg":
         return [
             own("matting.paddle.model", str(path))

@@ -7,7 +7,7 @@ try:
         else []
     )
 except UserError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(printable(error))
 NEIGHBOURS = "neighbours" in settings.evaluation.metrics
 
 

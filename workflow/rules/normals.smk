@@ -1,9 +1,11 @@
 from ag3d.preprocessing.normals.backends import network_file
+from ag3d.preprocessing.onnx_weights import external_weights
 
 NORMAL_NETWORK = [
     own("normals.network", str(path))
-    for path in [network_file(settings.normals)]
-    if path is not None
+    for file in [network_file(settings.normals)]
+    if file is not None
+    for path in (file, *external_weights(file))
 ]
 
 

@@ -50,7 +50,7 @@ try:
             {} if SYNTHETIC or ZIPS else fingerprints(PHOTOS, settings.photos.shards)
         )
 except UserError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(printable(error))
 
 
 # DeepFashion and UBC Fashion: are all files there?
