@@ -80,14 +80,19 @@ def inside(tree: Path, command: str, folder: str = "/", user: str = "root", **mo
     return done.stdout
 
 
-def copy_project(target: Path) -> None:
-    """What `COPY . .` takes: the project's files without those that .dockerignore names."""
+def copy_project(target: Path, links: bool) -> None:
+    """The project's files without those that .dockerignore names: with its links (`COPY . .` of a Dockerfile), or with what
+    they point to (`%files` of an Apptainer recipe)."""
     ignored = (ROOT / ".dockerignore").read_text().split()
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.split("\0"):
-        if name and (ROOT / name).is_file() and name.split("/")[0] not in ignored:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
+        if not name or not (ROOT / name).exists() or name.split("/")[0] in ignored:
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir() and not links:
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target / name, follow_symlinks=not links)
 
 
 def small_configuration(folder: Path) -> str:
@@ -112,7 +117,7 @@ def test_dockerfile_on_a_bare_debian(tree, user):
             (tree / folder[1:]).mkdir(parents=True, exist_ok=True)
         elif name == "COPY":
             assert text == ". ."
-            copy_project(tree / folder[1:])
+            copy_project(tree / folder[1:], links=True)
         elif name == "RUN":
             inside(tree, text, folder, **environment)
         elif name == "ENV":
@@ -131,7 +136,7 @@ def test_dockerfile_on_a_bare_debian(tree, user):
 def test_apptainer_recipe_on_a_bare_debian(tree):
     sections = apptainer()
     assert [line.split() for line in sections["files"]] == [[".", "/ag3d"]]
-    copy_project(tree / "ag3d")
+    copy_project(tree / "ag3d", links=False)
     inside(tree, "set -e\n" + "\n".join(sections["post"]))
     environment = "\n".join(sections["environment"])
     inside(tree, f"{environment}\n" + "\n".join(sections["test"]))

@@ -98,10 +98,13 @@ def digest(path: Path) -> str:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """A hash for every result, by its path. Not logs and durations, nor the states between milestones."""
+    """A hash for every result, by its path. Not logs and durations, nor the states between milestones, nor the machine's
+    settings, which change no result."""
     root = folder / "results"
     left_out = ("logs", "benchmarks", "state", "body", "models")
-    files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != "lock.json"]
+    files = [
+        path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in ("lock.json", "machine.json")
+    ]
     files = [path for path in files if not set(path.relative_to(root).parts) & set(left_out)]
     return {str(path.relative_to(root)): digest(path) for path in files if not path.name.startswith(".snakemake")}
 
