@@ -17,7 +17,7 @@ from typing import Any
 from tests.fuzz.runner import Finding, Runner, Target, damaged
 
 CHUNK = 2000  # runs of a cheap target that a process does at a time
-SHIFT = 10.0  # seconds of the processor at most for a job, where the time is what is limited
+SHIFT = 10.0  # seconds at most for a job, where the time is what is limited
 PATIENCE = 120.0  # seconds of the clock after which a process that says nothing is ended
 _fork = multiprocessing.get_context("fork")
 
@@ -40,7 +40,7 @@ class Result:
 
 @dataclass
 class Job:
-    """Runs `start` to `stop` of a target, as many as can be done in `seconds` of the processor."""
+    """Runs `start` to `stop` of a target, as many as can be done in `seconds`."""
 
     target: Target
     start: int
@@ -147,9 +147,9 @@ def _read_many(
             for number, data in enumerate(target.seeds()):  # all: whatever is imported on the way is imported now
                 finding = runner.whole(target, path, data)
                 tell(None if number else finding, -1)
-        end = time.process_time() + job.seconds
+        end = time.monotonic() + job.seconds
         for number in range(job.start, job.stop):
-            if time.process_time() > end:
+            if time.monotonic() > end:
                 return number - job.start
             current.value = number
             tell(runner.run(target, path, damaged(target, seeds[target.name], fuzzing.seed, number)), number)
@@ -165,24 +165,27 @@ def missing(target: Target) -> str:
 def fuzz(
     fuzzing: Fuzzing, targets: Iterable[Target], processes: int, runs: int = 0, seconds: float = 0.0, first: int = 0
 ) -> dict[str, Result]:
-    """Read damaged files: `runs` for each target, or round and round for `seconds`."""
+    """Read damaged files: `runs` for each target, or round and round for `seconds`, once round at least."""
     targets = list(targets)
     results = {target.name: Result() for target in targets}
     end = time.monotonic() + seconds if seconds else None
     shift = min(SHIFT, seconds * processes / (2 * len(targets))) if seconds else math.inf
     jobs = _rounds(targets, results, 0 if seconds else runs, first, shift)
     waiting: list[Job] = []
+    given: set[str] = set()
     workers = [Worker(fuzzing, number) for number in range(processes)]
     number = processes
 
     def next_job() -> Job | None:
         if waiting:
             return waiting.pop()
-        return None if end is not None and time.monotonic() > end else next(jobs, None)
+        over = end is not None and time.monotonic() > end and len(given) == len(targets)
+        return None if over else next(jobs, None)
 
     def give(worker: Worker) -> bool:
         job = next_job()
         if job is not None:
+            given.add(job.target.name)
             worker.give(job)
         else:
             worker.job = None

@@ -141,7 +141,7 @@ class _Lines(logging.Handler):
         self.wrong: tuple[str, str] | None = None  # place and text
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = self.format(record)
         if not _is_line(text):
             self.wrong = f"{_of_project(record.pathname) or record.name}:{record.lineno}", text
 
@@ -159,7 +159,10 @@ class Runner:
         self.slowest = 0.0
         warnings.simplefilter("ignore")
         sys.dont_write_bytecode = True
-        logging.getLogger().handlers[:] = [self.lines]
+        console.run(lambda: None)  # which says how log lines are written
+        root = logging.getLogger()
+        self.lines.setFormatter(root.handlers[0].formatter)
+        root.handlers[:] = [self.lines]
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
         signal.signal(signal.SIGPROF, _too_long)
