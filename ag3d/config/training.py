@@ -97,7 +97,7 @@ class Training:
         [],
         "parts that keep their weights: mapping, backbone, decoder, density, superresolution, or discriminator:N for the "
         "first N convolutions of every discriminator",
-        pattern="|".join([*FREEZABLE, r"discriminator:\d+"]),
+        pattern="|".join([*FREEZABLE, r"discriminator:[0-9]+"]),
     )
 
     def __post_init__(self) -> None:

@@ -76,8 +76,10 @@ def compute_distances(
 
 
 def _entries_by_kind(protocol: Protocol, pair: FeaturePair, main: bool) -> dict[str, Entry]:
-    """Kinds of distances to their values; of networks beside the main one only the Fréchet distance."""
+    """Kinds of distances to their values, none of a single picture; of networks beside the main one only the Fréchet distance."""
     metrics = pair.settings.metrics
+    if min(len(pair.fake), len(pair.real)) < 2:
+        return {}
     if protocol.network == "patches":
         return {"swd": _swd(pair)} if pair.fake.shape[1] else {}
     entries: dict[str, Entry] = {}

@@ -100,16 +100,14 @@ class Measurement:
             features = self.features(source, [e for protocol in of_source for e in extractors[protocol.network]])
             if features is None:
                 continue
-            if few := min(len(values) for of_set in features for values in of_set.values()) < 2:
-                too_few += [
-                    f"{protocol.name}: nothing is measured, one photograph is too few" for protocol in of_source
-                ]
-            for protocol in () if few else of_source:
+            for protocol in of_source:
                 networks = {extractor.name: extractor.sha256 for extractor in extractors[protocol.network]}
                 fake, real = (
                     {key: values for key, values in of_set.items() if key.split("/")[1] in networks}
                     for of_set in features
                 )
+                if min(map(len, real.values())) < 2:
+                    too_few.append(f"{protocol.name}: nothing is measured, one photograph is too few")
                 entries = compute_distances(protocol, fake, real, settings, device)
                 if "neighbours" in settings.metrics and protocol.network != "patches":
                     entries |= copied_images(protocol, fake, real, device)

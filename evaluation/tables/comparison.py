@@ -156,7 +156,8 @@ def comparison(measurements: list[Measurement]) -> list[Table]:
             not_measured = [m for m in measurements if not metrics_in(m, name)] if number == 0 else []
             tables.append(_table(name, group, not_measured))
     if not tables and measurements:
-        tables.append(Table(NOT_RUN, [Column("value", "")], [_row(m, {}) for m in measurements]))
+        notes = [note for m in measurements for note in m.get("notes", [])]
+        tables.append(Table(NOT_RUN, [Column("value", "")], [_row(m, {}) for m in measurements], notes=notes))
     return tables
 
 

@@ -51,6 +51,8 @@ def _read(path: Path) -> Measurement:
             raise UserError(f"{of_metric}: its protocol is missing; measure the run again")
         if metric.get("bias") is not None and metric.get("dimensions") is None:
             raise UserError(f"{of_metric}: 'dimensions' is missing; measure the run again")
+    notes = content.get("notes")
+    content["notes"] = [str(note) for note in notes] if isinstance(notes, list) else []
     versions = content.get("versions")
     version = versions.get("ag3d") if isinstance(versions, dict) else None
     return {**content, "metrics": _current_names(content["metrics"]), "versions": {"ag3d": str(version or "")}}

@@ -15,12 +15,16 @@ from support.stand_in_inception import StandIn, save
 
 from ag3d.config import Evaluation, Network, load
 from ag3d.config.results import METRICS, RENAMED_METRICS
+from ag3d.core.dataset_format import people_in, read_labels, write_dataset
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, write_json
+from ag3d.core.shards import ShardReader
 from ag3d.evaluation.metrics import distances, feature_cache, image_sets, stage
 from ag3d.evaluation.metrics.feature_extraction import make_extractors
 from ag3d.evaluation.metrics.image_sets import generated_images, sample_inputs
 from ag3d.evaluation.metrics.protocols import Protocol, Source, requested_protocols
+from ag3d.evaluation.tables.comparison import comparison
+from ag3d.evaluation.tables.formats import to_markdown
 from ag3d.model.checkpoint import describe, save_weights
 from ag3d.model.generator import Generator
 
@@ -178,6 +182,25 @@ def test_command_measures_and_keeps_features_by_content(
     assert (conditions["side"], conditions["samples"], conditions["noise"]) == (32, 10, "const")
     assert cv2.imread(str(tmp_path / "nearest.png")).shape == (4 * 128, 2 * (5 * 128 + 6) + 18, 3)
     assert not (tmp_path / "blocks").exists()
+
+
+def test_one_photograph_is_too_few_and_says_so(network, poses, data, blazepose_folder, tmp_path):
+    shard = ShardReader(data[0])
+    person = people_in(shard)[0]
+    with write_dataset(tmp_path / "one.zip", {}) as writer:
+        image, normal = (shard.image(f"{kind}_{person}.png") for kind in ("img", "normal"))
+        writer.write_person(person, image, normal, read_labels(shard)[f"img_{person}.png"])
+    settings = Evaluation(
+        metrics=["frechet", "kid", "precision_recall", "neighbours", "swd"], num_images=8, bootstrap=2
+    )
+    one = [tmp_path / "one.zip"]
+    work = stage.Measurement(network, poses, one, blazepose_folder, tmp_path, tmp_path / "blocks", settings)
+    found = work.run(tmp_path / "nearest.png")
+    assert found["metrics"] == {}
+    assert found["notes"][0] == "frechet_embedded: nothing is measured, one photograph is too few"
+    assert (tmp_path / "nearest.png").exists()  # an output of the rule
+    (table,) = comparison([{"run": "r", "kimg": 1, **found}])
+    assert "one photograph is too few" in to_markdown([table])
 
 
 def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch):
