@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ag3d.config import Training
+from ag3d.config.settings import from_mapping
 from ag3d.config.training import FREEZABLE
 from ag3d.core.errors import UserError
 from ag3d.model.training.optim import first_layers
@@ -57,7 +58,7 @@ def test_a_frozen_field_still_trains_its_pictures(make_trainer, uint8_batch):
 
 def test_wrong_names_are_told(make_trainer):
     for wrong in ("backbon", "discriminator", "discriminator:x", "deformer"):
-        with pytest.raises(UserError, match=r"training.freeze.*" + wrong):
-            Training(freeze=[wrong])
+        with pytest.raises(UserError, match=rf"training.freeze.*'{wrong}'"):
+            from_mapping(Training, {"freeze": [wrong]}, "training")
     with pytest.raises(UserError, match="nothing of the generator is left"):
         make_trainer(freeze=list(FREEZABLE))
