@@ -181,6 +181,8 @@ def test_killed_at_random_moments(tmp_path, tmp_path_factory, open_body_path, ca
             hits[kind] += 1
             moments[moment] += 1
             hurt = True
+            with open(tmp_path / "kills.log", "a") as log:
+                print(f"{sum(hits.values())}: {kind} during {moment}; {completed} complete runs before", file=log)
             if kind not in ("Snakemake", "everything"):
                 continue  # Snakemake finishes what does not depend on it, and ends with status 1
             main.wait()

@@ -23,6 +23,7 @@ DATA, RUN = "small-data", "small"
 # Of two equal runs, these differ: what they were made by, and how long it took.
 VARYING = {
     "code", "inputs", "record", "seconds", "seconds_per_kimg", "seconds_per_image", "waiting", "memory_gb", "sha256", "versions",
+    "checksum",
 }  # fmt: skip
 
 
