@@ -60,7 +60,7 @@ class Network:
     plane_channels: int = option(32, "channels of each plane", low=4)
     z_dim: int = option(512, "length of the latent code", low=1)
     w_dim: int = option(512, "length of the style code", low=1)
-    mapping_layers: int = option(2, "layers of the generator's mapping network", low=1)
+    mapping_layers: int = option(2, "layers of the generator's mapping network", low=1, high=100)
     channel_base: int = option(32768, "channels of a layer are channel_base / resolution …", low=64)
     channel_max: int = option(512, "… and never more than this", low=4)
     sr_channels: int = option(128, "channels of the first super-resolution block; the second has half", low=4)
@@ -68,8 +68,8 @@ class Network:
     conv_clamp: float = option(
         256.0, "activations of super-resolution and discriminators are clamped to ± this; 0: not at all", low=0
     )
-    depth_resolution: int = option(36, "samples per ray in the first pass", low=4)
-    depth_resolution_importance: int = option(36, "samples per ray in the importance pass", low=1)
+    depth_resolution: int = option(36, "samples per ray in the first pass", low=4, high=1024)
+    depth_resolution_importance: int = option(36, "samples per ray in the importance pass", low=1, high=1024)
     ray_start: float = option(-0.3, "where the rays' samples begin (world z; without departures.body_bounds)")
     ray_end: float = option(0.3, "where they end")
     box_warp: float = option(1.9, "side of the cube that the tri-planes cover (world units)", low=0.1)
@@ -89,7 +89,7 @@ class Network:
     use_normal_discriminator: bool = option(True, "render normals, and judge them with a discriminator")
     use_face_discriminator: bool = option(True, "judge face crops with discriminators of their own")
     face_fraction: int = option(8, "face crops have the image's side divided by this", low=2)
-    discriminator_mapping_layers: int = option(8, "layers of the discriminators' mapping networks", low=1)
+    discriminator_mapping_layers: int = option(8, "layers of the discriminators' mapping networks", low=1, high=100)
     mbstd_group_size: int = option(4, "group size of the discriminators' minibatch standard deviation", low=1)
     compatibility: str = option(
         "ours", "reference: compute what the reference computes, with its known faults", choices=("ours", "reference")
