@@ -56,6 +56,7 @@ from ag3d.model.generator import Generator
 from ag3d.model.imaging import KINDS
 
 _LINES = dict(re.findall(r"^    (\S+) +(.*)$", __doc__, re.M))
+MOST_PEOPLE = 10_000
 _STILL, _MOVING = ("samples", "canonical", "grid"), ("novel-view", "interpolation", "animation")
 
 
@@ -126,7 +127,10 @@ def seeds_of(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise UserError(f"--seeds {text}: expected numbers and ranges such as 3,7,10-12")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+        people = range(int(match[1]), int(match[2] or match[1]) + 1)
+        if len(seeds) + people.stop - people.start > MOST_PEOPLE:
+            raise UserError(f"--seeds {text}: at most {MOST_PEOPLE:,} people at once")
+        seeds += people
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**63:
         raise UserError(f"--seeds {text}: every person once, please, and numbers below 2^63")
     return seeds

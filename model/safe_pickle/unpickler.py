@@ -7,6 +7,7 @@ since they trust the sizes that a file states. Values are computed afterwards, f
 
 from __future__ import annotations
 
+import codecs
 import mmap
 import pickle
 import re
@@ -37,6 +38,7 @@ DAMAGED = (
 )
 
 
+codecs.lookup("raw-unicode-escape")  # which the oldest pickles want: nothing is imported while a strange file is read
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"x": "zlib", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22M\x18": "lz4"}
 
 

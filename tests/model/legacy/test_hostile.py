@@ -215,6 +215,15 @@ def test_modules_inside_themselves_and_over_and_over(watch, tmp_path):
         refused(watch, write(tmp_path / "laughs.pkl", {"G_ema": laughs}), "laughs.pkl.*too many", tmp_path / "out")
 
 
+def test_one_mapping_as_everybodys_children(watch, tmp_path):
+    empty, many = b"}", b"".join(b"X\x05\x00\x00\x00%05dh\x01" % number for number in range(19_000))
+    state = b"}(X\x0b\x00\x00\x00_parameters" + empty + b"X\x08\x00\x00\x00_buffers" + empty
+    state += b"X\x08\x00\x00\x00_modules}(" + many + b"uu"
+    data = b"\x80\x02}X\x05\x00\x00\x00G_emactraining.a\nB\n)\x81q\x01" + state + b"bs."
+    (tmp_path / "network.pkl").write_bytes(data)
+    refused(watch, tmp_path / "network.pkl", "holds too many", tmp_path / "out")
+
+
 def test_lists_over_and_over(watch, tmp_path, made, body_arrays):
     path = write_released(tmp_path / "network.pkl", made, parts=("G_ema",), laughs=nested(60))
     with watch:

@@ -33,6 +33,25 @@ def test_second_trainer_is_refused_and_a_dead_one_is_replaced(tmp_path, caplog):
         assert not caplog.text
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_a_lock_that_is_no_file_is_told(tmp_path, kind):
+    path = tmp_path / "lock.json"
+    (tmp_path / "mine.txt").write_text("mine")
+    {"pipe": lambda: os.mkfifo(path), "folder": path.mkdir, "link": lambda: path.symlink_to(tmp_path / "mine.txt")}[
+        kind
+    ]()
+    with pytest.raises(UserError, match="lock.json is no plain file"), run_lock(tmp_path):
+        pass
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "[" * 100_000, "\x1b[31m", '{"pid": {}}'])
+def test_whatever_a_dead_trainer_left_in_its_lock_is_taken_over(tmp_path, content):
+    (tmp_path / "lock.json").write_text(content)
+    with run_lock(tmp_path):
+        pass
+
+
 def test_signals_are_noted(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     with stop_signals() as request:
