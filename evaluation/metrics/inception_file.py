@@ -34,7 +34,7 @@ KNOWN = {
     "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4": FILE,
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2": "pytorch-fid's pt_inception-2015-12-05-6726825d.pth",
 }
-WHAT, HINT = f"the network {FILE}", f"Get it from {SOURCE}"
+WHAT, HINT = f"the network {FILE} of {SOURCE}", "Get that file"
 LARGEST = 2**28  # bytes; the known files have 96 MB
 EPSILON = 1e-3  # of the normalisation
 _DTYPES = {

@@ -39,6 +39,7 @@ _STYLE: Any = {
     "legend.labelcolor": GREY,
     "axes.prop_cycle": cycler(color=COLORS),
     "svg.hashsalt": "ag3d",
+    "text.parse_math": False,  # names of curves and files are text, whatever signs are in them
 }
 
 

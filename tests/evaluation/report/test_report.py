@@ -13,9 +13,12 @@ import torch
 from ag3d.core.errors import UserError
 from ag3d.core.files import write_json
 from ag3d.evaluation.report import __main__ as report
+from ag3d.evaluation.report.__main__ import render
+from ag3d.evaluation.report.media import picture_file
+from ag3d.evaluation.report.page import Page
 from ag3d.evaluation.report.poses import lean, standing_heights, yaw
 from ag3d.evaluation.report.timing import duration, rule_times
-from ag3d.evaluation.report.training import group_of, read_curves
+from ag3d.evaluation.report.training import curve_figures, group_of, read_curves
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -178,3 +181,30 @@ def test_curves_skip_a_line_cut_off(small_results):
     assert curves["loss/G"][0][-1] == pytest.approx(3.0)
     assert group_of("logit/real/full") == ("logit, full", "real")
     assert group_of("loss/G")[0] == group_of("loss/D")[0]
+
+
+def test_names_of_curves_are_no_formulas(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"kimg": 1, "$\\\\frac{$": 2, "loss/$x$": 3}\n"text"\n[1]\n{"kimg": 2, "a": 1e400}\n{"a": '
+        + "9" * 400
+        + "}\n"
+        + '{"a":' * 3000
+        + "\n\xff"
+    )
+    series = read_curves(tmp_path / "metrics.jsonl")
+    assert set(series) == {"$\\frac{$", "loss/$x$"}
+    assert len(curve_figures(series)) == 2
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_pictures_of_results_that_are_damaged_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 50)
+    with pytest.raises(UserError, match=name):
+        picture_file(tmp_path / name, 100)
+
+
+def test_the_page_runs_no_scripts_and_asks_nothing_of_the_network():
+    html = render(Page("<b>x</b>", "<script>alert(1)</script>"))
+    assert "default-src &#39;none&#39;" in html
+    assert "script-src" not in html
+    assert "<script" not in html
