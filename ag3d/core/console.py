@@ -62,7 +62,8 @@ def run(main: Callable[[], None]) -> None:
     """Run a command: plain log lines, and user errors as one line and exit status 2."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogLine("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=os.environ.get("AG3D_LOG", "INFO"), handlers=[handler])
+    level = os.environ.get("AG3D_LOG", "").upper()
+    logging.basicConfig(level=level if level in logging.getLevelNamesMapping() else "INFO", handlers=[handler])
     try:
         main()
     except UserError as error:
@@ -70,18 +71,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            print(
-                f"error: no space left on the disk ({error.filename or ''}): free some space and run the same command again",
-                file=sys.stderr,
-            )
-            sys.exit(2)
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            print(
-                f"error: {error.filename or 'a file'}: {error.strerror}: allow it, or choose another folder, and run the same command again",
-                file=sys.stderr,
-            )
-            sys.exit(2)
-        raise
+            reason = "no space left on the disk: free some space"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            reason = f"{error.strerror}: allow it, or choose another folder,"
+        else:
+            raise
+        print(
+            f"error: {printable(error.filename or 'a file')}: {reason} and run the same command again", file=sys.stderr
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
