@@ -21,13 +21,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from ag3d.core.bounded import open_regular
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_json, read_table, sha256, write_json, write_table
 from ag3d.preprocessing import schemas
-from ag3d.preprocessing.photos import video
+from ag3d.preprocessing.photos import read_image, video
 
 log = logging.getLogger(__name__)
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif"})
+IMAGE_SUFFIXES = read_image.SUFFIXES | read_image.RAW_SUFFIXES
 SUFFIXES = IMAGE_SUFFIXES | video.SUFFIXES
 RECORD = "scan.json"
 _PROBE = 4096  # bytes
@@ -219,7 +220,7 @@ def _group_by(entries: list[Entry], key: Callable[[Entry], str]) -> list[list[En
     for entry in sorted(entries, key=lambda entry: entry.path):
         try:
             groups[key(entry)].append(entry)
-        except OSError:
+        except (OSError, UserError):
             continue
     return [group for group in groups.values() if len(group) > 1]
 
@@ -227,7 +228,7 @@ def _group_by(entries: list[Entry], key: Callable[[Entry], str]) -> list[list[En
 def _probe(path: Path, size: int) -> str:
     """A hash of the file's beginning, middle and end: differs for nearly all files that differ."""
     digest = hashlib.sha1()
-    with open(path, "rb") as handle:
+    with open_regular(path) as handle:
         for offset in (0, size // 2, max(0, size - _PROBE)):
             handle.seek(offset)
             digest.update(handle.read(_PROBE))

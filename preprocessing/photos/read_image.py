@@ -12,8 +12,59 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF")
+from ag3d.core.bounded import open_regular
+from ag3d.core.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".pjpeg",
+        ".pjp",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".avif",
+        ".avifs",
+        ".heic",
+        ".heif",
+        ".hif",
+    ]
+)
+# What cameras write beside pictures: listed, so that it is told why they are left out.
+RAW_SUFFIXES = frozenset(
+    [
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".nef",
+        ".nrw",
+        ".arw",
+        ".srf",
+        ".sr2",
+        ".raf",
+        ".orf",
+        ".rw2",
+        ".pef",
+        ".srw",
+        ".x3f",
+        ".3fr",
+        ".iiq",
+        ".jxl",
+        ".jp2",
+    ]
+)
 MAX_FILE_PIXELS = 200_000_000  # the largest cameras; decoding more would take gigabytes
+MAX_TRANSPARENT_PIXELS = 100_000_000  # blending takes thrice the memory
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS  # Pillow refuses twice this; _read refuses the rest
 _ORIENTATION = 0x0112
 _TRANSPOSES = {
@@ -69,14 +120,16 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 16_000_000, min_s
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; what counts is whether the pixels decode
-            with open(path, "rb") as handle, _open(handle) as image:
+            if not os.path.exists(path):
+                raise PhotoError("the file is missing")
+            if os.path.splitext(path)[1].lower() in RAW_SUFFIXES:
+                raise PhotoError("a camera's raw format is not supported; develop it to JPEG, PNG or TIFF")
+            with open_regular(path) as handle, _open(handle) as image:
                 return _read(image, max_pixels, min_side)
     except PhotoError:
         raise
-    except FileNotFoundError as error:
-        raise PhotoError("the file is missing") from error
-    except PermissionError as error:
-        raise PhotoError("no permission to read the file") from error
+    except UserError as error:
+        raise PhotoError(f"the file cannot be read: {one_line(error)}") from error
     except MemoryError as error:
         raise PhotoError("too large for this machine's memory") from error
     except Exception as error:  # decoders raise anything on damaged data
@@ -84,11 +137,13 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 16_000_000, min_s
 
 
 def _open(handle: Any) -> Image.Image:
-    start = handle.read(64)
+    start = handle.read(1024)
     if not start:
         raise PhotoError("the file is empty")
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        raise PhotoError("HEIC is not supported; convert it to JPEG or PNG")
+    if start[4:8] == b"ftyp":
+        brands = start[8 : int.from_bytes(start[:4], "big")]
+        if not {b"avif", b"avis"} & {brands[k : k + 4] for k in range(0, len(brands), 4)}:
+            raise PhotoError("HEIC is not supported; convert it to JPEG or PNG")
     handle.seek(0)
     try:
         return Image.open(handle, formats=FORMATS)
@@ -104,12 +159,17 @@ def _read(image: Image.Image, max_pixels: int, min_side: int) -> Photo:
         raise PhotoError(f"the file claims more than {MAX_FILE_PIXELS / 1e6:.0f} million pixels", width * height / 1e6)
     if min(width, height) < min_side:
         raise PhotoError(f"the shorter side is below {min_side} pixels", min(width, height))
-    orientation = _orientation(image)
+    if image.has_transparency_data and width * height > MAX_TRANSPARENT_PIXELS:
+        limit = f"{MAX_TRANSPARENT_PIXELS / 1e6:.0f} million pixels with transparency"
+        raise PhotoError(f"the file claims more than {limit}", width * height / 1e6)
     profile = image.info.get("icc_profile")
     target = _reduced_size(width, height, max_pixels)
     if target != (width, height):
         image.draft(None, target)  # JPEG decodes at 1/2, 1/4 or 1/8 without holding the whole
     image.load()
+    orientation = _orientation(image)  # now: some of Pillow's readers turn the picture as they load it
+    if image.format == "TIFF" and image.size == (height, width):
+        width, height, target = height, width, target[::-1]
     image = _eight_bit(image)
     if image.size != target:
         image = image.resize(target, Image.Resampling.BOX, reducing_gap=None)
@@ -140,26 +200,42 @@ def _orientation(image: Image.Image) -> int:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey, palette, 16- and 32-bit images as L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float32)
-        top = float(values.max(initial=0.0))
+        stored = np.asarray(image)
+        top = float(stored.max(initial=0))
         if not np.isfinite(top):
             raise PhotoError("damaged image: its values are not finite")
         full = 1.0 if image.mode == "F" and top <= 1 else 255.0 if top <= 255 else 65535.0
-        return Image.fromarray(np.clip(values * (255 / full) + 0.5, 0, 255).astype(np.uint8))
+        grey = np.empty(stored.shape, np.uint8)
+        for rows in range(0, len(stored), 1024):  # a part at a time, for the memory
+            values = stored[rows : rows + 1024].astype(np.float32)
+            grey[rows : rows + 1024] = np.clip(values * (255 / full) + 0.5, 0, 255)
+        return Image.fromarray(grey)
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
         return image.convert("RGBA")
-    return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+    return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB") else image.convert("RGB")
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours of another profile (Adobe RGB, Display P3, a CMYK press) as sRGB; a broken profile is passed over."""
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+    """Colours of another profile (Adobe RGB, Display P3, a CMYK press, a printer's grey) as sRGB; a broken profile is passed
+    over."""
+    if image.mode == "LAB":
+        return ImageCms.applyTransform(image, _from_lab()) or image
+    if not profile:
         return image
+    if image.mode == "LA":
+        colours = _to_srgb(image.getchannel("L"), profile).convert("RGB")
+        colours.putalpha(image.getchannel("A"))
+        return colours
     try:
         transform = _transform(profile, image.mode)
         return image if transform is None else ImageCms.applyTransform(image, transform) or image
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
+
+
+@cache
+def _from_lab() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), _srgb(), "LAB", "RGB")
 
 
 @cache
@@ -169,7 +245,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if mode != "CMYK" and "srgb" in ImageCms.getProfileDescription(source).lower():
+    if mode in ("RGB", "RGBA") and "srgb" in ImageCms.getProfileDescription(source).lower():
         return None
     output = "RGBA" if mode == "RGBA" else "RGB"
     return ImageCms.buildTransform(source, _srgb(), mode, output, ImageCms.Intent.PERCEPTUAL)

@@ -119,7 +119,7 @@ def _readable(folder: Path, entry: Entry) -> bool:
     if not video.is_video(entry.path):
         return True
     try:
-        video.frame_stride(folder / entry.path, 0, 1.0)
+        video.frame_times(folder / entry.path)
     except PhotoError:
         return False
     return True

@@ -52,14 +52,15 @@ def photos_of_shard(folder: str | Path, shard: int, settings: Photos, listing: P
     path_by_id: dict[str, str] = {}
     count = 0
     for entry in console.progress(of_shard, "photographs", unit="photo"):
-        if video.is_video(entry.path):
-            rows = video_rows(root, entry, copies.get(entry.path), settings)
+        copy_of = copies.get(entry.path)
+        if entry.photo_id in path_by_id:  # one name in two Unicode forms
+            reason = f"its name differs from {path_by_id[entry.photo_id]} in Unicode form only; rename it"
+            rows = [_unread(entry) | {"photo_id": f"{entry.photo_id}-{count}"} | vars(Verdict.rejected(reason))]
+        elif video.is_video(entry.path):
+            rows = video_rows(root, entry, copy_of, settings)
         else:
-            rows = [photo_row(root, entry, copies.get(entry.path), settings)]
-            if entry.photo_id in path_by_id:  # one name in two Unicode forms
-                reason = f"its name differs from {path_by_id[entry.photo_id]} in Unicode form only; rename it"
-                rows[0] |= {"photo_id": f"{entry.photo_id}-{count}", **vars(Verdict.rejected(reason))}
-            path_by_id.setdefault(entry.photo_id, rows[0]["path"])
+            rows = [photo_row(root, entry, copy_of, settings)]
+        path_by_id.setdefault(entry.photo_id, rows[0]["path"])
         count += len(rows)
         yield from rows
 
@@ -80,8 +81,8 @@ def video_rows(root: Path, entry: Entry, copy_of: str | None, settings: Photos) 
     unread = _unread(entry)
     try:
         _check(root, entry, copy_of, unread)
-        stride = video.frame_stride(root / entry.path, settings.frame_stride, settings.frames_per_second)
-        for number, rgb in video.frames(root / entry.path, 0, stride):
+        sampled = video.sampled_frames(root / entry.path, settings.frame_stride, settings.frames_per_second)
+        for number, rgb in sampled:
             sizes = _sizes(Photo.of_frame(rgb, settings.max_pixels, settings.min_side))
             rows.append(unread | sizes | {"photo_id": frame_id(entry.photo_id, number), "frame": number})
     except PhotoError as error:

@@ -68,8 +68,8 @@ def _photo(path: Path) -> object:
 def _video(path: Path) -> object:
     from ag3d.preprocessing.photos import video
 
-    stride = video.frame_stride(path, 0, 2.0)
-    return [number for number, _ in video.frames(path, 0, stride)], video.FrameReader(path, [0, 2]).read(2)
+    numbers = [number for number, _ in video.sampled_frames(path, 0, 2.0)]
+    return numbers, video.FrameReader(path, [0, 2]).read(2)
 
 
 def _photo_list(path: Path) -> object:

@@ -119,7 +119,7 @@ def test_a_video_that_went_away_rejects_its_frames(tmp_path: Path) -> None:
     file.unlink()
     assert all(isinstance(photo, PhotoError) for _, photo in manifest.photos())
     with pytest.raises(PhotoError, match="the file is missing"):
-        video.frame_stride(file, 0, 2)
+        video.frame_times(file)
 
 
 def test_a_video_belongs_to_one_shard_and_changing_it_runs_that_again(tmp_path: Path) -> None:
