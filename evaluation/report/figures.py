@@ -15,6 +15,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ag3d.core.errors import printable
 from ag3d.evaluation.report.media import data_uri
 
 GREY = "#858b94"  # readable on white and on black
@@ -39,8 +40,12 @@ _STYLE: Any = {
     "legend.labelcolor": GREY,
     "axes.prop_cycle": cycler(color=COLORS),
     "svg.hashsalt": "ag3d",
-    "text.parse_math": False,  # names of curves and files are text, whatever signs are in them
 }
+
+
+def plain(name: str) -> str:
+    """A name that a file brought, as text for a plot: what stands between dollar signs would be a formula."""
+    return printable(name).replace("$", r"\$")
 
 
 class Plot:

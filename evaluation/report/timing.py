@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ag3d.evaluation.report.figures import COLORS, plot
+from ag3d.evaluation.report.figures import COLORS, plain, plot
 
 
 @dataclass
@@ -51,7 +51,7 @@ def time_bars(rules: list[RuleTime]) -> str:
     """Seconds of each rule as horizontal bars."""
     with plot(7.4, 0.6 + 0.24 * len(rules)) as figure:
         axes = figure.axes[0]
-        names = [rule.name for rule in reversed(rules)]
+        names = [plain(rule.name) for rule in reversed(rules)]
         axes.barh(names, [rule.seconds for rule in reversed(rules)], color=COLORS[0], alpha=0.85)
         for row, rule in enumerate(reversed(rules)):
             axes.text(rule.seconds, row, f" {duration(rule.seconds)}", va="center", fontsize=8)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ag3d.core.bounded import read_bytes
-from ag3d.evaluation.report.figures import plot
+from ag3d.evaluation.report.figures import plain, plot
 from ag3d.evaluation.report.media import picture_file
 from ag3d.evaluation.report.page import Figure
 
@@ -75,8 +75,8 @@ def _draw(group: str, names: dict[str, str], series: Series) -> str:
         axes = figure.axes[0]
         for label, name in sorted(names.items()):
             x, y = (np.asarray(values) for values in series[name])
-            axes.plot(x, y, linewidth=1.3, marker="o" if len(x) < 30 else "", markersize=2.5, label=label)
-        axes.set_title(group.replace("_", " "), loc="left")
+            axes.plot(x, y, linewidth=1.3, marker="o" if len(x) < 30 else "", markersize=2.5, label=plain(label))
+        axes.set_title(plain(group.replace("_", " ")), loc="left")
         axes.set_xlabel("kimg")
         if len(names) > 1:
             axes.legend(fontsize=7.5)
