@@ -88,7 +88,10 @@ def label_rows(shard: ShardReader) -> dict[str, Any]:
     if LABELS not in shard:
         raise UserError(f"{shard.path} has no {LABELS} in its root; is it an AG3D data set?")
     try:
-        return dict(shard.json(LABELS)["labels"])
+        rows = dict(shard.json(LABELS)["labels"])
+        if not all(isinstance(name, str) for name in rows):
+            raise ValueError("names that are no text")
+        return rows
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{shard.path}: {LABELS} is not {{'labels': mapping or list of pairs}} ({error}); every image needs a label"

@@ -38,6 +38,9 @@ class Person:
     glb: str = ""  # base64
 
 
+MOST_PEOPLE = 10_000
+
+
 @dataclass
 class Page:
     title: str
@@ -49,11 +52,13 @@ def page_of_run(run: Path) -> Page:
     """The avatars of results/<run>. Raises UserError where they are missing."""
     if not (run / "avatars" / "avatars.json").exists() and not (run / "export" / "export.json").exists():
         raise UserError(f"{run} holds no avatars; finish the run first: snakemake --cores all generate")
-    seeds: list[int] = []
+    seeds: dict[int, None] = {}  # each once, in order
     for record in (run / "avatars" / "avatars.json", run / "export" / "export.json"):
         if record.exists():
             with expecting(record, "a list of avatars"):
-                seeds += [seed for seed in map(operator.index, read_json(record)["seeds"]) if seed not in seeds]
+                seeds |= dict.fromkeys(map(operator.index, read_json(record)["seeds"]))
+    if len(seeds) > MOST_PEOPLE:
+        raise UserError(f"{run} names {len(seeds):,} avatars; a page shows at most {MOST_PEOPLE:,}")
     people = [_person_of_run(run, seed) for seed in seeds]
     return Page(f"Avatars of run {run.resolve().name}", "Generated people. None of them exists.", people)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ag3d.core.dataset_format import people_in, read_labels, write_dataset
+from ag3d.core.errors import UserError
 from ag3d.core.shards import ShardReader, encode_png
 
 
@@ -30,3 +32,21 @@ def test_people_come_back_with_pictures_and_labels(tmp_path: Path) -> None:
 def test_names_that_ag3d_would_misread_are_refused(tmp_path: Path) -> None:
     with write_dataset(tmp_path / "0.zip", {}) as output, pytest.raises(ValueError, match="misread"):
         output.write_person("my-img-1", b"", b"", np.zeros(111))
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b'{"labels": [[3, [1]], ["img_a.png", [2]]]}', "names that are no text"),
+        (b'{"labels": ' + b"[" * 200_000, "nested too deeply"),
+        (b'{"labels": {"img_a.png": [' + b"9" * 400 + b"]}}", "label of 'img_a.png' is not a list of numbers"),
+        (b'{"labels": {"img_a.png": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}}", "label of 'img_a.png'"),
+        (b"[" + b"1," * (2**20) * 40 + b"1]", "more values than fit"),
+        (b"\xff\xfe", "not valid JSON"),
+    ],
+)
+def test_labels_that_are_none_are_told(tmp_path: Path, content: bytes, match: str) -> None:
+    with zipfile.ZipFile(tmp_path / "0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dataset.json", content)
+    with pytest.raises(UserError, match=match):
+        read_labels(ShardReader(tmp_path / "0.zip"))

@@ -366,3 +366,11 @@ def test_faults_of_a_page_are_noticed(chromium: browser.Browser, tmp_path: Path)
     assert any("second" in fault for fault in chromium.faults)
     assert any(address.endswith("x.png") for address in chromium.requests)
     chromium.faults.clear()
+
+
+def test_a_person_stands_on_the_page_once_however_often_it_is_named(tmp_path: Path) -> None:
+    write_json(tmp_path / "avatars" / "avatars.json", {"seeds": [1, 2] * 50_000})
+    assert [person.title for person in page_of_run(tmp_path).people] == ["Seed 1", "Seed 2"]
+    write_json(tmp_path / "avatars" / "avatars.json", {"seeds": list(range(20_000))})
+    with pytest.raises(UserError, match="20,000 avatars"):
+        page_of_run(tmp_path)
