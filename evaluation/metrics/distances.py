@@ -60,19 +60,19 @@ def compute_distances(
             suffix = stream if main else f"{stream}_{network}"
             for kind, entry in _entries_by_kind(protocol, pair, main).items():
                 name = protocol.metric_name(kind)
-                entries[f"{name}_{suffix}"] = {
-                    "table": name,
-                    "better": "lower",
-                    "main": main,
-                    **entry,
-                    "column": f"{stream} {entry['column']}" if "column" in entry else stream,
-                    "stream": stream,
-                    "network": network,
-                    "dimensions": int(np.prod(fake[key].shape[1:])),
-                    "fakes": len(fake[key]),
-                    "reals": len(real[key]),
-                }
+                head = {"table": name, **described(key, fake, real), "main": main}
+                column = f"{stream} {entry['column']}" if "column" in entry else stream
+                entries[f"{name}_{suffix}"] = {**head, **entry, "column": column}
     return entries
+
+
+def described(key: str, fake: Features, real: Features) -> Entry:
+    """What an entry says of the pictures and features that it rests on."""
+    stream, network = key.split("/")
+    dimensions = int(np.prod(fake[key].shape[1:]))
+    of_features = {"stream": stream, "network": network, "dimensions": dimensions}
+    counts = {"fakes": len(fake[key]), "reals": len(real[key])}
+    return {"column": stream, "better": "lower", "main": True, **of_features, **counts}
 
 
 def _entries_by_kind(protocol: Protocol, pair: FeaturePair, main: bool) -> dict[str, Entry]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ag3d.evaluation.metrics import precision_recall
-from ag3d.evaluation.metrics.distances import Entry
+from ag3d.evaluation.metrics.distances import Entry, described
 from ag3d.evaluation.metrics.feature_extraction import Features
 from ag3d.evaluation.metrics.image_sets import channels_last, generated_images
 from ag3d.evaluation.metrics.protocols import MAIN_NETWORK, Protocol
@@ -34,20 +34,8 @@ def copied_images(protocol: Protocol, fake: Features, real: Features, device: to
     if len(real[key]) < 2:
         return {}
     share = precision_recall.copied_share(fake[key], real[key], device)
-    entry = {
-        "value": share,
-        **precision_recall.wilson_interval(share, len(fake[key])),
-        "table": name,
-        "column": "image",
-        "better": "lower",
-        "main": True,
-        "stream": "image",
-        "network": key.split("/")[1],
-        "dimensions": fake[key].shape[1],
-        "fakes": len(fake[key]),
-        "reals": len(real[key]),
-    }
-    return {f"{name}_image": entry}
+    interval = precision_recall.wilson_interval(share, len(fake[key]))
+    return {f"{name}_image": {"value": share, **interval, "table": name, **described(key, fake, real)}}
 
 
 def neighbour_picture(
