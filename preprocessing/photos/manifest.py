@@ -10,7 +10,7 @@ from typing import Any
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_record, read_table
 from ag3d.preprocessing import schemas
-from ag3d.preprocessing.photos.read_image import Photo, PhotoError, read_photo
+from ag3d.preprocessing.photos.read_image import Photo, PhotoError, file_hash, read_photo
 from ag3d.preprocessing.photos.video import FrameReader
 
 
@@ -26,8 +26,8 @@ class Manifest:
             raise UserError(f"{path} is not a manifest of photographs; make it with ag3d.preprocessing.photos")
         self.folder = self.path.absolute().parent / record["folder"]
         self.max_pixels = int(record["settings"]["max_pixels"])
-        self._source: dict[str, tuple[str, int]] = {
-            row["photo_id"]: (row["path"], row["frame"]) for row in self.table.to_dict("records")
+        self._source: dict[str, tuple[str, int, str]] = {
+            row["photo_id"]: (row["path"], row["frame"], row["sha256"]) for row in self.table.to_dict("records")
         }
         self._video: FrameReader | None = None  # the one that was read last
         if len(self.table) and not self.folder.is_dir():
@@ -42,13 +42,15 @@ class Manifest:
     def photo(self, photo_id: str, max_pixels: int | None = None) -> Photo:
         """The photograph, upright, at the size (width, height) of the manifest, or of at most `max_pixels` pixels.
 
-        Raises PhotoError if it is gone. Frames of a video are quick in the manifest's order.
+        Raises PhotoError if it is gone, or another file than the one that was listed. Frames of a video are quick in the manifest's order.
         """
-        path, frame = self._source[photo_id]
+        path, frame, recorded = self._source[photo_id]
         limit = min(self.max_pixels, max_pixels or self.max_pixels)
         if frame < 0:
+            _check_unchanged(self.folder / path, recorded)
             return read_photo(self.folder / path, limit)
         if self._video is None or self._video.path != self.folder / path:
+            _check_unchanged(self.folder / path, recorded)
             of_video = (self.table["path"] == path) & (self.table["frame"] >= 0)
             self._video = FrameReader(self.folder / path, self.table.loc[of_video, "frame"].tolist())
         return Photo.of_frame(self._video.read(frame), limit)
@@ -60,6 +62,13 @@ class Manifest:
                 yield row, self.photo(row["photo_id"])
             except PhotoError as error:
                 yield row, error
+
+
+def _check_unchanged(path: Path, recorded: str) -> None:
+    if not path.exists():
+        raise PhotoError("the file is missing")
+    if file_hash(path) != recorded:
+        raise PhotoError("the file changed after it was listed; run the same command again")
 
 
 def recorded_folder(folder: str | os.PathLike[str], manifest: str | os.PathLike[str]) -> str:

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ag3d.core.bounded import open_regular
 from ag3d.core.errors import UserError
+from ag3d.core.files import sha256
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 SUFFIXES = frozenset(
@@ -134,6 +135,14 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 16_000_000, min_s
         raise PhotoError("too large for this machine's memory") from error
     except Exception as error:  # decoders raise anything on damaged data
         raise PhotoError(f"damaged image: {one_line(error)}") from error
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a photograph's file. Raises PhotoError where it is no file that can be read."""
+    try:
+        return sha256(path)
+    except (OSError, UserError) as error:
+        raise PhotoError(f"the file cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def _open(handle: Any) -> Image.Image:

@@ -22,7 +22,6 @@ from pathlib import Path
 from ag3d.config.data import Photos
 from ag3d.core import console
 from ag3d.core.errors import UserError
-from ag3d.core.files import sha256
 from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos import video
 from ag3d.preprocessing.photos.manifest import recorded_folder
@@ -35,7 +34,7 @@ from ag3d.preprocessing.photos.photo_index import (
     read_listing,
     shard_of,
 )
-from ag3d.preprocessing.photos.read_image import Photo, PhotoError, read_photo
+from ag3d.preprocessing.photos.read_image import Photo, PhotoError, file_hash, read_photo
 from ag3d.preprocessing.photos.source_check import select_listed
 from ag3d.preprocessing.stage import OK, Row, Verdict, parse, run_stage, stage_parser
 
@@ -105,16 +104,9 @@ def _check(root: Path, entry: Entry, copy_of: str | None, row: Row) -> None:
     """Put the file's hash into its row. Raises PhotoError where its name or the file will not do."""
     if _printable(entry.path) != entry.path:
         raise PhotoError("its name is not valid Unicode; rename it")
-    row["sha256"] = _hash(root / entry.path)
+    row["sha256"] = file_hash(root / entry.path)
     if copy_of is not None:
         raise PhotoError(f"duplicate of {_printable(copy_of)}")
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256(path)
-    except (OSError, UserError) as error:
-        raise PhotoError(f"the file cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def _printable(path: str) -> str:

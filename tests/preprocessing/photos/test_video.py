@@ -134,3 +134,19 @@ def test_a_video_belongs_to_one_shard_and_changing_it_runs_that_again(tmp_path: 
     after = photo_index.fingerprints(tmp_path, 4)
     changed = {shard for shard in range(4) if before[shard] != after[shard]}
     assert changed == {photo_index.shard_of(photo_index.photo_id("b.mp4"), 4)}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.png"])
+def test_another_file_of_the_name_is_not_taken_for_the_one_that_was_listed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "v"
+    write_video(folder / "a.mp4")
+    Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(folder / "a.png")
+    manifest = manifest_of(folder, tmp_path, frame_stride=8)
+    if name == "a.mp4":
+        write_video(folder / "a.mp4", fps=13)
+    else:
+        Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 8)).save(folder / "a.png")
+    for row, photo in manifest.photos():
+        assert isinstance(photo, PhotoError) == (row["path"] == name)
+        if row["path"] == name:
+            assert "changed after it was listed" in str(photo)
