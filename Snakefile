@@ -8,11 +8,6 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-if not workflow.configfiles:
-
-    configfile: "config.yaml"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/body.smk"
 include: "workflow/rules/models.smk"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -16,6 +18,7 @@ from ag3d.core.errors import UserError, printable
 
 T = TypeVar("T")
 log = logging.getLogger("ag3d")
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterable[T]:
@@ -64,6 +67,9 @@ def run(main: Callable[[], None]) -> None:
     handler.setFormatter(_LogLine("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     level = os.environ.get("AG3D_LOG", "").upper()
     logging.basicConfig(level=level if level in logging.getLevelNamesMapping() else "INFO", handlers=[handler])
+    # Processes of torchrun end with that (ag3d.core.launch).
+    if os.environ.get("AG3D_ENDS_WITH_SHELL") and "RANK" not in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         main()
     except UserError as error:

@@ -57,6 +57,8 @@ def page_of_run(run: Path) -> Page:
         if record.exists():
             with expecting(record, "a list of avatars"):
                 seeds |= dict.fromkeys(map(operator.index, read_json(record)["seeds"]))
+                if not all(0 <= seed < 2**64 for seed in seeds):
+                    raise ValueError("a seed is too large, or negative")
     if len(seeds) > MOST_PEOPLE:
         raise UserError(f"{run} names {len(seeds):,} avatars; a page shows at most {MOST_PEOPLE:,}")
     people = [_person_of_run(run, seed) for seed in seeds]

@@ -88,9 +88,13 @@ class Measurement:
         data = data_sha256(self.data)
         metrics: dict[str, Entry] = {}
         conditions: dict[str, dict[str, Any]] = {}  # by protocol id
-        too_few: list[str] = []
+        left_out: list[str] = []
 
         def add(name: str, entry: Entry, agreed: dict[str, Any]) -> None:
+            if not np.isfinite(entry["value"]):
+                left_out.append(f"{name}: left out, as it is no finite number; are all photographs the same?")
+                return
+            entry |= {key: None for key, value in entry.items() if isinstance(value, float) and not np.isfinite(value)}
             entry["protocol_id"] = provenance.digest(agreed)
             conditions[entry["protocol_id"]] = agreed
             metrics[name] = entry
@@ -107,7 +111,7 @@ class Measurement:
                     for of_set in features
                 )
                 if min(map(len, real.values())) < 2:
-                    too_few.append(f"{protocol.name}: nothing is measured, one photograph is too few")
+                    left_out.append(f"{protocol.name}: nothing is measured, one photograph is too few")
                 entries = compute_distances(protocol, fake, real, settings, device)
                 if "neighbours" in settings.metrics and protocol.network != "patches":
                     entries |= copied_images(protocol, fake, real, device)
@@ -128,7 +132,7 @@ class Measurement:
             "protocols": conditions,
             "counts": {"poses": len(self.poses), "people": settings.num_geometry_people},
             "seed": settings.seed,
-            "notes": [*too_few, *notes(metrics)],
+            "notes": [*left_out, *notes(metrics)],
         }
 
 

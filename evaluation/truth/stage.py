@@ -17,7 +17,7 @@ from ag3d.core import console, provenance
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_json
 from ag3d.core.shards import ShardReader
-from ag3d.evaluation.results_reader import DatasetResults
+from ag3d.evaluation.results_reader import DatasetResults, expecting
 from ag3d.evaluation.truth.stage_accuracy import Errors, StageComparison
 from ag3d.model.body.body import Body
 
@@ -87,11 +87,11 @@ def compare(folder: Path, truth: Path, body: Body, shards: int | None = None) ->
     for path in (table, maps):
         if not path.exists():
             raise UserError(f"{path} does not exist; only synthetic photographs have a truth")
-    comparison = StageComparison(
-        DatasetResults(folder, shards), read_table(table).to_dict("records"), ShardReader(maps), body
-    )
-    for person in console.progress(comparison.people, "comparing", unit="person"):
-        comparison.compare(person)
+    rows = read_table(table).to_dict("records")
+    with expecting(truth, f"the truth about the photographs of {folder}"):
+        comparison = StageComparison(DatasetResults(folder, shards), rows, ShardReader(maps), body)
+        for person in console.progress(comparison.people, "comparing", unit="person"):
+            comparison.compare(person)
     stages = summary(comparison.errors)
     if len(comparison.heights) > 2:
         rank = float(spearmanr(*zip(*comparison.heights, strict=True)).statistic)

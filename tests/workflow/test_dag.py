@@ -141,3 +141,14 @@ def test_default_configuration_explains_every_key():
                 assert re.search(rf"^ *#.*\n *{key}:", text, re.MULTILINE), f"{place}.{key} has no comment"
 
     walk(to_mapping(Config()), given, "")
+
+
+def test_a_configuration_runs_no_python(directory):
+    """Snakemake's own reading runs what a file holds under YTE's key: config.yaml is looked at before."""
+    text = "__use_yte__: true\n__definitions__:\n  - import os\n  - os.system('touch pwned')\nrun: mine\n"
+    (directory / "config.yaml").write_text(text)
+    told = dry_run(directory)
+    assert told.returncode != 0
+    assert "unknown key '__use_yte__'" in told.stdout + told.stderr
+    assert not (directory / "pwned").exists()
+    assert not (ROOT / "pwned").exists()

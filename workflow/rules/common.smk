@@ -6,8 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from ag3d.config import load, to_mapping
-from ag3d.config.settings import read_yaml
+from ag3d.config import load, read, to_mapping
 from ag3d.core.errors import UserError, printable
 from ag3d.core.files import existing, write_json
 from ag3d.core.provenance import digest
@@ -16,11 +15,23 @@ from ag3d.core.provenance import digest
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
 # Read by envs/ag3d.post-deploy.sh, with --sdm conda.
 os.environ["AG3D_SOURCE"] = str(workflow.basedir)
+# Commands end with the shell that started them: Snakemake takes such a job for failed, and what it would still write could
+# take the place of what a later job made.
+os.environ["AG3D_ENDS_WITH_SHELL"] = "1"
 
 try:
-    # Read once more: Snakemake's own reading takes the last of two equal keys without a word.
-    for file in workflow.configfiles:
-        read_yaml(Path(file))
+    # Before Snakemake reads it, where that is possible: Snakemake takes the last of two equal keys without a word, and runs
+    # the Python of a file that has the key __use_yte__.
+    read(map(Path, workflow.configfiles or ["config.yaml"]))
+except UserError as error:
+    raise WorkflowError(printable(error))
+
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
+try:
     settings = load(config)
 except UserError as error:
     raise WorkflowError(printable(error))

@@ -203,6 +203,24 @@ def test_one_photograph_is_too_few_and_says_so(network, poses, data, blazepose_f
     assert "one photograph is too few" in to_markdown([table])
 
 
+def test_photographs_that_are_all_the_same_leave_out_what_has_no_value(
+    network, poses, data, blazepose_folder, tmp_path
+):
+    shard = ShardReader(data[0])
+    person = people_in(shard)[0]
+    image, normal = (shard.image(f"{kind}_{person}.png") for kind in ("img", "normal"))
+    with write_dataset(tmp_path / "same.zip", {}) as writer:
+        for name in ("a", "b", "c", "d", "e"):
+            writer.write_person(name, image, normal, read_labels(shard)[f"img_{person}.png"])
+    settings = Evaluation(metrics=["frechet", "precision_recall"], num_images=8, bootstrap=2)
+    same = [tmp_path / "same.zip"]
+    work = stage.Measurement(network, poses, same, blazepose_folder, tmp_path, tmp_path / "blocks", settings)
+    found = work.run()
+    write_json(tmp_path / "metrics.json", found)  # refuses what is no number
+    assert not any("diversity" in name for name in found["metrics"])
+    assert any("diversity" in note and "no finite number" in note for note in found["notes"])
+
+
 def test_fid_by_name_of_its_protocol(network, poses, data, tmp_path, monkeypatch):
     """With other sample numbers, so that the test is quick: everything else is the command's."""
     monkeypatch.setattr("ag3d.evaluation.metrics.protocols.FID_SAMPLES", {"fid5k_full": 6, "fid50k_full": 8})
