@@ -77,6 +77,8 @@ class OnnxNetwork:
 
     def _choose(self, tensors: list[Any], what: str) -> Any:
         wanted, names = getattr(self.settings, what), [tensor.name for tensor in tensors]
+        if not names:
+            raise UserError(f"{self.file} has no {what}, or not a tensor; networks with one picture can be used")
         if wanted and wanted not in names:
             raise UserError(f"{self.file} has no {what} '{wanted}' ('{self.key}.{what}'); it has: {', '.join(names)}")
         if not wanted and len(names) > 1 and what == "input":

@@ -22,6 +22,7 @@ from ag3d.core import console, provenance
 from ag3d.core.errors import UserError
 from ag3d.core.files import read_record, read_table, write_table
 from ag3d.core.shards import ShardReader, write_shard
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos.read_image import PhotoError
 
 S = TypeVar("S")
@@ -119,10 +120,13 @@ def to_table(rows: Iterable[Row], schema: pa.Schema) -> pd.DataFrame:
     return pa.Table.from_arrays(columns, schema=schema).to_pandas()
 
 
-def read_verdicts(pictures: Path) -> pd.DataFrame:
-    """The table that belongs to a shard's .zip. Raises UserError where it is missing, or of another run of the stage."""
+def read_verdicts(pictures: Path, schema: pa.Schema = schemas.NORMALS) -> pd.DataFrame:
+    """The table that belongs to a shard's .zip, with the columns of `schema`, by default those that all such tables have.
+
+    Raises UserError where it is missing, or of another run of the stage.
+    """
     path = pictures.with_suffix(".parquet")
-    table = read_table(path)
+    table = read_table(path, schema)
     if read_record(path) != ShardReader(pictures).record():
         raise UserError(f"{path} and {pictures.name} were not written together; delete both and run again")
     return table

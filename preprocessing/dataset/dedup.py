@@ -7,6 +7,8 @@ Writes person_id, of (who is shown already), value (how many of the hashes' 256 
 from __future__ import annotations
 
 import logging
+import math
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ import pandas as pd
 from ag3d.config.data import Dataset
 from ag3d.config.settings import to_mapping
 from ag3d.core import console, provenance
+from ag3d.core.errors import UserError
 from ag3d.core.files import read_table, write_table
 from ag3d.core.resize import resize
 from ag3d.preprocessing import schemas
@@ -122,6 +125,8 @@ def read_people(aligned: Sequence[Path], normals: Sequence[Path]) -> dict[str, t
     for crops, maps in zip(aligned, normals, strict=True):
         with_normals = {row["person_id"] for row in passed(read_table(maps, schemas.NORMALS))}
         for row in passed(read_table(crops, schemas.ALIGNED)):
+            if not re.fullmatch(rf"[0-9a-f]{{{BITS // 4}}}", str(row["phash"])) or not math.isfinite(row["sharpness"]):
+                raise UserError(f"{crops}: {row['person_id']} has no hash or sharpness; delete the table and run again")
             if row["person_id"] in with_normals:
                 people[row["person_id"]] = (row["phash"], row["sharpness"])
     return people

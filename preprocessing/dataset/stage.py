@@ -55,7 +55,7 @@ def resize_normals(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def pack(aligned: Path, normals: Path, resolution: int, output: DatasetWriter, without: Collection[str] = ()) -> int:
     """Write the entries of everybody whose crop and normals are ok, but for those of `without`; the number of people."""
     crops, maps = ShardReader(aligned), ShardReader(normals)
-    labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(aligned))}
+    labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(aligned, schemas.ALIGNED))}
     ready = sorted({row["person_id"] for row in passed(read_verdicts(normals))} & labels.keys() - set(without))
     for person in console.progress(ready, "packing", unit="image"):
         name = f"{person}.png"

@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 
 from ag3d.config.data import FitImport
+from ag3d.core.bounded import read_npz
 from ag3d.core.errors import UserError
 from ag3d.core.landmarks import JOINT_PAIRS
 from ag3d.model.body.body import Body
@@ -93,7 +94,7 @@ def read_people(file: Path, kind: str) -> Iterator[tuple[str, ImportedFit]]:
         for k in range(len(betas)):
             name = Path(names[k]).stem if names else photo_name(file)
             yield name, _person(file, kind, values, k, len(betas))
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise UserError(f"{file} is not as 'fitting.imports.kind: {kind}' says: {error}") from error
 
 
@@ -107,11 +108,8 @@ def photo_name(file: Path) -> str:
 def read_arrays(file: Path) -> dict[str, Any]:
     """The arrays of a file. Raises UserError."""
     if file.suffix == ".npz":
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                return dict(archive)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} is no .npz file of plain arrays: {error}") from error
+        with read_npz(file) as archive:
+            return dict(archive)
     hint = "A file of joblib must be saved anew with numpy.savez first (docs/data.md)."
     with refusing(file, "a .pkl of plain arrays", hint):
         content, values, arrays = read(file, common_names), Values(BUDGET), {}

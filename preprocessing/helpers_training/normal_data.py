@@ -26,6 +26,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardReader, ShardWriter, encode_png, shard_files, write_shard
 from ag3d.model.body.body import Body
+from ag3d.preprocessing import schemas
 from ag3d.preprocessing.alignment import window
 from ag3d.preprocessing.normals.inpainting import push_pull, unit
 from ag3d.preprocessing.normals.stage import body_normals
@@ -67,7 +68,7 @@ def pack(folder: Path, body: Body, output: ShardWriter) -> int:
         aligned = ShardReader(path)
         fits = read_table(folder / "fitting" / f"{path.stem}.parquet").set_index("person_id")
         widths = read_table(folder / "photos" / f"{path.stem}.parquet").set_index("photo_id")["width"]
-        labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(path))}
+        labels = {row["person_id"]: row["label"] for row in passed(read_verdicts(path, schemas.ALIGNED))}
         for person in console.progress(sorted(labels), f"{folder.name} {path.stem}", unit="person"):
             photo = str(fits.loc[person, "photo_id"])
             factor = widths[photo] / truth.loc[photo, "width"]

@@ -10,7 +10,9 @@ import numpy as np
 from scipy.special import softmax
 
 from ag3d.config.data import OnnxMatting
+from ag3d.core.bounded import read_bytes
 from ag3d.core.errors import UserError
+from ag3d.core.shards import decode_image
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.onnx_model import OnnxNetwork
 from ag3d.preprocessing.people.blazepose import sigmoid
@@ -93,9 +95,10 @@ class FolderBackend:
         file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is None:
             raise PhotoError(f"there is no matte of its name in {self.root}")
-        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        if image is None or image.dtype != np.uint8:
-            raise PhotoError("its matte is no readable 8-bit picture")
+        try:
+            image = decode_image(read_bytes(file), file.name)
+        except UserError as error:
+            raise PhotoError(f"its matte is no readable picture: {error}") from error
         if image.ndim == 3:
             image = image[..., 3] if image.shape[2] == 4 else image.max(axis=2)
         if abs(image.shape[1] / image.shape[0] * size[1] / size[0] - 1) > 0.02:

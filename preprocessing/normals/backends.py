@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 
 from ag3d.config.data import Normals, OnnxNormals
+from ag3d.core.bounded import read_bytes
 from ag3d.core.errors import UserError
 from ag3d.core.resize import resize
+from ag3d.core.shards import decode_image
 from ag3d.preprocessing.normals.inpainting import unit
 from ag3d.preprocessing.onnx_model import OnnxNetwork, onnx_file
 
@@ -83,10 +85,16 @@ class FolderBackend:
 
     def normals(self, person: str, side: int) -> np.ndarray:
         """Raises ValueError where there is no map, or none that can be used."""
-        image = cv2.imread(str(self.root / f"{person}.png"), cv2.IMREAD_COLOR)
-        if image is None:
+        file = self.root / f"{person}.png"
+        if not file.is_file():
             raise ValueError(f"there is no normal map of its name in {self.root}")
+        try:
+            image = decode_image(read_bytes(file), file.name)
+        except UserError as error:
+            raise ValueError(f"its normal map is no readable picture: {error}") from error
+        if image.ndim != 3:
+            raise ValueError("its normal map is grey; colours are directions")
         if image.shape[0] != image.shape[1]:
             raise ValueError(f"its normal map is not square ({image.shape[1]} × {image.shape[0]} pixels)")
-        vectors = image[..., ::-1].astype(np.float32) / 127.5 - 1
+        vectors = image[..., :3].astype(np.float32) / 127.5 - 1
         return unit(resize(vectors, (side, side)))

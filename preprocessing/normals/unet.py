@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ag3d.core.errors import UserError
-from ag3d.core.files import read_json, write_json
+from ag3d.core.files import read_object, write_json
 from ag3d.core.resize import resize
-from ag3d.model.checkpoint import load_weights, read_weights, save_weights
+from ag3d.model.checkpoint import check_shapes, load_weights, read_weights, save_weights, shapes_of
 from ag3d.preprocessing.normals.inpainting import unit
 
 FORMAT = "ag3d normal network 1"
+GROUPS = 8  # of a layer's channels, which are normalised together
+LARGEST, MOST_LEVELS = 4096, 8  # of a card's widths and side; of its levels
 WIDTHS = (32, 64, 96, 128, 160)
 STEP = 2 * 2 ** (len(WIDTHS) - 1)  # sides must be multiples of this
 
@@ -56,7 +58,11 @@ class NormalNetwork(nn.Module):
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     def layer(channels: int) -> list[nn.Module]:
-        return [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.GroupNorm(8, outputs), nn.SiLU(inplace=True)]
+        return [
+            nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+            nn.GroupNorm(GROUPS, outputs),
+            nn.SiLU(inplace=True),
+        ]
 
     return nn.Sequential(*layer(inputs), *layer(outputs))
 
@@ -98,9 +104,17 @@ def save(network: NormalNetwork, card: dict[str, Any], path: Path) -> None:
 
 def load(path: Path) -> tuple[NormalNetwork, dict[str, Any]]:
     """The network, ready for use, and its card. Raises UserError where a file is missing or of another kind."""
-    card = read_json(path.with_suffix(".json"))
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    card = read_object(path.with_suffix(".json"))
+    widths = card.get("widths")
+    if card.get("format") != FORMAT or not isinstance(widths, list) or not 2 <= len(widths) <= MOST_LEVELS:
         raise UserError(f"{path.with_suffix('.json')} is no card of a normal network ('{FORMAT}'); train it anew")
-    network = NormalNetwork(tuple(card["widths"]))
-    load_weights(network, read_weights(path), str(path))
+    for name, number in [("side", card.get("side")), *(("widths", width) for width in widths)]:
+        if type(number) is not int or not GROUPS <= number <= LARGEST or (name == "widths" and number % GROUPS):
+            raise UserError(f"{path.with_suffix('.json')}: '{name}' cannot be {number}; train the network anew")
+    state = read_weights(path)
+    with torch.device("meta"):  # no memory is taken before the sizes are known to be those of the weights
+        wanted = shapes_of(NormalNetwork(tuple(widths)).state_dict())
+    check_shapes(shapes_of(state), wanted, str(path))
+    network = NormalNetwork(tuple(widths))
+    load_weights(network, state, str(path))
     return network.eval(), card

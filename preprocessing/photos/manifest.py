@@ -22,15 +22,19 @@ class Manifest:
         self.path = Path(path)
         self.table = read_table(path, schemas.PHOTOS)
         record = read_record(path)
-        if "folder" not in record or "settings" not in record:
+        folder, settings = record.get("folder"), record.get("settings")
+        largest = settings.get("max_pixels") if isinstance(settings, dict) else None
+        if not isinstance(folder, str) or "\0" in folder or type(largest) is not int or largest < 1:
             raise UserError(f"{path} is not a manifest of photographs; make it with ag3d.preprocessing.photos")
-        self.folder = self.path.absolute().parent / record["folder"]
-        self.max_pixels = int(record["settings"]["max_pixels"])
+        if self.table[["photo_id", "path", "frame", "sha256", "status"]].isna().any(axis=None):
+            raise UserError(f"{path} names no file or no verdict in some rows; delete it and run again")
+        self.folder = self.path.absolute().parent / folder
+        self.max_pixels = largest
         self._source: dict[str, tuple[str, int, str]] = {
             row["photo_id"]: (row["path"], row["frame"], row["sha256"]) for row in self.table.to_dict("records")
         }
         self._video: FrameReader | None = None  # the one that was read last
-        if len(self.table) and not self.folder.is_dir():
+        if len(self.table) and not os.path.isdir(self.folder):
             raise UserError(
                 f"the folder of photographs {self.folder} is gone; put it back, or run the stage photos again"
             )

@@ -10,7 +10,7 @@ from support import ROOT
 
 RUNS = 60  # for each target; slow ones one
 # Readers that are still to be mended.
-NOT_YET = {"dedup", "fits.hmr2.npz", "fits.pymaf.npz", "fits.smplifyx.npz", "normals.json", "photos.list", "scan.json"}
+NOT_YET = {"photos.list", "scan.json"}
 
 
 def test_readers_end_in_a_value_or_an_error_line(tmp_path):

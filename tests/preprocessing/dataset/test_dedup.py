@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.stage_tables import write_verdicts
 
+from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import write_shard
 from ag3d.preprocessing import schemas
@@ -74,3 +75,15 @@ def test_as_comparing_everybody_with_everybody(most: int) -> None:
             kept.append(name)
     found = dedup.find_duplicates(people, most)
     assert {row.person_id: (row.of, row.value) for row in found.itertuples()} == expected
+
+
+@pytest.mark.parametrize(
+    "row", [{"phash": None, "sharpness": 1.0}, {"phash": "0f", "sharpness": 1.0}, {"phash": near(1)}]
+)
+def test_a_table_without_a_hash_is_named(tmp_path: Path, row: dict) -> None:
+    for stage, schema, values in (("alignment", schemas.ALIGNED, row), ("normals", schemas.NORMALS, {})):
+        with write_shard(tmp_path / f"{stage}.zip", {}):
+            pass
+        write_verdicts(tmp_path / f"{stage}.zip", schema, {"a-1": values})
+    with pytest.raises(UserError, match="alignment.parquet: a-1 has no hash or sharpness"):
+        dedup.read_people([tmp_path / "alignment.parquet"], [tmp_path / "normals.parquet"])

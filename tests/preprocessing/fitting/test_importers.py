@@ -163,3 +163,14 @@ def test_what_is_wrong_is_told(tmp_path: Path, body: Body, change, words: str) -
         Imports(FitImport(str(tmp_path), "hmr2"))
     with pytest.raises(UserError, match=r"fitting\.imports\.path"):
         Imports(FitImport(str(tmp_path / "nowhere"), "hmr2"))
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-30], lambda data: data[:100], lambda data: b"", lambda data: b"x"]
+)
+def test_a_damaged_archive_is_named(tmp_path, damage):
+    path = tmp_path / "walk.npz"
+    np.savez(path, betas=np.zeros((1, 10)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match="walk.npz"):
+        Imports(FitImport(path=str(path), kind="hmr2"))

@@ -274,3 +274,24 @@ def test_the_projects_weights_beat_the_body(open_body: Body, open_body_path: Pat
             cosine = (guess * true).sum(2)[inside] / np.linalg.norm(true, axis=2)[inside]
             misses.append(np.degrees(np.arccos(cosine.clip(-1, 1))).mean())
     assert np.mean(misses[::2]) < 0.75 * np.mean(misses[1::2])
+
+
+@pytest.mark.parametrize(
+    "changed", [{"widths": [8, 12]}, {"widths": [8] * 9}, {"widths": "x"}, {"side": 0}, {"side": 1.5}]
+)
+def test_a_card_that_cannot_be(tmp_path, changed):
+    """Told before a network is made: widths may ask for all memory."""
+    unet.save(NormalNetwork((8, 16)), {"side": 32}, tmp_path / "normals.safetensors")
+    unet.load(tmp_path / "normals.safetensors")
+    card = tmp_path / "normals.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | changed))
+    with pytest.raises(UserError, match="normals.json.*train"):
+        unet.load(tmp_path / "normals.safetensors")
+
+
+def test_a_card_of_larger_weights(tmp_path):
+    unet.save(NormalNetwork((8, 16)), {"side": 32}, tmp_path / "normals.safetensors")
+    card = tmp_path / "normals.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"widths": [4096, 4096]}))
+    with pytest.raises(UserError, match="another network"):
+        unet.load(tmp_path / "normals.safetensors")
