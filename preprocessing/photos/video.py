@@ -25,7 +25,8 @@ from ag3d.preprocessing.photos.read_image import PhotoError
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"})
 MAX_FRAME_PIXELS = 36_000_000  # 8K; a decoder keeps some twenty frames
-_INDEXED = ("mov", "matroska", "avi")  # whose frames are found by their time
+_INDEXED = ("mov", "matroska")  # whose frames are found by their time
+_UNKNOWN = -(2**63)  # ffmpeg's number for the time stamps that a file lacks, as AVI's do
 _SEEK_BEYOND = 60  # frames: nearer ones are decoded one after the other
 # Pixels that are not square become so by the width, where what the file says of them is sensible.
 _SQUARE = f"scale=w='if(between(sar,0.25,4)*lt(iw*sar*ih,{MAX_FRAME_PIXELS}),round(iw*sar),iw)':h=ih,setsar=1"
@@ -55,10 +56,8 @@ def _numbers(times: np.ndarray, per_second: float) -> list[int]:
     rate = even_rate(times)
     if rate:
         return list(range(0, len(times), max(1, round(rate / per_second))))
-    if len(times) < 2:
-        return list(range(len(times)))
-    wanted = np.arange(times[0], times[-1], 1 / per_second)
-    return sorted({int(number) for number in np.searchsorted(times, wanted - 1e-4)})
+    periods = np.floor((times - times[0] + 1e-4) * per_second)  # of each the first frame, and of gaps what ends them
+    return [0, *(np.flatnonzero(np.diff(periods) > 0) + 1).tolist()]
 
 
 def even_rate(times: np.ndarray) -> float:
@@ -81,8 +80,9 @@ def _times(path: str, size: int, modified: int) -> np.ndarray:
             above, below = line.split(":", 1)[1].split("/")
             unit = int(above) / int(below)
         elif line[:1].isdigit():
-            times.append(int(line.split(",")[2]) * unit)
-    return np.sort(np.array(times))
+            decoded, shown = (int(stamp) for stamp in line.split(",")[1:3])
+            times.append((shown if shown > _UNKNOWN else decoded) * unit)
+    return np.sort([time for time in times if time >= 0])  # what an edit list leaves out lies before 0
 
 
 def frame_times(path: str | os.PathLike[str]) -> np.ndarray:
@@ -106,7 +106,7 @@ def frames(
     if start > _SEEK_BEYOND and _check(path) in _INDEXED:
         times = frame_times(path)
         if (rate := even_rate(times)) and start < len(times):
-            command, skipped = _command(path, (start - 0.5) / rate), start
+            command, skipped = _command(path, times[start] - 0.5 / rate), start
     first = start - skipped
     chosen = f"select=gte(n\\,{first})*not(mod(n-{first}\\,{stride})),{_SQUARE}"
     command += ["-map", "0:v:0", "-vf", chosen, "-fps_mode", "passthrough", "-threads", "1"]

@@ -169,3 +169,33 @@ def test_one_name_in_two_unicode_forms(clip: Path, tmp_path: Path) -> None:
     assert table["photo_id"].is_unique
     assert list(table["status"]) == ["ok", "ok", "rejected"]
     assert "in Unicode form only" in table["reason"].iloc[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.avi", ["mpeg4", "-bf", "2"]), ("a.mpg", ["mpeg2video", "-bf", "2"]), ("a.mts", ["libx264", "-bf", "2"])],
+)
+def test_files_that_do_not_say_when_each_frame_is_shown(tmp_path: Path, name: str, codec: list[str]) -> None:
+    """AVI has no time stamps of frames that are decoded before others; those of MPEG begin anywhere."""
+    path = tmp_path / name
+    ffmpeg(*pictures(rate=25), "-frames:v", 120, "-c:v", *codec, "-pix_fmt", "yuv420p", path)
+    every = dict(video.frames(path, 0, 1))
+    assert list(every) == list(range(120))
+    for number in (119, 70, 61):
+        assert np.array_equal(video.FrameReader(path, [number]).read(number), every[number])
+    assert 9 <= len(list(video.sampled_frames(path, 0, 2.0))) <= 11
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_late_frames_where_the_sound_begins_first_or_the_beginning_is_cut_off(
+    tmp_path: Path, name: str, cut: bool
+) -> None:
+    whole, path = tmp_path / "whole.mkv", tmp_path / name
+    ffmpeg(*pictures(rate=25), "-frames:v", 150, "-c:v", "libx264", "-bf", 3, "-pix_fmt", "yuv420p", whole)
+    sound = ["-f", "lavfi", "-i", "sine=duration=6"]
+    moved = ["-ss", "1.3"] if cut else ["-itsoffset", "0.7"]
+    ffmpeg(*sound, *moved, "-i", whole, "-map", 0, "-map", 1, "-c:v", "copy", path)
+    every = dict(video.frames(path, 0, 1))
+    for number in (max(every), 70, 61):
+        assert np.array_equal(video.FrameReader(path, [number]).read(number), every[number])
