@@ -30,13 +30,19 @@ SEAL = "checksum"
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: AG3D_CACHE, or ~/.cache/ag3d; for users without a home, in the folder of temporary files."""
+    """Where fetched files are kept: AG3D_CACHE, or ~/.cache/ag3d; for users without a home that can be written to, a folder
+    of their own among the temporary files. Raises UserError where somebody else has made that."""
     if named := os.environ.get("AG3D_CACHE"):
         return Path(named)
-    try:
-        return Path.home() / ".cache" / "ag3d"
-    except RuntimeError:  # neither HOME nor the list of users tells one
-        return Path(tempfile.gettempdir()) / f"ag3d-{os.getuid()}"
+    with contextlib.suppress(RuntimeError, OSError):  # of which the first: nothing tells where the home is
+        folder = Path.home() / ".cache" / "ag3d"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    folder = Path(tempfile.gettempdir()) / f"ag3d-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise UserError(f"{folder} belongs to somebody else; name another folder in the environment: AG3D_CACHE")
+    return folder
 
 
 def _umask() -> int:

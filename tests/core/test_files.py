@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -138,3 +139,18 @@ def test_a_changed_digit_of_a_sealed_file_is_noticed(tmp_path):
     write_json(path, [content])
     with pytest.raises(UserError, match="JSON object"):
         read_sealed(path)
+
+
+def test_a_cache_without_a_home_is_the_users_own(monkeypatch, tmp_path):
+    monkeypatch.delenv("AG3D_CACHE", raising=False)
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(tmp_path))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))  # no folder can be made in it
+    folder = files.cache_folder()
+    assert folder == tmp_path / f"ag3d-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UserError, match="belongs to somebody else"):
+        files.cache_folder()
