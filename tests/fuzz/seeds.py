@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tempfile
@@ -169,7 +170,8 @@ PERSON = {
 
 
 def manifest() -> list[bytes]:
-    sizes = {"width": [16, 16], "height": [16, 16], "scale": [1.0, 1.0], "sha256": ["", ""], "frame": [-1, -1]}
+    sizes = {"width": [16, 16], "height": [16, 16], "scale": [1.0, 1.0], "frame": [-1, -1]}
+    sizes["sha256"] = [hashlib.sha256(image("PNG")).hexdigest()] * 2
     photos = {"photo_id": ["walk", "run"], "path": ["walk.png", "run.png"], **sizes, **VERDICTS}
     return [table(photos, {"folder": ".", "settings": {"max_pixels": 1000, "frames_per_second": 2.0}})]
 

@@ -14,7 +14,7 @@ from PIL import Image
 from support.stage_tables import write_verdicts
 
 from ag3d.config import Network
-from ag3d.core.files import write_json, write_table
+from ag3d.core.files import sha256, write_json, write_table
 from ag3d.core.shards import save_png, write_shard
 from ag3d.model.body import label as labels
 from ag3d.model.body.body import Body
@@ -85,7 +85,13 @@ def make_data(root: Path, body: Body, people: int = 6, side: int = 64) -> Path:
             (photographs / f"{name}.jpg").write_text("no image")
         else:
             Image.fromarray(canvas).save(photographs / f"{name}.jpg", quality=92)
-        size = {"width": PHOTO[0], "height": PHOTO[1], "scale": 1.0, "sha256": "", "frame": -1}
+        size = {
+            "width": PHOTO[0],
+            "height": PHOTO[1],
+            "scale": 1.0,
+            "sha256": sha256(photographs / f"{name}.jpg"),
+            "frame": -1,
+        }
         tables["photos"].append({**ok(name, "photos"), **size})
         if name == "broken-aa":
             continue
