@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ag3d.core.bounded import allowance, open_regular, read_npy, read_npz
+from ag3d.core.bounded import open_regular, read_npy, read_npz
 from ag3d.core.console import log
 from ag3d.core.errors import UserError
 from ag3d.model.body import label as labels
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle, slerp
-from ag3d.model.safe_pickle.unpickler import Values, common_names, read, refusing
+from ag3d.model.safe_pickle.plain import read_plain
 
 # What files call the same things, AMASS first; then MOYO, AIST++, and what comes from smplx's and others' tools.
 WHOLE = ("poses", "smpl_poses", "fullpose", "full_pose")
@@ -62,7 +62,8 @@ def read_motion(path: str | Path) -> Motion:
     if path.suffix == ".npy":
         return motion_from(_motion_x(read_npy(path), path), str(path))
     if path.suffix == ".pkl":
-        return motion_from(_pickled(path), str(path))
+        plain = read_plain(path, "a motion file of plain arrays")
+        return motion_from({key: np.asarray(plain[key]) for key in KEYS if key in plain}, str(path))
     if path.suffix != ".npz":
         open_regular(path).close()
         raise UserError(f"{path} is not a motion file: .npz (AMASS and others), .npy (Motion-X) or .pkl (AIST++)")
@@ -74,15 +75,6 @@ def _motion_x(rows: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     if rows.ndim != 2 or rows.shape[1] != MOTION_X:
         raise UserError(f"{path} is {list(rows.shape)}; a motion of Motion-X is [frames, {MOTION_X}]")
     return {"root_orient": rows[:, :3], "pose_body": rows[:, 3:66], "trans": rows[:, 309:312]}
-
-
-def _pickled(path: Path) -> dict[str, np.ndarray]:
-    with refusing(path, "a motion file of plain arrays", "A file of joblib must be saved anew with numpy.savez first."):
-        content, values = read(path, common_names), Values(allowance(path.stat().st_size))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no dictionary of arrays")
-        found = {key: values(content[key]) for key in KEYS if key in content}
-        return {key: np.asarray(value) for key, value in found.items() if isinstance(value, np.ndarray | int | float)}
 
 
 def motion_from(data: Mapping[str, np.ndarray], name: str) -> Motion:

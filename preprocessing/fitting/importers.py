@@ -26,16 +26,15 @@ import pandas as pd
 import torch
 
 from ag3d.config.data import FitImport
-from ag3d.core.bounded import read_npz
+from ag3d.core.bounded import allowance, read_npz
 from ag3d.core.errors import UserError
 from ag3d.core.landmarks import JOINT_PAIRS
 from ag3d.model.body.body import Body
 from ag3d.model.body.lbs import forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from ag3d.model.safe_pickle.unpickler import Values, common_names, read, refusing
+from ag3d.model.safe_pickle.plain import read_plain
 from ag3d.preprocessing.fitting.optimise import FitResult
 
-BUDGET = 1 << 30  # bytes of arrays that one file may hold
 NEEDED = {
     "pymaf": ("betas", "pred_cam", "bboxes"),
     "hmr2": ("global_orient", "body_pose", "betas", "pred_cam", "box_center", "box_size"),
@@ -94,7 +93,7 @@ def read_people(file: Path, kind: str) -> Iterator[tuple[str, ImportedFit]]:
         for k in range(len(betas)):
             name = Path(names[k]).stem if names else photo_name(file)
             yield name, _person(file, kind, values, k, len(betas))
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise UserError(f"{file} is not as 'fitting.imports.kind: {kind}' says: {error}") from error
 
 
@@ -106,22 +105,18 @@ def photo_name(file: Path) -> str:
 
 
 def read_arrays(file: Path) -> dict[str, Any]:
-    """The arrays of a file. Raises UserError."""
+    """The arrays of a file, numbers as float64. Raises UserError."""
     if file.suffix == ".npz":
         with read_npz(file) as archive:
-            return dict(archive)
-    hint = "A file of joblib must be saved anew with numpy.savez first (docs/data.md)."
-    with refusing(file, "a .pkl of plain arrays", hint):
-        content, values, arrays = read(file, common_names), Values(BUDGET), {}
-        if not isinstance(content, dict):
-            raise ValueError("it holds no dictionary")
-        for key, value in content.items():
-            value = values(value)
-            if isinstance(value, np.ndarray | int | float) or (
-                isinstance(value, list) and all(isinstance(v, str | int | float) for v in value)
-            ):
-                arrays[str(key)] = value
-        return arrays
+            arrays: dict[str, Any] = dict(archive)
+    else:
+        arrays = read_plain(file, "a .pkl of plain arrays")
+    numbers = {
+        key: value for key, value in arrays.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    }
+    if 8 * sum(value.size for value in numbers.values()) > allowance(file.stat().st_size):
+        raise UserError(f"{file} holds more numbers than a file of its size should; are they fits?")
+    return arrays | {key: value.astype(np.float64, copy=False) for key, value in numbers.items()}
 
 
 def _person(file: Path, kind: str, values: dict[str, Any], k: int, count: int) -> ImportedFit:
