@@ -185,8 +185,9 @@ def write_table(
 def read_table(path: str | os.PathLike[str], schema: pa.Schema | None = None) -> pd.DataFrame:
     """Read a Parquet table. The columns of `schema` must be there, of these kinds; others may be, too."""
     table = _parquet(path, lambda: pq.read_table(path, page_checksum_verification=True))
+    names = _parquet(path, lambda: table.column_names)
     for field in schema or ():
-        if field.name not in table.column_names:
+        if field.name not in names:
             raise UserError(f"{path} has no column '{field.name}'; delete it and run again")
         stored = table.schema.field(field.name).type  # a column of nothing but missing values has no type of its own
         if table.num_rows and _kind(stored) not in (_kind(field.type), "null"):

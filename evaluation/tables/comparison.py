@@ -216,7 +216,7 @@ def bias_notes(measurements: list[Measurement], name: str) -> list[str]:
     for measurement in measurements:
         for column, metric in metrics_in(measurement, name).items():
             images = min(metric["fakes"], metric["reals"])
-            if "bias" in metric and images <= metric["dimensions"]:
+            if metric.get("bias") is not None and images <= metric["dimensions"]:
                 counts.append(images)
                 biases.setdefault(column, []).append(max(0.0, metric["bias"]))  # below 0: lost in the noise
     if not counts:

@@ -339,3 +339,8 @@ def test_latex_compiles_with_booktabs_and_nothing_sticks_out(tmp_path):
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "page.pdf").stat().st_size > 10_000
     assert "Overfull" not in done.stdout
+
+
+def test_a_bias_that_is_not_known_is_not_told(tmp_path):
+    write_json(tmp_path / "a.json", changed(bias=None, dimensions=None))
+    assert "too large" not in to_markdown(comparison(read_measurements([tmp_path / "a.json"])))
