@@ -93,7 +93,7 @@ def read_people(file: Path, kind: str) -> Iterator[tuple[str, ImportedFit]]:
         for k in range(len(betas)):
             name = Path(names[k]).stem if names else photo_name(file)
             yield name, _person(file, kind, values, k, len(betas))
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise UserError(f"{file} is not as 'fitting.imports.kind: {kind}' says: {error}") from error
 
 
