@@ -204,4 +204,8 @@ def read_npz(path: str | os.PathLike[str]) -> Arrays:
         size = os.fstat(handle.fileno()).st_size
     if not start.startswith(b"PK"):
         raise UserError(f"{path} is no .npz file" + (": it is a single array (.npy)" if start == b"\x93NUM" else ""))
-    return Arrays(open_zip(path), str(Path(path)), allowance(size))
+    try:
+        archive = open_zip(path)
+    except UserError as error:
+        raise UserError(f"{path} is no .npz file, or not all of it; make or copy it anew") from error
+    return Arrays(archive, str(Path(path)), allowance(size))

@@ -13,6 +13,8 @@ and labels as a list of pairs or of 111 numbers each; these are read, too.
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -74,7 +76,8 @@ def write_dataset(path: str | os.PathLike[str], record: dict[str, Any]) -> Itera
 
 def is_image(name: str) -> bool:
     """As AG3D chooses them; what macOS adds to zips is passed over."""
-    hidden = name.startswith("__MACOSX/") or name.rsplit("/", maxsplit=1)[-1].startswith(".")
+    plain = name.replace("\\", "/")
+    hidden = plain.startswith("__MACOSX/") or plain.rsplit("/", maxsplit=1)[-1].startswith(".")
     return name.lower().endswith(_SUFFIXES) and "img" in name and "_seg" not in name and not hidden
 
 
@@ -84,18 +87,32 @@ def normal_name(image_name: str) -> str:
 
 
 def label_rows(shard: ShardReader) -> dict[str, Any]:
-    """What dataset.json says of each image, unchecked: a mapping, or a list of pairs. Raises UserError."""
+    """What dataset.json says of each image, unchecked, by its entry: a mapping, or a list of pairs, whose names may be spelt as
+    another system does. Raises UserError."""
     if LABELS not in shard:
         raise UserError(f"{shard.path} has no {LABELS} in its root; is it an AG3D data set?")
     try:
         rows = dict(shard.json(LABELS)["labels"])
         if not all(isinstance(name, str) for name in rows):
             raise ValueError("names that are no text")
-        return rows
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{shard.path}: {LABELS} is not {{'labels': mapping or list of pairs}} ({error}); every image needs a label"
         ) from error
+    entries = set(shard.names)
+    if entries.issuperset(rows):
+        return rows
+    by_spelling: dict[str, list[str]] = defaultdict(list)
+    for name in entries:
+        by_spelling[_spelling(name)].append(name)
+    spelt = {name: by_spelling[_spelling(name)] for name in rows if name not in entries}
+    found = {same[0]: rows[name] for name, same in spelt.items() if len(same) == 1}
+    return found | {name: row for name, row in rows.items() if len(spelt.get(name, ())) != 1}
+
+
+def _spelling(name: str) -> str:
+    """A name of an entry as most zips have it: Windows writes backslashes, macOS splits letters from their accents."""
+    return unicodedata.normalize("NFC", str(name).replace("\\", "/")).removeprefix("./")
 
 
 def read_labels(shard: ShardReader) -> dict[str, np.ndarray]:

@@ -259,7 +259,7 @@ def refusing(path: Path, what: str, hint: str) -> Iterator[None]:
         ) from error
     except DAMAGED as error:
         raise UserError(
-            f"{path} is not {what}, or not all of it ({type(error).__name__}: {_printable(error)})"
+            f"{path} is not {what}, or not all of it ({type(error).__name__}: {_printable(error)}). {hint}".rstrip()
         ) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error

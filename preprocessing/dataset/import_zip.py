@@ -46,8 +46,10 @@ def convert(
     source: ShardReader, name: str, label: Any, resolution: int
 ) -> tuple[bytes | np.ndarray, bytes | np.ndarray, np.ndarray]:
     """Picture and normal map, as they are where they can be, and the label [111]. Raises Unusable."""
+    if label is None:
+        raise Unusable("it has no label")
     try:
-        flat = flat_label([] if label is None else label, "its label")
+        flat = flat_label(label, "its label")
     except UserError as error:
         raise Unusable(str(error)) from error
     map_name = normal_name(name)
@@ -71,6 +73,7 @@ def import_shard(
     sources: list[ShardReader], shard: int, shards: int, resolution: int, output: DatasetWriter
 ) -> Iterator[Row]:
     """Write the people of shard number `shard`; a row for each who is left out."""
+    taken: dict[str, tuple[ShardReader, str]] = {}
     for source in sources:
         known = label_rows(source)
         for name in console.progress(list(filter(is_image, source.names)), source.path.name, unit="person"):
@@ -78,14 +81,24 @@ def import_shard(
             if shard_of(person, shards) != shard:
                 continue
             try:
-                if person in output:
-                    raise Unusable("another zip has a picture of this name")
+                if person in taken:
+                    raise Unusable(_taken_before(source, name, *taken[person]))
                 picture, normal, flat = convert(source, name, label, resolution)
             except Unusable as error:
                 path = f"{source.path.name}:{name}"
                 yield {"photo_id": person, "path": path, "stage": "dataset", "reason": str(error)}
                 continue
             output.write_person(person, picture, normal, flat)
+            taken[person] = source, name
+
+
+def _taken_before(source: ShardReader, name: str, other: ShardReader, other_name: str) -> str:
+    """Why the picture `name` cannot be taken where its identifier is that of the picture `other_name` of the zip `other`."""
+    if name != other_name:
+        return f"its identifier is that of {other.path.name}:{other_name}; rename one of the two"
+    if source is other:
+        return "the zip has this entry twice; the last is taken"
+    return "another zip has a picture of this name"
 
 
 def main() -> None:

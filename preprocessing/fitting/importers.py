@@ -8,15 +8,20 @@
 | hmr2 | global_orient [N,1,3,3], body_pose [N,23,3,3] (or both as vectors), betas [N,10], pred_cam [N,3], box_center [N,2], box_size [N] |
 | smplifyx | global_orient [1,3], body_pose [1,69] or [1,63], betas [1,10], camera_translation [1,3] |
 
-Whose photograph it is: the key `image_name` [N] (paths or names of files), else the file's own name, or its folder's
-where the file bears only a number, as with SMPLify-X. A name that ends in _1, _2 … is of another person of the photograph.
+Whose photograph it is (by the rule of ag3d.preprocessing.matching): the key `image_name` [N] (paths or names of files), else
+the file's own place in the folder of fits: `anna/walk.npz` is of `anna/walk.jpg`. Where that is no photograph, `walk_1.npz`
+is of another person of `walk.jpg`, and `walk/001.pkl`, as SMPLify-X names it, too. Where there is a `walk_1_0.npz`, people
+are numbered, and `walk_1.npz` is not of `walk_1.jpg`.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +39,13 @@ from ag3d.model.body.lbs import forward_kinematics
 from ag3d.model.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from ag3d.model.safe_pickle.plain import read_plain
 from ag3d.preprocessing.fitting.optimise import FitResult
+from ag3d.preprocessing.matching import NameIndex, Photographs, files_below, likeness, place, some
+from ag3d.preprocessing.photos import video
 
+log = logging.getLogger(__name__)
+BETAS = 10
+FRAME = re.compile(r"-[0-9a-f]{8}-f\d{6}")  # the photo_id of a video's frame
+OPTIONAL = ("pose", "rotmat", "image_name")
 NEEDED = {
     "pymaf": ("betas", "pred_cam", "bboxes"),
     "hmr2": ("global_orient", "body_pose", "betas", "pred_cam", "box_center", "box_size"),
@@ -55,62 +66,148 @@ class ImportedFit:
     translation: np.ndarray | None = None  # [3] metres from a perspective camera (smplifyx)
 
 
+@dataclass(frozen=True)
+class _Named:
+    """An imported person, and the names that its photograph may have, the likeliest first."""
+
+    names: tuple[str, ...]
+    foreign: bool  # the names are another computer's
+    person: ImportedFit
+
+
 class Imports:
     """The imported people by photograph."""
 
-    def __init__(self, settings: FitImport) -> None:
-        """Raises UserError where there are none, or a file is not as its kind says."""
+    def __init__(self, settings: FitImport, photographs: Photographs | None = None) -> None:
+        """`photographs`: all that there are; without them, those that are asked for are. What belongs to none is logged.
+        Raises UserError where there are no fits, or a file is not as its kind says."""
         self.settings = settings
+        self.refused: dict[str, str] = {}  # photographs that were asked for, and why their fits are not taken
+        self._photographs = photographs
         path = Path(settings.path)
         if not settings.path or not path.exists():
             raise UserError(
                 f"'fitting.imports.path' is '{settings.path}', which does not exist; name the file or the folder of the fits"
             )
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".npz", ".pkl"))
-        self.people: dict[str, list[ImportedFit]] = defaultdict(list)
-        for file in files:
-            for name, person in read_people(file, settings.kind):
-                self.people[name].append(person)
-        if not self.people:
-            raise UserError(f"'fitting.imports.path': {path} holds no .npz and no .pkl file")
+        found = _read_all(path, settings.kind)
+        self._levels = [
+            NameIndex((item.names[level], item) for item in found if len(item.names) > level) for level in range(3)
+        ]
+        if photographs is not None:
+            self._tell(found)
 
     def of(self, path: str) -> list[ImportedFit]:
-        """The people of the photograph at `path`, by its name."""
-        return self.people.get(Path(path).stem, [])
+        """The people of the photograph at `path` (of a frame of a video: of its `photo_id`)."""
+        found: dict[str, list[ImportedFit]] = defaultdict(list)  # by the name that suits
+        for level, index in enumerate(self._levels):
+            for item in index.best(path, lambda name, item: likeness(name, path, item.foreign)):
+                if self._photographs is None or self._meant(item) == [path]:
+                    found[item.names[level]].append(item.person)
+            if found and self._photographs is None:
+                break
+        if len({place(name)[:-1] for name in found}) > 1:
+            self.refused[path] = f"imported fits of its name lie in several folders: {some(sorted(found))}"
+            return []
+        return [person for people in found.values() for person in people]
+
+    def _meant(self, item: _Named) -> list[str]:
+        """The photographs that it may be of, by the first of its names that any has."""
+        assert self._photographs is not None
+        by_name = (self._photographs.named(name, item.foreign) for name in item.names)
+        return next((paths for paths in by_name if paths), [])
+
+    def _tell(self, found: list[_Named]) -> None:
+        meant = [(item, self._meant(item)) for item in found]
+        unknown = set()
+        for item, paths in meant:
+            is_frame = FRAME.search(item.names[0])  # of a video that another shard may have
+            if (not paths and not is_frame) or (len(paths) == 1 and video.is_video(paths[0])):
+                unknown.add(item.names[0])
+        undecided = {item.names[0] for item, paths in meant if len(paths) > 1}
+        for words, names in (
+            ("no photograph in the folder", unknown),
+            ("several photographs, maybe; give folders", undecided),
+        ):
+            if names:
+                log.warning("%d imported fits are of %s; passed over: %s", len(names), words, some(sorted(names)))
+
+
+def _read_all(path: Path, kind: str) -> list[_Named]:
+    """All people of a file, or of a folder's files. Raises UserError."""
+    if path.is_dir():
+        root, files = path, files_below(path, (".npz", ".pkl"))
+    else:
+        root, files = path.parent, [path.name]
+    if not files:
+        raise UserError(f"'fitting.imports.path': {path} holds no .npz and no .pkl file")
+    stems = {os.path.splitext(file)[0] for file in files}
+    found: list[_Named] = []
+    odd_shapes: dict[int, list[str]] = defaultdict(list)
+    for file in files:
+        own = possible_names(os.path.splitext(file)[0], stems, root.absolute().name, kind)
+        count = 0
+        for name, person in read_people(root / file, kind):
+            count += 1
+            if len(person.betas) != BETAS:
+                odd_shapes[len(person.betas)].append(str(root / file))
+                person.betas = np.pad(person.betas, (0, BETAS))[:BETAS]
+            values = (person.orient, person.pose, person.betas, person.scale, person.origin, person.translation)
+            if all(np.isfinite(part).all() for part in values if part is not None):
+                found.append(_Named((name,) if name else own, bool(name), person))
+            else:
+                log.warning("%s: person %d has values that are not finite, and is passed over", root / file, count - 1)
+        if not count:
+            log.warning("%s holds no people", root / file)
+    for length, names in odd_shapes.items():
+        what = "the missing ones are taken as 0" if length < BETAS else f"the first {BETAS} are taken"
+        log.warning("%s: betas have %d numbers instead of %d; %s", some(dict.fromkeys(names)), length, BETAS, what)
+    return found
+
+
+def possible_names(stem: str, stems: Collection[str], root: str, kind: str) -> tuple[str, ...]:
+    """The names that the photograph of the file `stem` (of all `stems` below the folder `root`) may have, the likeliest first."""
+    folder, _, last = stem.rpartition("/")
+    if re.fullmatch(r"\d{1,3}", last):
+        names = (stem, folder or root)
+        return names[::-1] if folder and kind == "smplifyx" else names
+    if not re.search(r"._\d{1,2}$", last):
+        return (stem,)
+    without = re.sub(r"_\d{1,2}$", "", stem)
+    return (without,) if f"{stem}_0" in stems else (stem, without)
 
 
 def read_people(file: Path, kind: str) -> Iterator[tuple[str, ImportedFit]]:
-    """Name of the photograph and each person of a file. Raises UserError."""
-    values = read_arrays(file)
-    if missing := [key for key in NEEDED[kind] if key not in values]:
-        raise UserError(
-            f"{file} lacks {', '.join(missing)}, which 'fitting.imports.kind: {kind}' needs; it has {', '.join(sorted(values)[:12])}"
-        )
+    """Each person of a file, betas of any length, and its photograph's name where the file tells it. Raises UserError."""
+    values = read_arrays(file, kind)
     try:
         betas = np.asarray(values["betas"], np.float64)
-        betas = betas.reshape(-1, betas.shape[-1])
-        names = [str(name) for name in np.ravel(values["image_name"])] if "image_name" in values else []
-        for k in range(len(betas)):
-            name = Path(names[k]).stem if names else photo_name(file)
-            yield name, _person(file, kind, values, k, len(betas))
+        if not betas.ndim or not betas.shape[-1]:
+            raise ValueError(f"betas are {list(betas.shape)} numbers; [N,{BETAS}] are needed")
+        count = math.prod(betas.shape[:-1])
+        names = [_text(name) for name in np.ravel(values.get("image_name", []))]
+        if names and len(names) != count:
+            raise ValueError(f"image_name has {len(names)} names for {count} people")
+        for k in range(count):
+            yield names[k] if names else "", _person(file, kind, values, k, count)
     except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise UserError(f"{file} is not as 'fitting.imports.kind: {kind}' says: {error}") from error
 
 
-def photo_name(file: Path) -> str:
-    """The photograph's name by that of a file of one person."""
-    if re.fullmatch(r"\d{1,3}", file.stem):
-        return file.parent.name
-    return re.sub(r"_\d{1,2}$", "", file.stem)
+def _text(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
-def read_arrays(file: Path) -> dict[str, Any]:
-    """The arrays of a file, numbers as float64. Raises UserError."""
-    if file.suffix == ".npz":
+def read_arrays(file: Path, kind: str) -> dict[str, Any]:
+    """What a file holds of the keys of its kind, numbers as float64. Raises UserError where it lacks one."""
+    wanted = (*NEEDED[kind], *OPTIONAL)
+    if file.suffix.lower() == ".npz":
         with read_npz(file) as archive:
-            arrays: dict[str, Any] = dict(archive)
+            _check_keys(file, kind, archive)
+            arrays: dict[str, Any] = {key: archive[key] for key in wanted if key in archive}
     else:
-        arrays = read_plain(file, "a .pkl of plain arrays")
+        content = read_plain(file, "a .pkl of plain arrays")
+        _check_keys(file, kind, content)
+        arrays = {key: content[key] for key in wanted if key in content}
     numbers = {
         key: value for key, value in arrays.items() if isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
     }
@@ -119,11 +216,17 @@ def read_arrays(file: Path) -> dict[str, Any]:
     return arrays | {key: value.astype(np.float64, copy=False) for key, value in numbers.items()}
 
 
+def _check_keys(file: Path, kind: str, values: Mapping[Any, Any]) -> None:
+    if missing := [key for key in NEEDED[kind] if key not in values]:
+        keys = ", ".join(sorted(str(key) for key in values)[:12]) or "no such arrays"
+        raise UserError(f"{file} lacks {', '.join(missing)}, which 'fitting.imports.kind: {kind}' needs; it has {keys}")
+
+
 def _person(file: Path, kind: str, values: dict[str, Any], k: int, count: int) -> ImportedFit:
     def row(key: str, *shape: int) -> np.ndarray:
         return np.asarray(values[key], np.float64).reshape(count, *shape)[k]
 
-    betas = np.zeros(10)
+    betas = np.zeros(BETAS)
     if kind == "pymaf":
         turns = _from_matrices(row("rotmat", 24, 3, 3)) if "rotmat" in values else row("pose", 24, 3)
         orient, pose = turns[0], turns[1:].ravel()
@@ -141,10 +244,10 @@ def _person(file: Path, kind: str, values: dict[str, Any], k: int, count: int) -
             )
         smplx = len(pose) == 63  # without the hands; its shapes are of another space
         if not smplx:
-            betas = row("betas", -1)[:10]
+            betas = row("betas", -1)
         pose = np.concatenate([pose, np.zeros(69 - len(pose))])
         return ImportedFit(file, orient, pose, betas, translation=row("camera_translation", 3))
-    betas = row("betas", -1)[:10]
+    betas = row("betas", -1)
     # In the crop a point X is seen at s (X + t), from -1 to 1 over its side.
     scale = float(camera[0]) * side / 2
     origin = centre + scale * camera[1:]

@@ -47,6 +47,8 @@ from ag3d.preprocessing.fitting.observations import map_threaded, observe, photo
 from ag3d.preprocessing.fitting.optimise import FitResult, fit_bodies
 from ag3d.preprocessing.fitting.reduced_body import PointBody, reduce_body
 from ag3d.preprocessing.fitting.temporal_smoothing import smooth
+from ag3d.preprocessing.matching import Photographs, name_of
+from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.stage import Row, Verdict, parse, passed, person_of, read_verdicts, run_stage, stage_parser
 
 log = logging.getLogger(__name__)
@@ -58,14 +60,15 @@ def fit_shard(
     body: Body,
     settings: Fitting,
     photo_scales: dict[str, float] | None = None,
+    photographs: Photographs | None = None,
 ) -> list[Row]:
-    """Rows of everybody whose detection and matte are ok. `people`: table of the stage people; `photo_scales`, for imports:
-    photograph to its pixels as it is read, per pixel of its file."""
+    """Rows of everybody whose detection and matte are ok. `people`: table of the stage people. For imports `photo_scales`:
+    photograph to its pixels as it is read, per pixel of its file; `photographs`: all that the fits may be of."""
     matted = [row["person_id"] for row in passed(read_verdicts(mattes.path))]
     ready = people[(people["status"] == "ok") & people["person_id"].isin(matted)]
     points = reduce_body(body).to(body.device)
     if settings.method == "import":
-        return import_shard(ready, mattes, body, points, settings, photo_scales or {})
+        return import_shard(ready, mattes, body, points, settings, photo_scales or {}, photographs)
     batches = [ready.iloc[start : start + settings.batch] for start in range(0, len(ready), settings.batch)]
     fits = [
         fit_bodies(
@@ -89,14 +92,17 @@ def import_shard(
     points: PointBody,
     settings: Fitting,
     photo_scales: dict[str, float],
+    photographs: Photographs | None,
 ) -> list[Row]:
     """The same rows from fits that were made elsewhere."""
-    imports, rows = Imports(settings.imports), []
+    imports, rows = Imports(settings.imports, photographs), []
     for index in console.progress(range(len(ready)), "importing", unit="fit"):
         person, focal = ready.iloc[index], settings.imports.focal
-        best = best_fit(imports.of(person["path"]), person, photo_scales.get(person["photo_id"], 1.0), body, focal)
+        name = name_of(person["path"], person["photo_id"])
+        best = best_fit(imports.of(name), person, photo_scales.get(person["photo_id"], 1.0), body, focal)
         if best is None:
-            rows.append(person_of(person) | vars(Verdict.rejected("there is no imported fit of this name")))
+            reason = imports.refused.get(name, "there is no imported fit of this name")
+            rows.append(person_of(person) | vars(Verdict.rejected(reason)))
         else:
             rows += describe(ready.iloc[index : index + 1], mattes, body, points, best[0], settings)
     return rows
@@ -160,10 +166,13 @@ def main() -> None:
         read_table(args.people, schemas.PEOPLE),
         ShardReader(args.mattes),
     )
-    photos = read_table(args.manifest, schemas.PHOTOS) if args.manifest else pd.DataFrame({"photo_id": [], "scale": []})
-    photo_scales = dict(zip(photos["photo_id"], photos["scale"], strict=True))
+    photo_scales, photographs = {}, None
+    if args.manifest and settings.method == "import":
+        manifest = Manifest(args.manifest)
+        photo_scales = dict(zip(manifest.table["photo_id"], manifest.table["scale"], strict=True))
+        photographs = Photographs.of(manifest)
     inputs = [args.people, args.mattes, args.body]
-    process = partial(fit_shard, people, mattes, body, settings, photo_scales)
+    process = partial(fit_shard, people, mattes, body, settings, photo_scales, photographs)
     table = run_stage("fitting", settings, inputs, args.output, schemas.FITS, process)
     good = table[table["status"] == "ok"]
     if len(good):

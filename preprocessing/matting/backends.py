@@ -13,6 +13,7 @@ from ag3d.config.data import OnnxMatting
 from ag3d.core.bounded import read_bytes
 from ag3d.core.errors import UserError
 from ag3d.core.shards import decode_image
+from ag3d.preprocessing.matching import NamedFiles, Photographs
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.onnx_model import OnnxNetwork
 from ag3d.preprocessing.people.blazepose import sigmoid
@@ -80,32 +81,30 @@ class OnnxBackend:
 
 
 class FolderBackend:
-    """`alpha(path, size)`: the matte of the photograph at the relative `path`. It lies at the same place in the folder,
-    or bears the photograph's name, with the ending of a picture."""
+    """`alpha(path, size)`: the matte of the photograph at the relative `path`, found by the rule of `matching`."""
 
-    def __init__(self, folder: str) -> None:
-        """Raises UserError where there is no such folder."""
+    def __init__(self, folder: str, photographs: Photographs | None = None) -> None:
+        """`photographs`: all that there are. Raises UserError where there is no such folder."""
         self.root = Path(folder)
         if not folder or not self.root.is_dir():
             raise UserError(f"'matting.folder' is '{folder}', which is no folder; name the one that holds the mattes")
+        self._files = NamedFiles(self.root, SUFFIXES, photographs)
 
     def alpha(self, path: str, size: tuple[int, int]) -> np.ndarray:
         """uint8 [H,W] of `size` (width, height). Raises PhotoError where there is none, or one of another shape."""
-        candidates = (self.root / f"{base}{suffix}" for base in _names(path) for suffix in SUFFIXES)
-        file = next((candidate for candidate in candidates if candidate.is_file()), None)
+        try:
+            file = self._files.of(path)
+        except ValueError as error:
+            raise PhotoError(f"its matte cannot be told: {error}") from error
         if file is None:
             raise PhotoError(f"there is no matte of its name in {self.root}")
         try:
-            image = decode_image(read_bytes(file), file.name)
+            image = decode_image(read_bytes(file), str(file))
         except UserError as error:
             raise PhotoError(f"its matte is no readable picture: {error}") from error
         if image.ndim == 3:
-            image = image[..., 3] if image.shape[2] == 4 else image.max(axis=2)
+            cut_out = image.shape[2] == 4 and image[..., 3].min() < 255
+            image = image[..., 3] if cut_out else image[..., :3].max(axis=2)
         if abs(image.shape[1] / image.shape[0] * size[1] / size[0] - 1) > 0.02:
             raise PhotoError(f"its matte has other proportions ({image.shape[1]} × {image.shape[0]} pixels)")
         return image if image.shape[::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _names(path: str) -> list[str]:
-    plain = Path(path)
-    return [str(plain.with_suffix("")), str(plain), plain.stem, plain.name]

@@ -30,6 +30,7 @@ from ag3d.core.errors import UserError
 from ag3d.core.files import read_table
 from ag3d.core.shards import ShardWriter
 from ag3d.preprocessing import schemas
+from ag3d.preprocessing.matching import Photographs, name_of
 from ag3d.preprocessing.matting import refine
 from ag3d.preprocessing.matting.backends import FolderBackend, OnnxBackend
 from ag3d.preprocessing.matting.paddleseg import PaddleBackend
@@ -52,8 +53,8 @@ def blazepose_backend(net: BlazePose) -> MattingNetwork:
 def matte(
     photo: Photo, region: RotatedBox, joints: np.ndarray, backend: MattingNetwork | FolderBackend, path: str = ""
 ) -> np.ndarray:
-    """uint8 [H,W]: alpha of the person in `region` whose visible joints are `joints` [n,2] (pixels); `path`: the
-    photograph's. Raises PhotoError."""
+    """uint8 [H,W]: alpha of the person in `region` whose visible joints are `joints` [n,2] (pixels); `path`: what the
+    photograph goes by. Raises PhotoError."""
     if isinstance(backend, FolderBackend):
         return refine.keep_person(backend.alpha(path, (photo.rgb.shape[1], photo.rgb.shape[0])), joints)
     if photo.alpha is not None and refine.share_inside(photo.alpha, joints, SLACK * region.side) > 0.8:
@@ -89,7 +90,8 @@ def mattes_of_shard(
         limbs = np.reshape(person["landmarks_2d"], (33, 2))[landmarks.LIMBS]
         joints = limbs[np.asarray(person["visibility"])[landmarks.LIMBS] > 0.5]
         try:
-            alpha = matte(manifest.photo(person["photo_id"]), region, joints, backend, person["path"])
+            name = name_of(person["path"], person["photo_id"])
+            alpha = matte(manifest.photo(person["photo_id"]), region, joints, backend, name)
         except PhotoError as error:
             yield person_of(person) | vars(Verdict.unreadable(error))
             continue
@@ -101,11 +103,12 @@ def mattes_of_shard(
 
 
 def choose_backend(
-    settings: Matting, models: Path | None, threads: int, device: str = "cpu"
+    settings: Matting, models: Path | None, threads: int, device: str = "cpu", manifest: Manifest | None = None
 ) -> tuple[MattingNetwork | FolderBackend, list[Path]]:
-    """Who cuts, and the files that they are made of. Raises UserError about these."""
+    """Who cuts, and the files that they are made of. `manifest`: of the photographs whose mattes a folder may hold. Raises
+    UserError about these."""
     if settings.method == "folder":
-        return FolderBackend(settings.folder), []
+        return FolderBackend(settings.folder, Photographs.of(manifest) if manifest else None), []
     if settings.method == "paddleseg":
         paddle = PaddleBackend(settings.paddle, threads)
         return paddle, paddle.files
@@ -130,8 +133,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="folder of BlazePose's .tflite files (method: blazepose)")
     args, settings = parse(parser, Matting)
     cv2.setNumThreads(args.threads)
-    backend, files = choose_backend(settings, args.models, args.threads, args.device)
-    process = partial(
-        mattes_of_shard, Manifest(args.manifest), read_table(args.people, schemas.PEOPLE), backend, settings
-    )
+    manifest = Manifest(args.manifest)
+    backend, files = choose_backend(settings, args.models, args.threads, args.device, manifest)
+    process = partial(mattes_of_shard, manifest, read_table(args.people, schemas.PEOPLE), backend, settings)
     run_stage("matting", settings, [args.manifest, args.people, *files], args.output, schemas.MATTES, process)

@@ -13,10 +13,12 @@ from ag3d.core.bounded import read_bytes
 from ag3d.core.errors import UserError
 from ag3d.core.resize import resize
 from ag3d.core.shards import decode_image
+from ag3d.preprocessing.matching import NamedFiles
 from ag3d.preprocessing.normals.inpainting import unit
 from ag3d.preprocessing.onnx_model import OnnxNetwork, onnx_file
 
 OWN = Path(__file__).parent / "weights" / "normals.safetensors"  # comes with the project
+SUFFIXES = (".png", ".webp", ".tif", ".tiff", ".bmp")
 _BACKGROUNDS = {"white": 255, "grey": 127.5, "black": 0}
 
 
@@ -82,14 +84,15 @@ class FolderBackend:
             raise UserError(
                 f"'normals.folder' is '{folder}', which is no folder; name the one that holds the normal maps"
             )
+        self._files = NamedFiles(self.root, SUFFIXES)
 
     def normals(self, person: str, side: int) -> np.ndarray:
         """Raises ValueError where there is no map, or none that can be used."""
-        file = self.root / f"{person}.png"
-        if not file.is_file():
+        file = self._files.of(person)
+        if file is None:
             raise ValueError(f"there is no normal map of its name in {self.root}")
         try:
-            image = decode_image(read_bytes(file), file.name)
+            image = decode_image(read_bytes(file), str(file))
         except UserError as error:
             raise ValueError(f"its normal map is no readable picture: {error}") from error
         if image.ndim != 3:

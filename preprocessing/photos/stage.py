@@ -22,6 +22,7 @@ from pathlib import Path
 from ag3d.config.data import Photos
 from ag3d.core import console
 from ag3d.core.errors import UserError
+from ag3d.core.shards import shard_files
 from ag3d.preprocessing import schemas
 from ag3d.preprocessing.photos import video
 from ag3d.preprocessing.photos.manifest import recorded_folder
@@ -45,7 +46,10 @@ def photos_of_shard(folder: str | Path, shard: int, settings: Photos, listing: P
     """Rows of shard number `shard`. `listing`: a kept one (see photo_index). Raises UserError about the folder; never about
     a file in it."""
     root = Path(folder).expanduser()
-    entries = select_listed(list_photos(root) if listing is None else read_listing(listing), settings.include)
+    entries, everything = list_photos(root) if listing is None else read_listing(listing), []
+    if settings.include and listing is not None:
+        everything = [entry for table in shard_files(listing.parent, ".parquet") for entry in read_listing(table)]
+    entries = select_listed(entries, settings.include, everything)
     of_shard = [entry for entry in entries if shard_of(entry.photo_id, settings.shards) == shard]
     copies = byte_duplicates(root, entries, [entry.path for entry in of_shard])
     path_by_id: dict[str, str] = {}

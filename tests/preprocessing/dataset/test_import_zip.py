@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +97,61 @@ def test_what_is_no_such_data_set_stops(tmp_path: Path) -> None:
         shard.add("img_a.png", b"")
     with write_dataset(tmp_path / "out.zip", {}) as output, pytest.raises(UserError, match=r"dataset\.json"):
         list(import_zip.import_shard([ShardReader(tmp_path / "a.zip")], 0, 1, SIDE, output))
+
+
+def person_entries(zip_file: zipfile.ZipFile, name: str, seed: int = 0) -> None:
+    for entry, picture in zip((name, name.replace("img", "normal")), person(seed), strict=True):
+        zip_file.writestr(zipfile.ZipInfo(entry), encode_png(picture))
+
+
+@pytest.mark.parametrize(
+    ("entry", "label"),
+    [
+        ("00000/img_a.png", "00000\\img_a.png"),
+        ("00000\\img_a.png", "00000/img_a.png"),
+        ("00000\\img_a.png", "00000\\img_a.png"),
+        ("img_a.png", "./img_a.png"),
+        (unicodedata.normalize("NFD", "img_é.png"), unicodedata.normalize("NFC", "img_é.png")),
+    ],
+)
+def test_labels_are_found_however_a_system_spells_names(tmp_path: Path, entry: str, label: str) -> None:
+    numbers = canonical_label()[0].tolist()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        person_entries(made, entry)
+        made.writestr("dataset.json", json.dumps({"labels": [[label, numbers], ["img_other.png", numbers]]}))
+    with write_dataset(tmp_path / "out.zip", {}) as output:
+        assert list(import_zip.import_shard([ShardReader(tmp_path / "a.zip")], 0, 1, SIDE, output)) == []
+        assert len(output) == 1
+
+
+def test_a_spelling_of_two_entries_is_of_neither(tmp_path: Path) -> None:
+    numbers = canonical_label()[0].tolist()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
+        for name in ("a/img.png", "a\\img.png"):
+            person_entries(made, name)
+        made.writestr("dataset.json", json.dumps({"labels": {"./a/img.png": numbers}}))
+    with write_dataset(tmp_path / "out.zip", {}) as output:
+        rows = list(import_zip.import_shard([ShardReader(tmp_path / "a.zip")], 0, 1, SIDE, output))
+    assert [row["reason"] for row in rows] == ["it has no label"] * 2
+
+
+def test_why_one_name_is_taken_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = canonical_label()[0].tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python's, that a name is there twice
+        for zip_name, names in (("a", ["img_a.png", "img_a.png", "img_b.png"]), ("c", ["img_a.png"])):
+            with zipfile.ZipFile(tmp_path / f"{zip_name}.zip", "w") as made:
+                for seed, name in enumerate(names):
+                    person_entries(made, name, seed)
+                made.writestr("dataset.json", json.dumps({"labels": dict.fromkeys(names, numbers)}))
+    sources = [ShardReader(tmp_path / "a.zip"), ShardReader(tmp_path / "c.zip")]
+    with write_dataset(tmp_path / "out.zip", {}) as output:
+        rows = list(import_zip.import_shard(sources, 0, 1, SIDE, output))
+    assert [(row["path"], row["reason"]) for row in rows] == [
+        ("a.zip:img_a.png", "the zip has this entry twice; the last is taken"),
+        ("c.zip:img_a.png", "another zip has a picture of this name"),
+    ]
+    monkeypatch.setattr(import_zip, "photo_id", lambda name: "same-0")
+    with write_dataset(tmp_path / "out.zip", {}) as output:
+        rows = list(import_zip.import_shard(sources[:1], 0, 1, SIDE, output))
+    assert rows[-1]["reason"] == "its identifier is that of a.zip:img_a.png; rename one of the two"

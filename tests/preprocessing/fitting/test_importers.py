@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,9 @@ from ag3d.core.shards import ShardReader, write_shard
 from ag3d.model.body.body import Body
 from ag3d.model.body.rotation import axis_angle_to_matrix
 from ag3d.preprocessing import schemas
-from ag3d.preprocessing.fitting.importers import Imports, best_fit, photo_name
+from ag3d.preprocessing.fitting.importers import Imports, best_fit, possible_names
 from ag3d.preprocessing.fitting.stage import fit_shard
+from ag3d.preprocessing.matching import Photographs, name_of
 from ag3d.preprocessing.stage import to_table
 
 SIZE = (400, 600)
@@ -71,7 +75,7 @@ def write(folder: Path, kind: str, person: dict[str, np.ndarray], body: Body) ->
             betas=np.repeat(betas, 2, 0),
             pred_cam=np.stack([CAMERA, CAMERA]),
             bboxes=np.stack([BOX + np.array([300, 0, 0, 0]), BOX]),
-            image_name=np.array(["images/walk.png", "images/walk.png"]),
+            image_name=np.array(["images/more/walk.png", "images/more/walk.png"]),
         )
     elif kind == "hmr2":
         np.savez(
@@ -142,9 +146,116 @@ def test_the_stage_checks_imports_and_says_where_there_is_none(tmp_path: Path, b
 
 
 def test_names_of_photographs() -> None:
-    assert photo_name(Path("results/walk/000.pkl")) == "walk"
-    assert photo_name(Path("out/walk_1.npz")) == "walk"
-    assert photo_name(Path("out/IMG_2041.npz")) == "IMG_2041"
+    """Which a file of one person may have, the likeliest first."""
+    for stem, kind, names in (
+        ("walk/000", "smplifyx", ("walk", "walk/000")),
+        ("walk/000", "hmr2", ("walk/000", "walk")),
+        ("000", "smplifyx", ("000", "fits")),
+        ("out/walk_1", "hmr2", ("out/walk_1", "out/walk")),
+        ("out/IMG_2041", "hmr2", ("out/IMG_2041",)),
+        ("_1", "hmr2", ("_1",)),
+    ):
+        assert possible_names(stem, {stem}, "fits", kind) == names
+    assert possible_names("walk_1", {"walk_1", "walk_1_0"}, "fits", "hmr2") == ("walk",)
+
+
+def fit(path: Path, number: float, betas: int = 10, **more: np.ndarray) -> None:
+    """A fit of HMR2's of one person, known by the first beta."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"global_orient": np.eye(3)[None, None], "body_pose": np.tile(np.eye(3), (1, 23, 1, 1))}
+    arrays |= {"betas": np.full((1, betas), number), "pred_cam": CAMERA[None], "box_center": BOX[None, :2]}
+    np.savez(path, **(arrays | {"box_size": BOX[2:3]} | more))
+
+
+def found(folder: Path, path: str, all_photographs: list[str] | None = None) -> list[float]:
+    known = None if all_photographs is None else Photographs(all_photographs)
+    return sorted(float(person.betas[0]) for person in Imports(FitImport(str(folder), "hmr2"), known).of(path))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_nobody_takes_anothers_fit(tmp_path: Path, known: bool) -> None:
+    files = [
+        "001",
+        "002",
+        "id_1/01_1_front",
+        "id_2/01_1_front",
+        "photo_1",
+        "photo_2",
+        "写真 一",
+        "a_12",
+        "a_1_2",
+        "b.v2_0",
+    ]
+    for number, name in enumerate(files):
+        fit(tmp_path / f"{name}.npz", number)
+    fit(tmp_path / unicodedata.normalize("NFD", "é.NPZ"), 90)
+    (tmp_path / unicodedata.normalize("NFD", "é.NPZ.npz")).rename(tmp_path / unicodedata.normalize("NFD", "é.NPZ"))
+    photographs = [f"{name.removesuffix('_0')}.JPG" for name in files] + ["id_3/01_1_front.jpg", "é.png"]
+    paths = photographs if known else None
+    for number, photograph in enumerate(photographs[: len(files)]):
+        assert found(tmp_path, photograph, paths) == [number], photograph
+    assert found(tmp_path, "id_3/01_1_front.jpg", paths) == []
+    assert found(tmp_path, "é.png", paths) == [90]
+    assert found(tmp_path, "01_1_front.jpg", [*photographs, "01_1_front.jpg"]) == []
+
+
+def test_people_of_one_photograph(tmp_path: Path) -> None:
+    for number, name in enumerate(["walk_0", "walk_1", "walk_1_0", "run_1", "run_2"]):
+        fit(tmp_path / f"{name}.npz", number)
+    paths = ["walk.jpg", "walk_1.jpg", "run.jpg", "run_1.jpg"]
+    assert [found(tmp_path, path, paths) for path in paths] == [[0, 1], [2], [4], [3]]
+    assert found(tmp_path, "run.jpg", ["run.jpg"]) == [3, 4]
+
+
+def test_what_belongs_to_no_photograph_or_several_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fit(tmp_path / "walk.npz", 1)
+    fit(tmp_path / "gone.npz", 2)
+    fit(tmp_path / "x" / "a.npz", 3, image_name=np.array([b"C:\\photos\\anna\\walk.jpg"]))
+    paths = ["anna/walk.jpg", "ben/walk.jpg"]
+    assert [found(tmp_path, path, paths) for path in paths] == [[3], []]
+    assert "1 imported fits are of no photograph in the folder; passed over: gone" in caplog.text
+    assert "several photographs, maybe; give folders; passed over: walk" in caplog.text
+    fit(tmp_path / "y" / "b.npz", 4, image_name=np.array(["/data/ben/walk.jpg"]))
+    imports = Imports(FitImport(str(tmp_path), "hmr2"), Photographs(["walk.jpg"]))
+    assert imports.of("walk.jpg") == []
+    assert "several folders" in imports.refused["walk.jpg"]
+
+
+def test_frames_of_a_video_have_names_of_their_own(tmp_path: Path) -> None:
+    fit(tmp_path / "clip-0a1b2c3d-f000012.npz", 1)
+    fit(tmp_path / "clip_0.npz", 2)
+    paths = ["clip.mp4", "clip-0a1b2c3d-f000012", "clip-0a1b2c3d-f000024"]
+    assert [found(tmp_path, path, paths) for path in paths[1:]] == [[1], []]
+    assert name_of("clip.mp4", paths[1]) == paths[1]
+
+
+def test_shapes_of_any_length_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (8, 10, 16, 300):
+        fit(tmp_path / f"b{number}x.npz", 1.0, betas=number)
+    imports = Imports(FitImport(str(tmp_path), "hmr2"))
+    for number in (8, 10, 16, 300):
+        np.testing.assert_array_equal(imports.of(f"b{number}x.jpg")[0].betas, np.arange(10) < number)
+    assert "b8x.npz: betas have 8 numbers instead of 10; the missing ones are taken as 0" in caplog.text
+    assert "b300x.npz: betas have 300 numbers" in caplog.text
+    assert "b10x" not in caplog.text
+    for betas in (np.float64(1), np.zeros((1, 0)), np.zeros(0)):
+        fit(tmp_path / "odd.npz", 1.0)
+        np.savez(tmp_path / "odd.npz", **(dict(np.load(tmp_path / "odd.npz")) | {"betas": betas}))
+        with pytest.raises(UserError, match="odd.npz is not as .*betas are"):
+            Imports(FitImport(str(tmp_path), "hmr2"))
+
+
+def test_people_that_are_none_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fit(tmp_path / "walk.npz", np.nan)
+    empty = {"global_orient": np.zeros((0, 1, 3)), "body_pose": np.zeros((0, 69)), "betas": np.zeros((0, 10))}
+    empty |= {"pred_cam": np.zeros((0, 3)), "box_center": np.zeros((0, 2)), "box_size": np.zeros(0)}
+    np.savez(tmp_path / "none.npz", **empty)
+    assert found(tmp_path, "walk.jpg") == []
+    assert "walk.npz: person 0 has values that are not finite" in caplog.text
+    assert "none.npz holds no people" in caplog.text
+    fit(tmp_path / "two.npz", 1, image_name=np.array(["a.jpg", "b.jpg"]))
+    with pytest.raises(UserError, match=r"two\.npz .*2 names for 1 people"):
+        found(tmp_path, "a.jpg")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +264,19 @@ def test_names_of_photographs() -> None:
         (lambda f: f.unlink(), "holds no .npz"),
         (lambda f: np.savez(f, betas=np.zeros((1, 10))), "lacks global_orient"),
         (lambda f: f.write_bytes(b"no archive"), "no .npz file"),
+        (lambda f: f.write_bytes(b""), "no .npz file"),
+        (lambda f: f.write_bytes(f.read_bytes()[:-40]), "no .npz file, or not all of it"),
+        (lambda f: (f.unlink(), os.mkfifo(f)), "named pipe"),
+        (lambda f: f.with_suffix(".PKL").write_bytes(b""), "walk_0.PKL"),
+        (
+            lambda f: f.with_suffix(".pkl").write_bytes(b"\x80\x04cjoblib.numpy_pickle\nNumpyArrayWrapper\n."),
+            "file of joblib must be saved anew",
+        ),
+        (
+            lambda f: f.with_suffix(".pkl").write_bytes(pickle.dumps({"a": 1})[:-1] + bytes(64)),
+            "file of joblib must be saved",
+        ),
+        (lambda f: f.with_suffix(".pkl").write_bytes(zlib.compress(b"x")), "joblib"),
         (lambda f: f.with_suffix(".pkl").write_bytes(pickle.dumps(Path("x"))), "was refused"),
     ],
 )
