@@ -64,13 +64,18 @@ class NameIndex(Generic[T]):
     """Things that have names, to be found by others' names without looking at each."""
 
     def __init__(self, items: Iterable[tuple[str, T]]) -> None:
-        self._by_stem: dict[str, list[tuple[str, T]]] = defaultdict(list)
+        self._by_end: dict[tuple[str, ...], list[tuple[str, T]]] = defaultdict(list)
         for name, item in items:
-            self._by_stem[_key(name)].append((name, item))
+            end = _end(name)
+            self._by_end[end].append((name, item))
+            if len(end) == 2:  # for names without a folder: thousands of folders may hold files of one name
+                self._by_end["", *end[1:]].append((name, item))
 
     def best(self, other: str, score: Callable[[str, T], Likeness | None]) -> list[T]:
         """Those of the highest score among all that can suit the name `other`."""
-        scores = [(score(name, item), item) for name, item in self._by_stem.get(_key(other), ())]
+        end = _end(other)
+        ends = (end, end[1:]) if len(end) == 2 else (end, ("", *end))
+        scores = [(score(name, item), item) for key in ends for name, item in self._by_end.get(key, ())]
         known = [(value, item) for value, item in scores if value is not None]
         highest = max((value for value, _ in known), default=None)
         return [item for value, item in known if value == highest]
@@ -163,9 +168,10 @@ def _stem(last: str) -> str:
     return os.path.splitext(last)[0] if has_ending(last) else last
 
 
-def _key(name: str) -> str:
+def _end(name: str) -> tuple[str, ...]:
+    """Its folder, if it has one, and its name without the ending."""
     parts = place(name)
-    return _stem(parts[-1]) if parts else ""
+    return (*parts[-2:-1], _stem(parts[-1])) if parts else ("",)
 
 
 def _ending_lowered(last: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import unicodedata
 from pathlib import Path
 
@@ -163,3 +164,13 @@ def test_normal_maps_are_of_exactly_their_person(tmp_path: Path) -> None:
             folder.normals(person, 8)
     with pytest.raises(ValueError, match="is grey"):
         folder.normals("grey-1", 8)
+
+
+def test_many_folders_with_equal_names_are_quick() -> None:
+    """A name with a folder is compared with its like alone: DeepFashion has tens of thousands of `01_1_front.jpg`."""
+    paths = [f"MEN/Denim/id_{number:08d}/01_1_front.jpg" for number in range(20_000)]
+    photographs = Photographs(paths)
+    start = time.process_time()
+    assert all(photographs.named(path) == [path] for path in paths)
+    assert time.process_time() - start < 10
+    assert len(photographs.named("01_1_front.png")) == len(paths)
