@@ -162,7 +162,10 @@ def cached_fingerprints(folder: str | os.PathLike[str], shards: int, cache: Path
     expected = {"folder": os.path.abspath(os.path.expanduser(folder)), "shards": shards}
     if not isinstance(listing, dict) or {name: listing.get(name) for name in expected} != expected:
         raise UserError(f"{cache} holds the listing of another folder or number of shards; delete it to list anew")
-    return {int(number): value for number, value in listing["fingerprints"].items()}
+    prints = listing.get("fingerprints")
+    if not isinstance(prints, dict) or {str(number) for number in range(shards)} != prints.keys():
+        raise UserError(f"{cache / RECORD} is damaged; delete {cache} to list anew")
+    return {int(number): str(value) for number, value in prints.items()}
 
 
 def cache_listing(folder: str | os.PathLike[str], shards: int, cache: Path) -> None:
@@ -196,6 +199,8 @@ def listing_table(cache: Path, shard: int) -> Path:
 def read_listing(path: Path) -> list[Entry]:
     """The entries of a shard's table, by path."""
     table = read_table(path, schemas.LISTING)
+    if table.isna().any(axis=None):
+        raise UserError(f"{path} has rows without a name, size or date; delete it and run again")
     rows = zip(table["path"], table["size"], table["modified"], strict=True)
     return sorted((Entry(os.fsdecode(name), int(size), int(when)) for name, size, when in rows), key=lambda e: e.path)
 
