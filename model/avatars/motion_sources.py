@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +19,8 @@ from ag3d.core.files import read_record, read_table
 from ag3d.model.avatars.motion import TO_LABEL, USUAL_RATE, Motion, motion_from, read_motion
 from ag3d.model.body.body import JOINTS
 from ag3d.model.body.rotation import axis_angle_to_matrix, compose_axis_angles, matrix_to_axis_angle, slerp
+from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.photos.video import frame_times
 from ag3d.preprocessing.schemas import FITS
 
 NAMES = "walk, wave, a motion file (.npz, .npy or .pkl: SMPL, SMPL-H, SMPL-X), or fits of a video (results/DATA/fitting#VIDEO)"
@@ -223,11 +224,10 @@ def _video_rate(fits: Path, video: str, step: int) -> float:
         if isinstance(settings, dict) and not settings.get("frame_stride"):
             per_second = number if isinstance(number := settings.get("frames_per_second"), int | float) else 0.0
         path = manifest.parent / str(record.get("folder", "")) / video
-        with contextlib.suppress(OSError, RuntimeError, StopIteration, ValueError):
-            if path.is_file():
-                with contextlib.closing(imageio_ffmpeg.read_frames(f"file:{path.resolve()}")) as reader:
-                    if 1 <= (fps := float(next(reader)["fps"])) <= 1000:
-                        return fps
+        with contextlib.suppress(PhotoError):
+            times = frame_times(path)
+            if len(times) > 1 and 1 <= (fps := (len(times) - 1) / max(times[-1] - times[0], 1e-6)) <= 1000:
+                return float(fps)
     guess = per_second * step or USUAL_RATE
     log.warning("the video %s is not there any more: %g frames per second are taken for its rate", video, guess)
     return guess
