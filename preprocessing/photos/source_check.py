@@ -93,7 +93,7 @@ def spellings(line: str) -> list[str]:
         names.append(quoted.group(2))
     columns = [re.split(r"[,;\t]", plain)[0].strip().strip("\"'")]
     if not has_ending(plain):
-        columns.append(plain.split()[0].strip("\"'"))
+        columns += [word.strip("\"'") for word in plain.split()[:1]]
     names += [name for name in columns if has_ending(name) or separated_key(name)]
     return list(dict.fromkeys(_without_address(name) for name in names))
 
