@@ -25,6 +25,8 @@ from ag3d.preprocessing.dataset.stage import resize_crop, resize_normals
 from ag3d.preprocessing.photos.photo_index import photo_id, shard_of
 from ag3d.preprocessing.stage import Row, log_verdicts, parse, stage_parser, to_table
 
+LARGEST_SIDE = 4096  # pixels; larger ones would take gigabytes as they are made smaller
+
 
 class Unusable(Exception):
     """A person who cannot be taken over, and why."""
@@ -61,6 +63,8 @@ def convert(
         raise Unusable("its picture or normal map cannot be read") from error
     if picture.ndim != 3 or picture.shape[0] != picture.shape[1] or normal.shape != (*picture.shape[:2], 3):
         raise Unusable("picture and normal map are not squares of one size, in colour")
+    if len(picture) > LARGEST_SIDE:
+        raise Unusable(f"it is larger than {LARGEST_SIDE} pixels")
     if len(picture) == resolution and name.endswith(".png") and map_name.endswith(".png"):
         return source.read(name), source.read(map_name), flat
     if picture.shape[2] == 3:

@@ -65,7 +65,7 @@ RAW_SUFFIXES = frozenset(
     ]
 )
 MAX_FILE_PIXELS = 200_000_000  # the largest cameras; decoding more would take gigabytes
-MAX_TRANSPARENT_PIXELS = 100_000_000  # blending takes thrice the memory
+MAX_COSTLY_PIXELS = 100_000_000  # with transparency, or 32 bits: several times the memory
 Image.MAX_IMAGE_PIXELS = MAX_FILE_PIXELS  # Pillow refuses twice this; _read refuses the rest
 _ORIENTATION = 0x0112
 _TRANSPOSES = {
@@ -168,8 +168,8 @@ def _read(image: Image.Image, max_pixels: int, min_side: int) -> Photo:
         raise PhotoError(f"the file claims more than {MAX_FILE_PIXELS / 1e6:.0f} million pixels", width * height / 1e6)
     if min(width, height) < min_side:
         raise PhotoError(f"the shorter side is below {min_side} pixels", min(width, height))
-    if image.has_transparency_data and width * height > MAX_TRANSPARENT_PIXELS:
-        limit = f"{MAX_TRANSPARENT_PIXELS / 1e6:.0f} million pixels with transparency"
+    if (image.has_transparency_data or image.mode in ("I", "F")) and width * height > MAX_COSTLY_PIXELS:
+        limit = f"{MAX_COSTLY_PIXELS / 1e6:.0f} million pixels with transparency or of 32 bits"
         raise PhotoError(f"the file claims more than {limit}", width * height / 1e6)
     profile = image.info.get("icc_profile")
     target = _reduced_size(width, height, max_pixels)

@@ -155,3 +155,13 @@ def test_why_one_name_is_taken_only_once(tmp_path: Path, monkeypatch: pytest.Mon
     with write_dataset(tmp_path / "out.zip", {}) as output:
         rows = list(import_zip.import_shard(sources[:1], 0, 1, SIDE, output))
     assert rows[-1]["reason"] == "its identifier is that of a.zip:img_a.png; rename one of the two"
+
+
+def test_enormous_pictures_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source(tmp_path / "ag3d.zip")
+    monkeypatch.setattr(import_zip, "LARGEST_SIDE", SIDE)
+    label = canonical_label()[0].tolist()
+    with pytest.raises(import_zip.Unusable, match=f"larger than {SIDE} pixels"):
+        import_zip.convert(
+            ShardReader(tmp_path / "ag3d.zip"), "images/img_MEN-Denim-id_5.png", [label[:25], label[25:]], SIDE
+        )

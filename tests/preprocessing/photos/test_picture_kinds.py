@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from support.stage_tables import manifest_table
 
 from ag3d.config.data import Photos
-from ag3d.preprocessing.photos.read_image import MAX_TRANSPARENT_PIXELS, RAW_SUFFIXES, PhotoError, read_photo
+from ag3d.preprocessing.photos.read_image import MAX_COSTLY_PIXELS, RAW_SUFFIXES, PhotoError, read_photo
 
 UPRIGHT = np.full((60, 90, 3), 40, np.uint8)
 UPRIGHT[:20, :30] = (230, 20, 20)  # top left
@@ -136,10 +136,17 @@ def test_the_largest_pictures_in_little_memory(tmp_path: Path, mode: str) -> Non
 
 def test_transparent_pictures_have_a_limit_of_their_own(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    Image.new("P", (MAX_TRANSPARENT_PIXELS // 5000 + 1, 5000)).save(buffer, "PNG", transparency=b"\0\x80")
+    Image.new("P", (MAX_COSTLY_PIXELS // 5000 + 1, 5000)).save(buffer, "PNG", transparency=b"\0\x80")
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     with pytest.raises(PhotoError, match="100 million pixels with transparency"):
         read_photo(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pictures_of_32_bits_have_that_limit_too(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (MAX_COSTLY_PIXELS // 10_000 + 1, 10_000)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    with pytest.raises(PhotoError, match="of 32 bits"):
+        read_photo(tmp_path / "a.tif")
 
 
 @pytest.mark.timeout(30)
