@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ag3d.config import Network, to_mapping
 from ag3d.config.network import Departures
@@ -88,10 +89,22 @@ def check_shapes(shapes: Shapes, wanted: Shapes, source: str) -> None:
             )
 
 
+class _NoValues(TorchFunctionMode):
+    """Tensors have their sizes, and no arithmetic makes first values: PyTorch would load its compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.randn:
+            return torch.empty(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in ("div", "__truediv__") or (name.endswith("_") and not name.endswith("__")):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def generator_shapes(settings: Network) -> Shapes:
     """Of a generator's tensors; no memory is taken, and no body needed. Raises UserError where there is no such network."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoValues():
             parts = {
                 "renderer": Renderer(settings),
                 "backbone": Backbone(settings),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import re
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -178,3 +180,15 @@ def test_a_changed_setting_is_noticed(tiny_body, tmp_path):
     file.write_text(file.read_text().replace(old, '"depth_resolution": 7'))
     with pytest.raises(UserError, match="checkpoint.json was damaged or changed"):
         checkpoint.load_generator(tmp_path, tiny_body)
+
+
+def test_sizes_are_known_without_a_network_and_without_pytorchs_compiler(generator):
+    """Each command that opens a checkpoint compares them first."""
+    shapes = checkpoint.generator_shapes(generator.settings)
+    tensors = generator.state_dict()
+    assert all(tuple(tensors[name].shape) == tuple(shape) for name, shape in shapes.items())
+    code = (
+        "import sys; from ag3d.config.network import Network; from ag3d.model.checkpoint import generator_shapes;"
+        "generator_shapes(Network()); assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
