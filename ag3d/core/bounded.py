@@ -145,6 +145,8 @@ def _array(stream: IO[bytes], size: int, name: str) -> np.ndarray:
         raise UserError(f"{name} is no array of NumPy's (.npy), or is damaged") from error
     if dtype.kind not in _ARRAYS_OF or dtype.hasobject:
         raise UserError(f"{name} holds Python objects or records, not numbers; they are not read: save plain arrays")
+    if len(shape) > 32 or any(type(side) is not int or side < 0 for side in shape):
+        raise UserError(f"{name} has a shape that no array has: damaged")
     left, count = size - stream.tell(), math.prod(shape)
     if not 0 <= count < 2**40 or count * dtype.itemsize != left:
         raise UserError(f"{name} states {list(shape)} values and has {left:,} bytes: damaged, or cut off")

@@ -103,6 +103,8 @@ def header(shape, dtype="<f4"):
     [
         header((10**12, 111)) + bytes(1000),
         header((-1, 4)) + bytes(16),
+        header((True, 4)) + bytes(16),
+        header((1,) * 70) + bytes(4),
         header((2**63, 2**63)),
         header((3,)) + bytes(8),
         header((3,)) + bytes(16),
