@@ -26,7 +26,6 @@ from ag3d.preprocessing.photos.manifest import Manifest
 from ag3d.preprocessing.photos.photo_index import SUFFIXES, list_photos
 
 T = TypeVar("T")
-ENDINGS = SUFFIXES | {".jfif", ".heif", ".hif", ".gif", ".mpo"}
 Likeness = tuple[int, bool, bool, bool]
 
 
@@ -43,7 +42,7 @@ def place(name: str) -> tuple[str, ...]:
 
 def has_ending(name: str) -> bool:
     """Whether a name ends as pictures' and videos' do."""
-    return os.path.splitext(name)[1].lower() in ENDINGS
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def likeness(name: str, path: str, foreign: bool) -> Likeness | None:

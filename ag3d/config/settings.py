@@ -136,8 +136,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, MOST_TEXT)
     if path.suffix == ".json":
-        parse_json(text, str(path))
-        content = json.loads(text, object_pairs_hook=functools.partial(_unique, path))
+        content = parse_json(text, str(path), functools.partial(_unique, path))
     else:
         content = parse_yaml(text, str(path))
     if content is None:

@@ -15,7 +15,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Any
@@ -87,15 +87,16 @@ def read_text(path: str | os.PathLike[str], most: int = MOST_TEXT) -> str:
         raise UserError(f"{path} is no text in UTF-8: {error}") from error
 
 
-def parse_json(data: bytes | str, name: str) -> Any:
-    """JSON to values, unless they would take more than MOST_BYTES. Raises UserError that names `name`."""
+def parse_json(data: bytes | str, name: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """JSON to values, unless they would take more than MOST_BYTES; `pairs` makes an object of its keys and values. Raises
+    UserError that names `name`."""
     text = data.encode() if isinstance(data, str) else data
     # What values take at most: an object of one key 250 bytes, every other value 64 beside the text itself.
     memory = len(text) + 250 * text.count(b"{") + 64 * (text.count(b",") + text.count(b"[") + text.count(b":"))
     if memory > MOST_BYTES:
         raise UserError(f"{name} holds more values than fit into {MOST_BYTES / 2**30:.0f} GB")
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(f"{name} is not valid JSON: {reason}") from error
@@ -121,10 +122,10 @@ def open_entry(archive: zipfile.ZipFile, name: str, where: str, most: int = MOST
     """As `read_entry`, to be read in parts."""
     try:
         entry = archive.getinfo(name)
-        if entry.file_size > min(most, allowance(entry.compress_size)):
-            raise UserError(
-                f"{where}: entry '{name}' would unpack from {entry.compress_size:,} to {entry.file_size:,} bytes; at most {min(most, allowance(entry.compress_size)):,} are read"
-            )
+        limit = min(most, allowance(entry.compress_size))
+        if entry.file_size > limit:
+            sizes = f"from {entry.compress_size:,} to {entry.file_size:,} bytes; at most {limit:,} are read"
+            raise UserError(f"{where}: entry '{name}' would unpack {sizes}")
         with archive.open(entry) as stream:
             yield stream
     except KeyError as error:

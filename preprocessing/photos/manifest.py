@@ -46,7 +46,8 @@ class Manifest:
     def photo(self, photo_id: str, max_pixels: int | None = None) -> Photo:
         """The photograph, upright, at the size (width, height) of the manifest, or of at most `max_pixels` pixels.
 
-        Raises PhotoError if it is gone, or another file than the one that was listed. Frames of a video are quick in the manifest's order.
+        Raises PhotoError if it is gone, or another file than the one that was listed. Frames of a video are quick in the
+        manifest's order.
         """
         path, frame, recorded = self._source[photo_id]
         limit = min(self.max_pixels, max_pixels or self.max_pixels)

@@ -121,20 +121,27 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 16_000_000, min_s
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; what counts is whether the pixels decode
-            if not os.path.exists(path):
-                raise PhotoError("the file is missing")
-            if os.path.splitext(path)[1].lower() in RAW_SUFFIXES:
-                raise PhotoError("a camera's raw format is not supported; develop it to JPEG, PNG or TIFF")
-            with open_regular(path) as handle, _open(handle) as image:
-                return _read(image, max_pixels, min_side)
+            with open_file(path) as handle:
+                if os.path.splitext(path)[1].lower() in RAW_SUFFIXES:
+                    raise PhotoError("a camera's raw format is not supported; develop it to JPEG, PNG or TIFF")
+                with _open(handle) as image:
+                    return _read(image, max_pixels, min_side)
     except PhotoError:
         raise
-    except UserError as error:
-        raise PhotoError(f"the file cannot be read: {one_line(error)}") from error
     except MemoryError as error:
         raise PhotoError("too large for this machine's memory") from error
     except Exception as error:  # decoders raise anything on damaged data
         raise PhotoError(f"damaged image: {one_line(error)}") from error
+
+
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """The file of a photograph or video. Raises PhotoError where it is missing, or none that can be read."""
+    if not os.path.exists(path):
+        raise PhotoError("the file is missing")
+    try:
+        return open_regular(path)
+    except UserError as error:
+        raise PhotoError(f"the file cannot be read: {one_line(error)}") from error
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

@@ -13,15 +13,12 @@ from contextlib import closing
 from functools import lru_cache
 from itertools import pairwise
 from math import gcd
-from pathlib import Path
 from typing import IO
 
 import imageio_ffmpeg
 import numpy as np
 
-from ag3d.core.bounded import open_regular
-from ag3d.core.errors import UserError
-from ag3d.preprocessing.photos.read_image import PhotoError
+from ag3d.preprocessing.photos.read_image import PhotoError, open_file
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"})
 MAX_FRAME_PIXELS = 36_000_000  # 8K; a decoder keeps some twenty frames
@@ -173,13 +170,8 @@ def _command(path: str | os.PathLike[str], seconds: float = 0.0) -> list[str]:
 
 def _check(path: str | os.PathLike[str]) -> str:
     """ffmpeg's name of the file's kind, by its first bytes. Raises PhotoError where that is none that is read."""
-    if not Path(path).exists():
-        raise PhotoError("the file is missing")
-    try:
-        with open_regular(path) as handle:
-            start = handle.read(400)
-    except UserError as error:
-        raise PhotoError(f"the file cannot be read: {error}") from error
+    with open_file(path) as handle:
+        start = handle.read(400)
     if not start:
         raise PhotoError("the file is empty")
     if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
